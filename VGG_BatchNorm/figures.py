@@ -1,0 +1,41 @@
+"""One look for all figures: sizes, fonts and a colour-blind safe palette (Okabe & Ito 2008)."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from VGG_BatchNorm.loaders import CLASSES, Split
+from VGG_BatchNorm.runs import atomic_write
+
+TRAIN, VALIDATION, TEST = "#0072B2", "#E69F00", "#009E73"  # the same thing, the same colour
+PLAIN, BATCH_NORM = "#D55E00", "#0072B2"
+
+plt.rcParams.update({
+    "figure.dpi": 100, "savefig.dpi": 200, "font.size": 11, "axes.titlesize": 12,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "grid.alpha": 0.3, "lines.linewidth": 1.8, "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+})
+
+
+def save_figure(figure: plt.Figure, path: Path) -> None:
+    """Write a PNG in one piece and close the figure."""
+    with atomic_write(Path(path)) as file:
+        figure.savefig(file, format="png")
+    plt.close(figure)
+
+
+def draw_samples(split: Split, path: Path, per_class: int = 10) -> None:
+    """A grid of the first `per_class` images of each class, a row a class."""
+    figure, axes = plt.subplots(10, per_class, figsize=(0.72 * per_class, 7.2), squeeze=False)
+    for label, row in enumerate(axes):
+        images = split.images[split.labels == label][:per_class].permute(0, 2, 3, 1)
+        for axis in row:
+            axis.axis("off")
+        for axis, image in zip(row, images, strict=False):
+            axis.imshow(image.numpy())
+        row[0].text(-6, 16, CLASSES[label], ha="right", va="center", fontsize=12)
+    save_figure(figure, path)

@@ -1,0 +1,231 @@
+"""CifarNet: one net whose width, depth, activation, norm, dropout and residuals are arguments.
+
+    from codes.networks import build
+    net = build("cifarnet", widths=(64, 256, 256), activation="gelu", residual=True)
+
+The default is a VGG-like net after airbench94 (Jordan 2024, arXiv 2404.00498): a fixed
+whitening convolution, three groups of convolutions with 2×2 pooling between, global max
+pooling and one fully-connected layer.
+"""
+
+import copy
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from VGG_BatchNorm import winograd
+from VGG_BatchNorm.runs import UserError
+from VGG_BatchNorm.VGG import VGG_A, VGG_BatchNorm
+
+ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu": nn.GELU,
+               "silu": nn.SiLU, "mish": nn.Mish, "hardswish": nn.Hardswish, "tanh": nn.Tanh,
+               "none": nn.Identity}
+POOLS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+NORMS = ("batch", "group", "none")
+
+
+class Conv3x3(nn.Conv2d):
+    """3×3 convolution, stride 1, same size; the first output channels start as the identity.
+
+    The identity ("Dirac") start passes the input on through a fresh net. On a CPU, Winograd's
+    algorithm takes over where it is faster.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = False):
+        super().__init__(in_channels, out_channels, 3, padding=1, bias=bias)
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        nn.init.dirac_(self.weight.data[: self.in_channels])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not winograd.pays(x, self.weight):
+            return super().forward(x)
+        y = winograd.conv3x3(x, self.weight)
+        return y if self.bias is None else y + self.bias.view(1, -1, 1, 1)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation with β alone trained; its statistics span all processes.
+
+    Args:
+        momentum: share of the newest batch in the running statistics.
+    """
+
+    def __init__(self, channels: int, momentum: float = 0.4, eps: float = 1e-12):
+        super().__init__(channels, eps=eps, momentum=momentum)
+        self.weight.requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not (self.training and dist.is_initialized() and dist.get_world_size() > 1):
+            return super().forward(x)
+        from torch.distributed.nn.functional import all_reduce  # differentiable
+
+        n = dist.get_world_size()
+        mean = all_reduce(x.mean((0, 2, 3))) / n
+        centred = x - mean.view(1, -1, 1, 1)
+        variance = all_reduce(centred.square().mean((0, 2, 3))) / n
+        with torch.no_grad():
+            count = n * x.numel() / x.shape[1]
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+            self.num_batches_tracked += 1
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+
+
+def make_norm(norm: str, channels: int) -> nn.Module:
+    if norm == "batch":
+        return BatchNorm(channels)
+    return nn.GroupNorm(min(16, channels), channels) if norm == "group" else nn.Identity()
+
+
+class ConvGroup(nn.Module):
+    """conv – pool – norm – activation, then (conv – norm – activation) × (depth − 1).
+
+    (N, in_channels, H, W) to (N, out_channels, H/2, W/2). With `residual`, what comes out of
+    the first activation is added before the last one.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, depth: int, activation: str, norm: str,
+                 pool: str, dropout: float, residual: bool):
+        super().__init__()
+        channels = [in_channels] + [out_channels] * depth
+        bias = norm == "none"
+        self.convs = nn.ModuleList(Conv3x3(a, b, bias) for a, b in zip(channels, channels[1:], strict=False))
+        self.norms = nn.ModuleList(make_norm(norm, out_channels) for _ in range(depth))
+        self.pool = POOLS[pool](2)
+        self.activation = ACTIVATIONS[activation]()
+        self.dropout = nn.Dropout2d(dropout) if dropout else nn.Identity()
+        self.residual = residual
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = shortcut = self.activation(self.norms[0](self.pool(self.convs[0](x))))
+        for i in range(1, len(self.convs)):
+            x = self.norms[i](self.convs[i](x))
+            if self.residual and i == len(self.convs) - 1:
+                x = x + shortcut
+            x = self.activation(x)
+        return self.dropout(x)
+
+
+class CifarNet(nn.Module):
+    """(N, 3, S, S) images to (N, num_classes) logits; S = 32, or any size from 12 up.
+
+    Args:
+        widths: output channels of each group; each group halves the image.
+        depth: convolutions in a group.
+        activation, norm, pool: names in `ACTIVATIONS`, `NORMS`, `POOLS`.
+        dropout: share of channels dropped after each group, and of features before the head.
+        residual: a shortcut in every group (needs depth ≥ 2).
+        whiten: start with a fixed 2×2 whitening convolution (see `init_whitening`); otherwise
+            with a trained 3×3 convolution of as many channels.
+
+    Raises:
+        UserError: an unknown name, or a number out of range.
+    """
+
+    WHITEN_CHANNELS = 24  # 3 · 2 · 2 directions, and each with the other sign
+
+    def __init__(self, num_classes: int = 10, widths: tuple[int, ...] = (64, 256, 256), depth: int = 2,
+                 activation: str = "gelu", norm: str = "batch", pool: str = "max",
+                 dropout: float = 0.0, residual: bool = False, whiten: bool = True):
+        super().__init__()
+        for name, known in ((activation, ACTIVATIONS), (norm, NORMS), (pool, POOLS)):
+            if name not in known:
+                raise UserError(f"unknown {name!r}; choose from {', '.join(known)}")
+        if not 1 <= len(widths) <= 4 or min(widths) < 1 or depth < 1 or not 0 <= dropout < 1:
+            raise UserError("a CifarNet takes 1 to 4 widths ≥ 1, depth ≥ 1 and 0 ≤ dropout < 1")
+        if residual and depth < 2:
+            raise UserError("residual connections need depth ≥ 2")
+        self.whiten = whiten
+        self.stem = (nn.Conv2d(3, self.WHITEN_CHANNELS, 2) if whiten
+                     else Conv3x3(3, self.WHITEN_CHANNELS, bias=True))
+        self.stem.weight.requires_grad_(not whiten)
+        self.activation = ACTIVATIONS[activation]()
+        channels = [self.WHITEN_CHANNELS, *widths]
+        self.groups = nn.Sequential(*(
+            ConvGroup(a, b, depth, activation, norm, pool, dropout, residual)
+            for a, b in zip(channels, channels[1:], strict=False)))
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(widths[-1], num_classes, bias=False)
+        nn.init.normal_(self.head.weight)
+        self.scale = 1 / widths[-1]  # of the logits; keeps the first loss near log(num_classes)
+        if whiten:
+            nn.init.zeros_(self.stem.bias)
+
+    @torch.no_grad()
+    def init_whitening(self, images: torch.Tensor, eps: float = 5e-4) -> None:
+        """Set the first filters to the scaled eigenvectors of 2×2 patches of `images` (N, 3, H, W)."""
+        if not self.whiten:
+            return
+        patches = images.unfold(2, 2, 1).unfold(3, 2, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, 12)
+        variance, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
+        filters = (directions / (variance + eps).sqrt()).T.reshape(12, 3, 2, 2)
+        self.stem.weight.copy_(torch.cat([filters, -filters]))
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 3, S, S) to the (N, widths[-1]) features that the head sees."""
+        if self.whiten:
+            x = F.pad(x, (0, 1, 0, 1), mode="replicate")  # a 2×2 filter then keeps the size
+        x = self.groups(self.activation(self.stem(x)))
+        return self.dropout(x.amax((2, 3)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x)) * self.scale
+
+
+NETWORKS = {"cifarnet": CifarNet, "vgg_a": VGG_A, "vgg_batchnorm": VGG_BatchNorm}
+
+
+def build(name: str, **config) -> nn.Module:
+    """A fresh network, channels last, by the name and arguments that a checkpoint carries.
+
+    Raises:
+        UserError: unknown name or argument.
+    """
+    if name not in NETWORKS:
+        raise UserError(f"unknown network {name!r}; choose from {', '.join(NETWORKS)}")
+    try:
+        return NETWORKS[name](**config).to(memory_format=torch.channels_last)
+    except TypeError as error:
+        raise UserError(f"{name} does not take these arguments: {error}") from None
+
+
+def restore(checkpoint: dict) -> nn.Module:
+    """The network of a checkpoint read by `load_checkpoint`, in evaluation mode, float32.
+
+    Raises:
+        UserError: the weights are of another network.
+    """
+    net = build(checkpoint["network"], **checkpoint["config"])
+    try:
+        net.load_state_dict({name: t.float() if t.is_floating_point() else t
+                             for name, t in checkpoint["weights"].items()})
+    except (RuntimeError, AttributeError) as error:
+        raise UserError(f"the checkpoint's weights do not fit its network {checkpoint['network']}: "
+                        f"{str(error).splitlines()[-1].strip()}") from None
+    return net.eval()
+
+
+def parameter_count(net: nn.Module) -> int:
+    """All weights and biases, the frozen ones too; running statistics are not parameters."""
+    return sum(p.numel() for p in net.parameters())
+
+
+def training_flops(net: nn.Module, size: int = 32) -> int:
+    """FLOPs (2 a multiply-add) of forward and backward for one image of `size` × `size`.
+
+    Counted on direct convolutions, whatever algorithm computes them, and on torch's "meta"
+    device, where shapes flow but nothing is computed.
+    """
+    net = copy.deepcopy(net).to("meta").train()
+    with FlopCounterMode(display=False) as counter:
+        net(torch.zeros(2, 3, size, size, device="meta")).sum().backward()
+    return counter.get_total_flops() // 2

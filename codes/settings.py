@@ -1,0 +1,118 @@
+"""Every setting of `codes/train.py`: its default, the presets, and its flag.
+
+A preset names only what differs from DEFAULTS; a flag overrides both.
+"""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.networks import ACTIVATIONS, NETWORKS, NORMS, POOLS
+from VGG_BatchNorm.loaders import DATA_DIR
+
+DEFAULTS = dict(
+    # the network (codes/networks.py)
+    network="cifarnet", widths=(64, 256, 256), depth=2, activation="gelu", norm="batch", pool="max",
+    dropout=0.0, residual=False, whiten=True,
+    # the optimizer: muon (filters by Muon, the rest by SGD), sgd, or adamw
+    optimizer="muon", lr=0.15, momentum=0.6, bias_lr=0.053, head_lr=0.67, weight_decay=2e-6,
+    label_smoothing=0.2, warmup=0.0,
+    # the data
+    epochs=8, batch_size=1000, flip="alternate", translate=2, cutout=0,
+    small_size=16, small_share=0.0,  # images of small_size² for the first share of the steps
+    whiten_bias_share=0.375,  # the whitening bias is trained for this share of the steps
+)
+
+PRESETS = {
+    "fast": dict(),
+    "strong": dict(),
+    "best": dict(widths=(128, 384, 512), depth=3, residual=True, epochs=45, batch_size=1024,
+                 lr=0.2, translate=4, cutout=12, whiten_bias_share=0.07),
+}
+NETWORK_SETTINGS = ("widths", "depth", "activation", "norm", "pool", "dropout", "residual", "whiten")
+
+
+def widths(text: str) -> tuple[int, ...]:
+    return tuple(int(width) for width in text.split(","))
+
+
+def positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def parse_arguments(description: str, argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
+    yes_no = argparse.BooleanOptionalAction
+    run = parser.add_argument_group("the run")
+    run.add_argument("--preset", choices=PRESETS, help="default: fast on a CPU, best on a GPU")
+    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--out", type=Path, help="run folder")
+    run.add_argument("--resume", action="store_true", help="go on with the run in --out, if there is one")
+    run.add_argument("--validation", action="store_true", help="hold 5,000 training images out; leave test alone")
+    run.add_argument("--data-dir", type=Path, default=DATA_DIR)
+    run.add_argument("--device", default="auto")
+    run.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
+    run.add_argument("--amp", action="store_true", help="bfloat16 autocast; pays on a GPU")
+    run.add_argument("--compile", action="store_true", help="torch.compile; pays on a GPU")
+    run.add_argument("--n-items", type=int, help="only the first so many training images")
+    net = parser.add_argument_group("the network (defaults: the preset's)")
+    net.add_argument("--network", choices=NETWORKS)
+    net.add_argument("--widths", type=widths, metavar="64,256,256")
+    net.add_argument("--depth", type=int)
+    net.add_argument("--activation", choices=ACTIVATIONS)
+    net.add_argument("--norm", choices=NORMS)
+    net.add_argument("--pool", choices=POOLS)
+    net.add_argument("--dropout", type=share)
+    net.add_argument("--residual", action=yes_no)
+    net.add_argument("--whiten", action=yes_no)
+    opt = parser.add_argument_group("the optimizer (defaults: the preset's)")
+    opt.add_argument("--optimizer", choices=("muon", "sgd", "adamw"))
+    opt.add_argument("--epochs", type=positive, help="may be a fraction")
+    opt.add_argument("--batch-size", type=int)
+    opt.add_argument("--lr", type=positive, help="of Muon on the filters, or of sgd or adamw on everything")
+    opt.add_argument("--momentum", type=share)
+    opt.add_argument("--bias-lr", type=positive, help="beside Muon, for one example of the batch")
+    opt.add_argument("--head-lr", type=positive, help="likewise")
+    opt.add_argument("--weight-decay", type=float, help="for one example; with sgd or adamw: as torch has it")
+    opt.add_argument("--label-smoothing", type=share)
+    opt.add_argument("--warmup", type=share, help="share of the steps")
+    opt.add_argument("--whiten-bias-share", type=share)
+    data = parser.add_argument_group("the data (defaults: the preset's)")
+    data.add_argument("--flip", choices=("none", "random", "alternate"))
+    data.add_argument("--translate", type=int, choices=range(16), metavar="PIXELS")
+    data.add_argument("--cutout", type=int, choices=range(32), metavar="PIXELS")
+    data.add_argument("--small-size", type=int, choices=range(8, 33), metavar="PIXELS")
+    data.add_argument("--small-share", type=share)
+    return parser.parse_args(argv)
+
+
+def choose_settings(args: argparse.Namespace, device: torch.device) -> dict:
+    """DEFAULTS, overridden by the preset, overridden by the flags."""
+    preset = args.preset or ("fast" if device.type == "cpu" else "best")
+    flags = {name: value for name, value in vars(args).items() if name in DEFAULTS and value is not None}
+    chosen = {**DEFAULTS, **PRESETS[preset], **flags}
+    chosen["widths"] = list(chosen["widths"])  # as JSON gives it back
+    return dict(preset=preset, seed=args.seed, validation=args.validation, n_items=args.n_items,
+                amp=args.amp, compile=args.compile, **chosen)
+
+
+def network_config(settings: dict) -> dict:
+    """The arguments of `build` for these settings; the VGG nets take none."""
+    if settings["network"] != "cifarnet":
+        return {}
+    config = {name: settings[name] for name in NETWORK_SETTINGS}
+    return config | {"widths": tuple(config["widths"])}

@@ -1,0 +1,156 @@
+"""Train a network on CIFAR-10: `make train`, or
+
+    python codes/train.py --preset strong --seed 1
+    torchrun --nproc_per_node=2 codes/train.py --preset best      # two GPUs, one global batch
+
+Prints parameters, FLOPs and the minutes to expect, trains on all 50,000 training images and
+reads the test set once, at the end. (With --validation: trains on 45,000 of them, watches the
+other 5,000, and leaves the test set alone.) Leaves in the run folder, runs/<preset>-s<seed>:
+
+    config.json  every setting, versions, device, commit, checksum of the data
+    log.csv      a row an epoch
+    last.pt      weights, and all that --resume needs to end with the same bits
+    result.json  final accuracies, seconds, FLOPs
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.evaluate import accuracy, predict
+from codes.networks import parameter_count, training_flops
+from codes.settings import choose_settings, parse_arguments
+from codes.trainer import Trainer, image_size, time_steps
+from VGG_BatchNorm.loaders import Split, data_checksum, load_cifar10, split_validation
+from VGG_BatchNorm.runs import (
+    RUNS_DIR, UserError, environment, keep_freed_memory, pick_device, read_json, run_main,
+    write_csv, write_json,
+)
+
+
+def start_processes(device: str) -> None:
+    """Join the group that `torchrun` started, if it did."""
+    if "RANK" not in os.environ:
+        return
+    cuda = device in ("auto", "cuda") and torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if cuda else "gloo")
+
+
+def is_held(folder: Path, settings: dict, resume: bool) -> bool:
+    """Whether `folder` holds epochs of the run that `settings` ask for.
+
+    Raises:
+        UserError: it holds another run, or this one and --resume was not given.
+    """
+    if not (folder / "config.json").exists():
+        return False
+    held = read_json(folder / "config.json")["settings"]
+    for name, wanted in settings.items():
+        if held.get(name) != wanted:
+            raise UserError(f"{folder} holds a run with {name} {held.get(name)}, not {wanted}; "
+                            "name another folder with --out")
+    if not resume:
+        raise UserError(f"{folder} holds this run already; --resume goes on with it, "
+                        "--out names another folder")
+    return (folder / "last.pt").exists()
+
+
+def load_data(args, device: torch.device) -> tuple[Split, Split, str]:
+    """Training images, held-out images, and what the latter are called."""
+    train, held_out = load_cifar10(args.data_dir)
+    name = "test"
+    if args.validation:
+        (train, held_out), name = split_validation(train), "validation"
+    if args.n_items is not None:
+        train = train.take(slice(max(0, args.n_items)))
+    return train.to(device), held_out.to(device), name
+
+
+def print_plan(trainer: Trainer, train: Split) -> int:
+    """Print size, cost and expected minutes of the run; returns its FLOPs."""
+    settings, steps = trainer.settings, trainer.steps
+    sizes = [image_size(number, steps, settings) for number in range(steps)]
+    flops = sum(training_flops(trainer.net, size) * sizes.count(size) for size in set(sizes))
+    flops *= settings["batch_size"]
+    line = f"{settings['network']}: {parameter_count(trainer.net):,} parameters, {flops / 1e15:.4f} PFLOP to train"
+    if trainer.epoch == 0:
+        seconds = time_steps(settings, train, trainer.device)
+        line += f", about {sum(seconds[size] for size in sizes) / 60:.1f} minutes on {trainer.device.type}"
+    if trainer.rank == 0:
+        print(line, flush=True)
+    return flops
+
+
+def train_to_end(trainer: Trainer, folder: Path, held_out: Split, name: str) -> None:
+    """The epochs that remain; after each one log.csv and last.pt are whole."""
+    while trainer.epoch < trainer.epochs:
+        start, start_cpu = time.perf_counter(), cpu_seconds()
+        row = {"epoch": trainer.epoch + 1, **trainer.train_epoch()}
+        before = trainer.rows[-1] if trainer.rows else {"seconds": 0.0, "cpu_seconds": 0.0}
+        row["seconds"] = before["seconds"] + time.perf_counter() - start
+        row["cpu_seconds"] = before["cpu_seconds"] + cpu_seconds() - start_cpu
+        if name == "validation":
+            row["validation_accuracy"] = accuracy(predict(trainer.net, held_out), held_out.labels)
+        trainer.rows.append(row)
+        if trainer.rank == 0:
+            trainer.save(folder / "last.pt")
+            write_csv(folder / "log.csv", trainer.rows)
+            print("  ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
+
+
+def cpu_seconds() -> float:
+    """Of this process, all threads: less troubled by other programs than the clock."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main() -> None:
+    args = parse_arguments(__doc__)
+    keep_freed_memory()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    start_processes(args.device)
+    device = pick_device(args.device)
+    settings = choose_settings(args, device)
+    folder = args.out or RUNS_DIR / f"{settings['preset']}-s{settings['seed']}"
+    held = is_held(folder, settings, args.resume)
+    if held and (folder / "result.json").exists():
+        print(f"{folder} is complete:\n{json.dumps(read_json(folder / 'result.json'), indent=1)}")
+        return
+    train, held_out, name = load_data(args, device)
+    trainer = Trainer(settings, train, device)
+    if held:
+        trainer.load(folder / "last.pt")
+    elif trainer.rank == 0:
+        write_json(folder / "config.json", dict(
+            settings=settings, environment=environment(device), data_md5=data_checksum(args.data_dir)))
+    flops = print_plan(trainer, train)
+    if not held:
+        trainer = Trainer(settings, train, device)  # the same random state, timed or not
+    train_to_end(trainer, folder, held_out, name)
+    if trainer.rank:
+        return
+    plain, views = (accuracy(predict(trainer.net, held_out, v), held_out.labels) for v in (False, True))
+    last = trainer.rows[-1]
+    write_json(folder / "result.json", {
+        "preset": settings["preset"], "seed": settings["seed"], "images": len(train.labels),
+        "parameters": parameter_count(trainer.net), "flops": flops, "seconds": last["seconds"],
+        "cpu_seconds": last["cpu_seconds"], f"{name}_accuracy": plain, f"{name}_accuracy_views": views,
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        **environment(device)})
+    print(f"{name} error {100 * (1 - plain):.2f} %, with six views {100 * (1 - views):.2f} % "
+          f"after {last['seconds'] / 60:.1f} minutes of training\n"
+          f"checkpoint {folder / 'last.pt'}\nlog        {folder / 'log.csv'}")
+
+
+if __name__ == "__main__":
+    run_main(main)

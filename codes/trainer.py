@@ -1,0 +1,168 @@
+"""One training run as an object: network, optimizers, data, and the place in the schedule."""
+
+import math
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.networks import build
+from codes.optimizers import Muon
+from codes.settings import network_config
+from VGG_BatchNorm.loaders import BatchLoader, Split, normalize, resize
+from VGG_BatchNorm.runs import UserError, load_checkpoint, save_checkpoint
+
+
+def make_optimizers(net: nn.Module, settings: dict) -> list[torch.optim.Optimizer]:
+    trained = [p for p in net.parameters() if p.requires_grad]
+    lr, decay, batch_size = settings["lr"], settings["weight_decay"], settings["batch_size"]
+    if settings["optimizer"] == "sgd":
+        return [torch.optim.SGD(trained, lr, settings["momentum"], weight_decay=decay, nesterov=settings["momentum"] > 0)]
+    if settings["optimizer"] == "adamw":
+        return [torch.optim.AdamW(trained, lr, weight_decay=decay)]
+    filters = [p for name, p in net.named_parameters() if p.requires_grad and p.ndim == 4]
+    matrices = [p for p in trained if p.ndim == 2]
+    vectors = [p for p in trained if p.ndim < 2]
+    # lr for one example × batch size: with the mean loss, this is airbench's rate on the summed
+    # loss; the decay of a step then is weight_decay × batch size, whatever the rate
+    groups = [dict(params=p, lr=rate * batch_size, weight_decay=decay / rate)
+              for p, rate in ((vectors, settings["bias_lr"]), (matrices, settings["head_lr"])) if p]
+    sgd = torch.optim.SGD(groups, momentum=0.85, nesterov=True)
+    return [sgd, Muon(filters, lr, settings["momentum"])] if filters else [sgd]
+
+
+def schedule(step: int, steps: int, warmup: float = 0.0) -> float:
+    """Factor of the learning rate: up from 0 over `warmup` × `steps`, then straight down to 0."""
+    rising = (step + 1) / (warmup * steps) if warmup else 1.0
+    return min(rising, (1 - step / steps) / (1 - warmup) if warmup < 1 else 1.0)
+
+
+def image_size(step: int, steps: int, settings: dict) -> int:
+    return settings["small_size"] if step < settings["small_share"] * steps else 32
+
+
+class Trainer:
+    """A network, its optimizers, its data, and where it is in the schedule."""
+
+    def __init__(self, settings: dict, train: Split, device: torch.device):
+        self.settings, self.device = settings, device
+        self.rank = dist.get_rank() if dist.is_initialized() else 0
+        self.world = dist.get_world_size() if dist.is_initialized() else 1
+        torch.manual_seed(settings["seed"])
+        self.net = build(settings["network"], **network_config(settings)).to(device)
+        if hasattr(self.net, "init_whitening"):
+            self.net.init_whitening(normalize(train.images[:5000]))
+        self.optimizers = make_optimizers(self.net, settings)
+        self.base_lr = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
+        self.loader = BatchLoader(
+            train, settings["batch_size"], flip=settings["flip"], translate=settings["translate"],
+            cutout=settings["cutout"], seed=settings["seed"], rank=self.rank, world=self.world)
+        self.steps = max(1, round(settings["epochs"] * len(self.loader)))
+        self.epoch, self.rows = 0, []
+        self.model = DistributedDataParallel(self.net) if self.world > 1 else self.net
+        if settings["compile"]:
+            self.net.compile()
+
+    @property
+    def epochs(self) -> int:
+        return math.ceil(self.steps / len(self.loader))
+
+    def step(self, x: torch.Tensor, y: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """One update; returns the mean loss and the count of right answers, on the device."""
+        settings = self.settings
+        x = resize(x, image_size(number, self.steps, settings))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings["amp"]):
+            logits = self.model(x)
+        loss = F.cross_entropy(logits.float(), y, label_smoothing=settings["label_smoothing"])
+        loss.backward()
+        factor = schedule(number, self.steps, settings["warmup"])
+        for optimizer, rates in zip(self.optimizers, self.base_lr, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return loss.detach(), (logits.detach().argmax(1) == y).sum()
+
+    def train_epoch(self, progress: bool = True) -> dict:
+        """Run the next epoch; returns its mean loss and accuracy, in fractions.
+
+        Raises:
+            UserError: a loss is not finite.
+        """
+        first = self.epoch * len(self.loader)
+        self.model.train()
+        if getattr(self.net, "whiten", False):
+            share = self.settings["whiten_bias_share"]
+            self.net.stem.bias.requires_grad_(first < share * self.steps)
+        losses, right, seen = [], [], 0
+        batches = tqdm(self.loader.epoch(self.epoch), total=len(self.loader), leave=False,
+                       desc=f"epoch {self.epoch + 1}/{self.epochs}", disable=not progress or self.rank > 0)
+        for number, (x, y) in enumerate(batches, first):
+            if number >= self.steps:
+                break
+            loss, correct = self.step(x, y, number)
+            losses.append(loss)
+            right.append(correct)
+            seen += len(y)
+            if self.device.type == "cpu" and not math.isfinite(loss.item()):
+                break
+        losses, right = torch.stack(losses), torch.stack(right)
+        if self.world > 1:
+            dist.all_reduce(losses.div_(self.world))
+            dist.all_reduce(right)
+        bad = (~losses.isfinite()).nonzero()
+        if len(bad):
+            raise UserError(f"the loss is not finite at step {first + int(bad[0])}; try a lower --lr "
+                            f"(the last good epoch, {self.epoch}, is kept)")
+        self.epoch += 1
+        return dict(loss=losses.mean().item(), accuracy=right.sum().item() / (seen * self.world))
+
+    def save(self, path: Path) -> None:
+        save_checkpoint(
+            path, self.settings["network"], network_config(self.settings), self.net.state_dict(),
+            optimizers=[o.state_dict() for o in self.optimizers], epoch=self.epoch, rows=self.rows,
+            random=random_state(self.device), settings=self.settings)
+
+    def load(self, path: Path) -> None:
+        """Go on where the checkpoint at `path` left off."""
+        saved = load_checkpoint(path)
+        try:
+            self.net.load_state_dict(saved["weights"])
+            for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+                optimizer.load_state_dict(state)
+            self.epoch, self.rows = saved["epoch"], saved["rows"]
+            torch.set_rng_state(saved["random"]["cpu"])
+            if self.device.type == "cuda":
+                torch.cuda.set_rng_state(saved["random"]["cuda"])
+        except (KeyError, RuntimeError, ValueError):
+            raise UserError(f"{path} cannot be resumed; it holds weights alone, or of another network") from None
+
+
+def random_state(device: torch.device) -> dict:
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def time_steps(settings: dict, train: Split, device: torch.device, repeats: int = 2) -> dict[int, float]:
+    """Seconds of a step by image size, measured on a run that is thrown away."""
+    trainer = Trainer(settings | {"compile": False}, train, device)
+    x, y = next(trainer.loader.epoch(0))
+    seconds = {}
+    for number in (0, trainer.steps - 1):  # the first and the last size
+        if image_size(number, trainer.steps, settings) in seconds:
+            continue
+        trainer.step(x, y, number)
+        start = time.perf_counter()
+        for _ in range(repeats):
+            trainer.step(x, y, number)[0].item()  # waits for the device
+        seconds[image_size(number, trainer.steps, settings)] = (time.perf_counter() - start) / repeats
+    return seconds
