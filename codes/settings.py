@@ -23,9 +23,16 @@ DEFAULTS = dict(
     label_smoothing=0.2, warmup=0.0,
     # the data
     epochs=8, batch_size=1000, flip="alternate", translate=2, cutout=0,
+    micro_batch=0,  # images that go through at a time; 0: the whole batch
     small_size=16, small_share=0.0,  # images of small_size² for the first share of the steps
     whiten_bias_share=0.375,  # the whitening bias is trained for this share of the steps
 )
+
+OPTIMIZERS = {  # what to start from with another optimizer than Muon
+    "muon": dict(),
+    "sgd": dict(lr=0.1, momentum=0.9, weight_decay=5e-4),
+    "adamw": dict(lr=1e-3, weight_decay=1e-2),
+}
 
 PRESETS = {
     "fast": dict(),
@@ -92,6 +99,7 @@ def parse_arguments(description: str, argv: list[str] | None = None) -> argparse
     opt.add_argument("--warmup", type=share, help="share of the steps")
     opt.add_argument("--whiten-bias-share", type=share)
     data = parser.add_argument_group("the data (defaults: the preset's)")
+    data.add_argument("--micro-batch", type=int, help="images that go through at a time; 0: the whole batch")
     data.add_argument("--flip", choices=("none", "random", "alternate"))
     data.add_argument("--translate", type=int, choices=range(16), metavar="PIXELS")
     data.add_argument("--cutout", type=int, choices=range(32), metavar="PIXELS")
@@ -101,10 +109,15 @@ def parse_arguments(description: str, argv: list[str] | None = None) -> argparse
 
 
 def choose_settings(args: argparse.Namespace, device: torch.device) -> dict:
-    """DEFAULTS, overridden by the preset, overridden by the flags."""
+    """DEFAULTS, overridden by the preset, by the optimizer's own rates, and by the flags.
+
+    Muon is tuned for CifarNet; the VGG nets start from sgd.
+    """
     preset = args.preset or ("fast" if device.type == "cpu" else "best")
     flags = {name: value for name, value in vars(args).items() if name in DEFAULTS and value is not None}
-    chosen = {**DEFAULTS, **PRESETS[preset], **flags}
+    chosen = {**DEFAULTS, **PRESETS[preset]}
+    optimizer = args.optimizer or ("muon" if args.network in (None, "cifarnet") else "sgd")
+    chosen |= {"optimizer": optimizer, **OPTIMIZERS[optimizer], **flags}
     chosen["widths"] = list(chosen["widths"])  # as JSON gives it back
     return dict(preset=preset, seed=args.seed, validation=args.validation, n_items=args.n_items,
                 amp=args.amp, compile=args.compile, **chosen)

@@ -24,14 +24,21 @@ import torch
 import torch.distributed as dist
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.evaluate import accuracy, predict
+from codes.evaluate import accuracy, one_and_six_views, predict
 from codes.networks import parameter_count, training_flops
 from codes.settings import choose_settings, parse_arguments
 from codes.trainer import Trainer, image_size, time_steps
 from VGG_BatchNorm.loaders import Split, data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.runs import (
-    RUNS_DIR, UserError, environment, keep_freed_memory, pick_device, read_json, run_main,
-    write_csv, write_json,
+    RUNS_DIR,
+    UserError,
+    environment,
+    keep_freed_memory,
+    pick_device,
+    read_json,
+    run_main,
+    write_csv,
+    write_json,
 )
 
 
@@ -81,7 +88,8 @@ def print_plan(trainer: Trainer, train: Split) -> int:
     sizes = [image_size(number, steps, settings) for number in range(steps)]
     flops = sum(training_flops(trainer.net, size) * sizes.count(size) for size in set(sizes))
     flops *= settings["batch_size"]
-    line = f"{settings['network']}: {parameter_count(trainer.net):,} parameters, {flops / 1e15:.4f} PFLOP to train"
+    line = (f"{settings['network']}: {parameter_count(trainer.net):,} parameters, "
+            f"{flops / 1e15:.4f} PFLOP to train")
     if trainer.epoch == 0:
         seconds = time_steps(settings, train, trainer.device)
         line += f", about {sum(seconds[size] for size in sizes) / 60:.1f} minutes on {trainer.device.type}"
@@ -139,15 +147,16 @@ def main() -> None:
     train_to_end(trainer, folder, held_out, name)
     if trainer.rank:
         return
-    plain, views = (accuracy(predict(trainer.net, held_out, v), held_out.labels) for v in (False, True))
+    logits = predict(trainer.net, held_out, one_and_six_views)
+    one, six = (accuracy(view, held_out.labels) for view in logits.unbind(1))
     last = trainer.rows[-1]
     write_json(folder / "result.json", {
         "preset": settings["preset"], "seed": settings["seed"], "images": len(train.labels),
         "parameters": parameter_count(trainer.net), "flops": flops, "seconds": last["seconds"],
-        "cpu_seconds": last["cpu_seconds"], f"{name}_accuracy": plain, f"{name}_accuracy_views": views,
+        "cpu_seconds": last["cpu_seconds"], f"{name}_accuracy": one, f"{name}_accuracy_views": six,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         **environment(device)})
-    print(f"{name} error {100 * (1 - plain):.2f} %, with six views {100 * (1 - views):.2f} % "
+    print(f"{name} error {100 * (1 - one):.2f} %, with six views {100 * (1 - six):.2f} % "
           f"after {last['seconds'] / 60:.1f} minutes of training\n"
           f"checkpoint {folder / 'last.pt'}\nlog        {folder / 'log.csv'}")
 

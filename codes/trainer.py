@@ -22,9 +22,9 @@ from VGG_BatchNorm.runs import UserError, load_checkpoint, save_checkpoint
 
 def make_optimizers(net: nn.Module, settings: dict) -> list[torch.optim.Optimizer]:
     trained = [p for p in net.parameters() if p.requires_grad]
-    lr, decay, batch_size = settings["lr"], settings["weight_decay"], settings["batch_size"]
+    lr, momentum, decay = settings["lr"], settings["momentum"], settings["weight_decay"]
     if settings["optimizer"] == "sgd":
-        return [torch.optim.SGD(trained, lr, settings["momentum"], weight_decay=decay, nesterov=settings["momentum"] > 0)]
+        return [torch.optim.SGD(trained, lr, momentum, weight_decay=decay, nesterov=momentum > 0)]
     if settings["optimizer"] == "adamw":
         return [torch.optim.AdamW(trained, lr, weight_decay=decay)]
     filters = [p for name, p in net.named_parameters() if p.requires_grad and p.ndim == 4]
@@ -32,10 +32,10 @@ def make_optimizers(net: nn.Module, settings: dict) -> list[torch.optim.Optimize
     vectors = [p for p in trained if p.ndim < 2]
     # lr for one example × batch size: with the mean loss, this is airbench's rate on the summed
     # loss; the decay of a step then is weight_decay × batch size, whatever the rate
-    groups = [dict(params=p, lr=rate * batch_size, weight_decay=decay / rate)
+    groups = [dict(params=p, lr=rate * settings["batch_size"], weight_decay=decay / rate)
               for p, rate in ((vectors, settings["bias_lr"]), (matrices, settings["head_lr"])) if p]
     sgd = torch.optim.SGD(groups, momentum=0.85, nesterov=True)
-    return [sgd, Muon(filters, lr, settings["momentum"])] if filters else [sgd]
+    return [sgd, Muon(filters, lr, momentum)] if filters else [sgd]
 
 
 def schedule(step: int, steps: int, warmup: float = 0.0) -> float:
@@ -58,7 +58,7 @@ class Trainer:
         torch.manual_seed(settings["seed"])
         self.net = build(settings["network"], **network_config(settings)).to(device)
         if hasattr(self.net, "init_whitening"):
-            self.net.init_whitening(normalize(train.images[:5000]))
+            self.net.init_whitening(normalize(train.images[:2000]))
         self.optimizers = make_optimizers(self.net, settings)
         self.base_lr = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
         self.loader = BatchLoader(
@@ -75,20 +75,30 @@ class Trainer:
         return math.ceil(self.steps / len(self.loader))
 
     def step(self, x: torch.Tensor, y: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """One update; returns the mean loss and the count of right answers, on the device."""
+        """One update; returns the mean loss and the count of right answers, on the device.
+
+        The batch goes through in parts of `micro_batch` images, and the gradients add up: less
+        memory, and batch norm sees a part at a time ("ghost" statistics, Hoffer et al. 2017).
+        """
         settings = self.settings
         x = resize(x, image_size(number, self.steps, settings))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings["amp"]):
-            logits = self.model(x)
-        loss = F.cross_entropy(logits.float(), y, label_smoothing=settings["label_smoothing"])
-        loss.backward()
+        loss, right = torch.zeros((2,), device=self.device)
+        part = settings["micro_batch"] or len(x)
+        for images, labels in zip(x.split(part), y.split(part), strict=True):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=settings["amp"]):
+                logits = self.model(images)
+            part_loss = F.cross_entropy(logits.float(), labels, reduction="sum",
+                                        label_smoothing=settings["label_smoothing"]) / len(x)
+            part_loss.backward()
+            loss += part_loss.detach()
+            right += (logits.detach().argmax(1) == labels).sum()
         factor = schedule(number, self.steps, settings["warmup"])
         for optimizer, rates in zip(self.optimizers, self.base_lr, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        return loss.detach(), (logits.detach().argmax(1) == y).sum()
+        return loss, right
 
     def train_epoch(self, progress: bool = True) -> dict:
         """Run the next epoch; returns its mean loss and accuracy, in fractions.
@@ -142,7 +152,8 @@ class Trainer:
             if self.device.type == "cuda":
                 torch.cuda.set_rng_state(saved["random"]["cuda"])
         except (KeyError, RuntimeError, ValueError):
-            raise UserError(f"{path} cannot be resumed; it holds weights alone, or of another network") from None
+            raise UserError(f"{path} cannot be resumed: it holds weights alone, "
+                            "or those of another network") from None
 
 
 def random_state(device: torch.device) -> dict:

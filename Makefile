@@ -1,0 +1,58 @@
+# Train networks on CIFAR-10 and show why batch normalisation helps. `make` lists the verbs.
+# ARGS="…" passes flags on:  make train ARGS="--preset strong --seed 1"
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+DATA   := data/cifar10.bin
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv download train evaluate filters figures test bench lint clean
+
+help: ## this list
+	@echo "make VERB [ARGS=\"flags for the script\"]     minutes on two CPU cores"
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 14
+
+venv: $(VENV)/.installed ## 3     a Python environment in .venv with all packages
+$(VENV)/.installed: requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
+	  { echo "make: needs Python 3.10 or newer as $(PYTHON); try  make PYTHON=python3.12 …" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "make: $(PYTHON) has no venv; install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt || \
+	  { echo "make: pip could not install the packages: no network, or no disk space (6 GB)?" >&2; exit 2; }
+	@touch $@
+
+download: $(DATA) ## 1     CIFAR-10 into data/, verified
+$(DATA): | $(VENV)/.installed
+	$(PY) VGG_BatchNorm/loaders.py
+
+train: $(DATA) ## 10    train, then print the test error; picks up where it was stopped
+	$(PY) codes/train.py --resume $(ARGS)
+	@$(PY) codes/plot_curves.py
+
+evaluate: $(DATA) ## 2     test error of the newest run (ARGS="--ckpt PATH": of another)
+	$(PY) codes/evaluate.py $(ARGS)
+
+filters: $(DATA) ## 1     draw first-layer filters and feature maps of the newest run
+	$(PY) codes/visualize_filters.py $(ARGS)
+
+figures: $(DATA) ## 1     all pictures
+	$(PY) VGG_BatchNorm/loaders.py
+	$(PY) codes/plot_curves.py
+	$(PY) codes/visualize_filters.py
+
+test: $(VENV)/.installed ## 2     the test suite; needs neither CIFAR-10 nor network
+	$(PY) -m pytest -q $(ARGS)
+
+bench: $(VENV)/.installed ## 2     GEMM rate, training step, loader, memory; leave the machine alone meanwhile
+	$(PY) codes/bench.py $(ARGS)
+
+lint: $(VENV)/.installed ## 0     ruff
+	$(PY) -m ruff check .
+
+clean: ## 0     remove the environment and caches; runs/ and data/ stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -exec rm -rf {} +

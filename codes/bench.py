@@ -1,0 +1,96 @@
+"""How near training is to what the machine can do: `make bench`. Leave the machine alone meanwhile.
+
+Measures, in one run, on random images: the float32 rate of a 2048³ matrix product (GEMM); for
+each preset the seconds and the FLOP rate of a training step, FLOPs counted on direct
+convolutions (so Winograd's algorithm, which needs fewer, can exceed the GEMM rate); the same
+step with direct convolutions; the loader's share of the step; peak memory. Best of --repeats.
+Writes reports/results/bench.json.
+"""
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.networks import training_flops
+from codes.settings import DEFAULTS, PRESETS
+from codes.trainer import Trainer
+from VGG_BatchNorm import winograd
+from VGG_BatchNorm.loaders import Split
+from VGG_BatchNorm.runs import RESULTS_DIR, environment, keep_freed_memory, pick_device, run_main, write_json
+
+
+def best_seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:
+    """Shortest of `repeats` calls, after one that is not counted."""
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+
+def gemm_rate(device: torch.device, repeats: int, n: int = 2048) -> float:
+    """FLOP/s of an n×n×n float32 product."""
+    a, b, out = (torch.randn(n, n, device=device) for _ in range(3))
+    return 2 * n**3 / best_seconds(lambda: torch.mm(a, b, out=out), 5 * repeats, device)
+
+
+def measure_step(preset: str, size: int, device: torch.device, repeats: int) -> dict:
+    """Seconds, rate and loader's share of one training step of `preset` on size² images."""
+    settings = {**DEFAULTS, **PRESETS[preset], "small_size": size, "small_share": 1.0,
+                "seed": 0, "amp": False, "compile": False}
+    n = 2 * settings["batch_size"]
+    data = Split(torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (n,)))
+    trainer = Trainer(settings, data.to(device), device)
+    if trainer.net.whiten:
+        trainer.net.stem.bias.requires_grad_(False)  # as in most of the training
+    loader = best_seconds(lambda: next(trainer.loader.epoch(0)), repeats, device)
+    x, y = next(trainer.loader.epoch(0))
+    step = best_seconds(lambda: trainer.step(x, y, 0)[0].item(), repeats, device) + loader
+    with mock.patch.object(winograd, "pays", lambda *_: False):
+        direct = best_seconds(lambda: trainer.step(x, y, 0)[0].item(), repeats, device) + loader
+    flops = training_flops(trainer.net, size) * settings["batch_size"]
+    return {"preset": preset, "image_size": size, "batch_size": settings["batch_size"],
+            "step_seconds": step, "step_flops_per_second": flops / step,
+            "direct_convolution_seconds": direct, "loader_share": loader / step}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--presets", nargs="+", choices=PRESETS, help="default: fast, strong; on a GPU all")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, default=RESULTS_DIR / "bench.json")
+    args = parser.parse_args()
+    keep_freed_memory()
+    device = pick_device(args.device)
+    presets = args.presets or (("fast", "strong") if device.type == "cpu" else tuple(PRESETS))
+    rate = gemm_rate(device, args.repeats)
+    print(f"GEMM 2048³ {rate / 1e9:.0f} GFLOP/s")
+    steps = []
+    for preset in presets:
+        for size in sorted({PRESETS[preset].get("small_size", DEFAULTS["small_size"]), 32}):
+            row = measure_step(preset, size, device, args.repeats)
+            row["rate_over_gemm"] = row["step_flops_per_second"] / rate
+            steps.append(row)
+            print(f"{preset:<7}{size} px: {row['step_seconds']:.3f} s a step, "
+                  f"{row['step_flops_per_second'] / 1e9:.0f} GFLOP/s = {row['rate_over_gemm']:.2f} of GEMM; "
+                  f"direct convolutions {row['direct_convolution_seconds']:.3f} s; "
+                  f"loader {100 * row['loader_share']:.1f} %", flush=True)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    write_json(args.out, {"gemm_flops_per_second": rate, "steps": steps,
+                          "peak_memory_bytes": memory, **environment(device)})
+    print(args.out)
+
+
+if __name__ == "__main__":
+    run_main(main)
