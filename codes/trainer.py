@@ -66,7 +66,7 @@ class Trainer:
             cutout=settings["cutout"], seed=settings["seed"], rank=self.rank, world=self.world)
         self.steps = max(1, round(settings["epochs"] * len(self.loader)))
         self.epoch, self.rows = 0, []
-        self.model = DistributedDataParallel(self.net) if self.world > 1 else self.net
+        self.model = self.net
         if settings["compile"]:
             self.net.compile()
 
@@ -107,10 +107,12 @@ class Trainer:
             UserError: a loss is not finite.
         """
         first = self.epoch * len(self.loader)
-        self.model.train()
+        self.net.train()
         if getattr(self.net, "whiten", False):
             share = self.settings["whiten_bias_share"]
             self.net.stem.bias.requires_grad_(first < share * self.steps)
+        # wrapped anew: DistributedDataParallel has to know which parameters are trained
+        self.model = DistributedDataParallel(self.net) if self.world > 1 else self.net
         losses, right, seen = [], [], 0
         batches = tqdm(self.loader.epoch(self.epoch), total=len(self.loader), leave=False,
                        desc=f"epoch {self.epoch + 1}/{self.epochs}", disable=not progress or self.rank > 0)
