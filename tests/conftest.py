@@ -1,0 +1,63 @@
+"""CIFAR-shaped data that the tests make, and a way to run the scripts on it."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ["OMP_NUM_THREADS"] = "1"  # of the scripts: tiny work, and two may run at a time
+torch.set_num_threads(1)
+
+from VGG_BatchNorm.loaders import ROW
+
+TINY = ["--widths", "8,8", "--batch-size", "50", "--epochs", "2", "--small-share", "0.5"]
+
+
+def write_data(root: Path, per_batch: int = 60, seed: int = 0) -> Path:
+    """A `cifar10.bin` of six batches whose classes differ in brightness, and its checksums."""
+    random = np.random.default_rng(seed)
+    rows = random.integers(0, 100, (6 * per_batch, ROW), dtype=np.uint8)
+    rows[:, 0] = np.arange(len(rows)) % 10
+    rows[:, 1:] += 15 * rows[:, :1]
+    root.mkdir(parents=True, exist_ok=True)
+    rows.tofile(root / "cifar10.bin")
+    sums = [hashlib.md5(part.tobytes()).hexdigest() for part in np.split(rows, 6)]
+    (root / "checksums.txt").write_text("\n".join(sums))
+    return root
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+def command(script: str, *args) -> list[str]:
+    return [sys.executable, str(ROOT / script), *map(str, args)]
+
+
+def run(script: str, *args, **options) -> subprocess.CompletedProcess:
+    """Run a script to its end; a traceback is never what the user should see."""
+    done = subprocess.run(command(script, *args), capture_output=True, text=True, timeout=120, check=False,
+                          **options)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def train(folder: Path, data_dir: Path, *args, **options) -> subprocess.CompletedProcess:
+    return run("codes/train.py", "--data-dir", data_dir, "--out", folder, *TINY, *args, **options)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory, data_dir) -> Path:
+    """A run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    done = train(folder, data_dir)
+    assert done.returncode == 0, done.stderr
+    return folder

