@@ -59,6 +59,10 @@ class Trainer:
         self.net = build(settings["network"], **network_config(settings)).to(device)
         if hasattr(self.net, "init_whitening"):
             self.net.init_whitening(normalize(train.images[:2000]))
+        part = (settings["micro_batch"] or settings["batch_size"]) / settings["batch_size"]
+        for layer in self.net.modules():  # running statistics look back as far, whatever the part
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.momentum = 1 - (1 - layer.momentum) ** min(1, part)
         self.optimizers = make_optimizers(self.net, settings)
         self.base_lr = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
         self.loader = BatchLoader(

@@ -1,0 +1,138 @@
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from codes.networks import ACTIVATIONS, NORMS, POOLS, build, parameter_count, restore, training_flops
+from codes.settings import NETWORK_SETTINGS
+from VGG_BatchNorm.loaders import normalize
+from VGG_BatchNorm.runs import UserError
+from VGG_BatchNorm.VGG import VGG_A, VGG_A_BatchNorm, VGG_BatchNorm, get_number_of_parameters
+
+SMALL = dict(widths=(8, 16))
+SWITCHES = ([dict(activation=name) for name in ACTIVATIONS] + [dict(norm=name) for name in NORMS]
+            + [dict(pool=name) for name in POOLS]
+            + [dict(dropout=0.5), dict(residual=True), dict(depth=1), dict(depth=3, residual=True),
+               dict(whiten=False), dict(widths=(8, 8, 8, 8)), dict(num_classes=3)])
+
+
+def layers(net: nn.Module) -> set[type]:
+    return {type(layer) for layer in net.modules()}
+
+
+@pytest.mark.parametrize("config", SWITCHES, ids=str)
+def test_each_switch_gives_a_net_that_trains(config):
+    torch.manual_seed(0)
+    net = build("cifarnet", **{**SMALL, **config})
+    x = torch.randn(4, 3, 32, 32)
+    logits = net(x)
+    assert logits.shape == (4, config.get("num_classes", 10))
+    logits.square().sum().backward()
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+    assert net(torch.randn(2, 3, 16, 16)).shape[0] == 2
+
+
+def test_switches_do_what_they_say():
+    assert nn.BatchNorm2d in {base for layer in layers(build("cifarnet", **SMALL)) for base in layer.__mro__}
+    assert nn.GroupNorm in layers(build("cifarnet", norm="group", **SMALL))
+    assert nn.AvgPool2d in layers(build("cifarnet", pool="average", **SMALL))
+    assert nn.SiLU in layers(build("cifarnet", activation="silu", **SMALL))
+    torch.manual_seed(0)
+    plain = build("cifarnet", **SMALL).eval()
+    residual = build("cifarnet", residual=True, **SMALL).eval()
+    residual.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 3, 32, 32)
+    assert not torch.allclose(plain(x), residual(x))
+    dropping = build("cifarnet", dropout=0.5, **SMALL)
+    assert not torch.allclose(dropping(x), dropping(x))
+    assert torch.allclose(dropping.eval()(x), dropping(x))
+
+
+@pytest.mark.parametrize("config", [dict(activation="softplus"), dict(norm="layer"), dict(widths=()), dict(depth=0),
+                                    dict(depth=1, residual=True), dict(dropout=1.0), dict(colour=1)], ids=str)
+def test_impossible_networks_are_refused(config):
+    with pytest.raises(UserError):
+        build("cifarnet", **config)
+
+
+def test_unknown_network_is_refused():
+    with pytest.raises(UserError, match="resnet"):
+        build("resnet")
+
+
+def test_default_has_the_parameters_of_its_table():
+    """24·12 + 24 whitening; 9·C·K a convolution; K of β and of the frozen γ a norm; head 2560."""
+    pairs = [(24, 64), (64, 64), (64, 256), (256, 256), (256, 256), (256, 256)]
+    expected = 24 * 12 + 24 + sum(9 * c * k + 2 * k for c, k in pairs) + 10 * 256
+    assert parameter_count(build("cifarnet")) == expected
+
+
+def test_convolutions_start_as_the_identity():
+    net = build("cifarnet", widths=(32, 32))
+    x = torch.randn(2, 32, 8, 8)
+    torch.testing.assert_close(net.groups[0].convs[1](x), x)
+
+
+def test_whitening_makes_patches_white():
+    """The filters' responses to the patches they were computed from: no correlation, variance 1."""
+    images = torch.randint(256, (200, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.avg_pool2d(images.float(), 3, 1, 1).byte()
+    net = build("cifarnet", **SMALL)
+    net.init_whitening(normalize(smooth), eps=0.0)
+    responses = net.stem(normalize(smooth)).detach()[:, :12].transpose(0, 1).flatten(1)
+    covariance = responses @ responses.T / responses.shape[1]
+    torch.testing.assert_close(covariance, torch.eye(12), atol=2e-2, rtol=0)
+    torch.testing.assert_close(net.stem.weight[:12], -net.stem.weight[12:])
+    assert not net.stem.weight.requires_grad
+
+
+def test_training_flops_against_a_formula_and_the_counter():
+    net = build("cifarnet", widths=(8,), depth=1, whiten=False)
+    convolutions = [(3, 24, 32), (24, 8, 32)]
+    forward = sum(2 * 9 * c * k * s * s for c, k, s in convolutions) + 2 * 8 * 10
+    first = 2 * 9 * 3 * 24 * 32 * 32  # no gradient of the images is computed
+    assert training_flops(net) == 3 * forward - first
+    with FlopCounterMode(display=False) as counter:
+        net(torch.zeros(5, 3, 32, 32)).sum().backward()
+    assert counter.get_total_flops() == 5 * training_flops(net)
+
+
+def test_vgg_a_keeps_the_kits_keys_and_shapes():
+    net = build("vgg_a")
+    assert list(net.state_dict())[:2] == ["features.0.weight", "features.0.bias"]
+    assert "classifier.4.weight" in net.state_dict()
+    assert net(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+    assert get_number_of_parameters(net) == parameter_count(net) == 9_750_922
+    assert VGG_A(inp_ch=1, num_classes=4, init_weights=False)(torch.randn(2, 1, 32, 32)).shape == (2, 4)
+
+
+def test_vgg_batchnorm_differs_by_its_norms_alone():
+    assert VGG_A_BatchNorm is VGG_BatchNorm
+    plain, normed = layers(build("vgg_a")), layers(build("vgg_batchnorm"))
+    assert normed - plain == {nn.BatchNorm2d, VGG_BatchNorm}
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in build("vgg_batchnorm").modules()) == 8
+
+
+def test_restore_gives_the_same_logits_from_half_precision():
+    torch.manual_seed(0)
+    net = build("cifarnet", **SMALL).eval()
+    half = {name: t.half() if t.is_floating_point() else t for name, t in net.state_dict().items()}
+    again = restore(dict(network="cifarnet", config=SMALL, weights=half))
+    x = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(again(x), net(x), atol=1e-2, rtol=1e-2)
+    assert not again.training and again.head.weight.dtype == torch.float32
+
+
+def test_restore_refuses_weights_of_another_network():
+    weights = build("cifarnet", widths=(8, 8)).state_dict()
+    with pytest.raises(UserError, match="do not fit"):
+        restore(dict(network="cifarnet", config=SMALL, weights=weights))
+
+
+def test_every_network_setting_is_an_argument_of_the_network():
+    from codes.settings import DEFAULTS, network_config
+
+    assert set(network_config(DEFAULTS)) == set(NETWORK_SETTINGS)
+    build("cifarnet", **network_config(DEFAULTS))

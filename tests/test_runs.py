@@ -1,0 +1,122 @@
+import errno
+import os
+import pickle
+import sys
+import time
+
+import pytest
+import torch
+
+from VGG_BatchNorm import runs
+from VGG_BatchNorm.runs import (
+    UserError, atomic_write, find_checkpoint, load_checkpoint, pick_device, read_json, run_main, save_checkpoint,
+    write_csv, write_json,
+)
+
+
+class Payload:
+    """What a hostile pickle would do."""
+
+    def __reduce__(self):
+        return os.system, ("touch should-not-exist",)
+
+
+def a_checkpoint(path):
+    save_checkpoint(path, "cifarnet", {"widths": (8, 8)}, {"w": torch.arange(5.0)}, epoch=3)
+    return path
+
+
+def test_round_trip(tmp_path):
+    content = load_checkpoint(a_checkpoint(tmp_path / "a.pt"))
+    assert content["network"] == "cifarnet" and content["config"] == {"widths": (8, 8)} and content["epoch"] == 3
+    assert torch.equal(content["weights"]["w"], torch.arange(5.0))
+
+
+def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(Payload()))
+    torch.save({"format": runs.CHECKPOINT_FORMAT, "weights": Payload()}, tmp_path / "torch.pt")
+    for name in ("plain.pt", "torch.pt"):
+        with pytest.raises(UserError, match="damaged or not a checkpoint"):
+            load_checkpoint(tmp_path / name)
+    assert not (tmp_path / "should-not-exist").exists()
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.99])
+def test_a_truncated_file_is_refused(tmp_path, keep):
+    whole = a_checkpoint(tmp_path / "a.pt").read_bytes()
+    (tmp_path / "cut.pt").write_bytes(whole[:int(keep if keep >= 1 else keep * len(whole))])
+    with pytest.raises(UserError, match="damaged"):
+        load_checkpoint(tmp_path / "cut.pt")
+
+
+def test_other_files_are_refused(tmp_path):
+    torch.save({"state_dict": {}}, tmp_path / "other.pt")
+    with pytest.raises(UserError, match="another format"):
+        load_checkpoint(tmp_path / "other.pt")
+    with pytest.raises(UserError, match="no checkpoint"):
+        load_checkpoint(tmp_path / "none.pt")
+    with pytest.raises(UserError, match="folder"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(OSError), atomic_write(path) as file:
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert read_json(path) == {"a": 1} and os.listdir(tmp_path) == ["a.json"]
+
+
+def test_damaged_json_and_missing_json(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": ')
+    with pytest.raises(UserError, match="not JSON"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(UserError, match="missing"):
+        read_json(tmp_path / "b.json")
+
+
+def test_csv(tmp_path):
+    write_csv(tmp_path / "a.csv", [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
+    assert (tmp_path / "a.csv").read_text() == "epoch,loss\n1,0.5\n2,0.25\n"
+
+
+def test_find_checkpoint_takes_the_named_then_the_newest_then_the_shipped(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "RUNS_DIR", tmp_path)
+    assert find_checkpoint("x.pt").name == "x.pt"
+    assert find_checkpoint(None) == runs.SHIPPED_WEIGHTS
+    for age, name in ((100, "old"), (0, "new"), (200, "older")):
+        (tmp_path / name).mkdir()
+        a_checkpoint(tmp_path / name / "last.pt")
+        os.utime(tmp_path / name / "last.pt", (time.time() - age,) * 2)
+    assert find_checkpoint(None).parent.name == "new"
+
+
+def test_pick_device():
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device().type in ("cpu", "cuda", "mps")
+    with pytest.raises(UserError, match="nonsense"):
+        pick_device("nonsense")
+
+
+@pytest.mark.parametrize("error, code, text", [
+    (UserError("mend this"), 2, "mend this"),
+    (OSError(errno.ENOSPC, "No space left on device", "/x/last.pt"), 2, "No space left on device (/x/last.pt)"),
+    (KeyboardInterrupt(), 130, "--resume"),
+])
+def test_run_main_says_one_line(error, code, text, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as exit_:
+        run_main(main)
+    lines = capsys.readouterr().err.splitlines()
+    assert exit_.value.code == code and len(lines) == 1 and lines[0].startswith("train.py: ") and text in lines[0]
+
+
+def test_run_main_hides_no_defect():
+    with pytest.raises(ZeroDivisionError):
+        run_main(lambda: 1 / 0)
