@@ -15,6 +15,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -158,7 +159,9 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict:
         UserError: missing, damaged, or not a checkpoint of this project.
     """
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on the pickle protocol of foreign files
+            content = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise UserError(f"no checkpoint at {path}; `make train` makes one") from None
     except IsADirectoryError:

@@ -224,8 +224,14 @@ def training_flops(net: nn.Module, size: int = 32) -> int:
 
     Counted on direct convolutions, whatever algorithm computes them, and on torch's "meta"
     device, where shapes flow but nothing is computed.
+
+    Raises:
+        UserError: the net pools images of this size away.
     """
     net = copy.deepcopy(net).to("meta").train()
     with FlopCounterMode(display=False) as counter:
-        net(torch.zeros(2, 3, size, size, device="meta")).sum().backward()
+        try:
+            net(torch.zeros(2, 3, size, size, device="meta")).sum().backward()
+        except RuntimeError as error:
+            raise UserError(f"the network cannot take images of {size}×{size}: {error}") from None
     return counter.get_total_flops() // 2

@@ -54,6 +54,17 @@ def positive(text: str) -> float:
     return value
 
 
+def not_negative(text: str) -> float:
+    return float(text) and positive(text)
+
+
+def count(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
+    return value
+
+
 def share(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
@@ -66,20 +77,20 @@ def parse_arguments(description: str, argv: list[str] | None = None) -> argparse
     yes_no = argparse.BooleanOptionalAction
     run = parser.add_argument_group("the run")
     run.add_argument("--preset", choices=PRESETS, help="default: fast on a CPU, best on a GPU")
-    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--seed", type=count, default=0)
     run.add_argument("--out", type=Path, help="run folder")
     run.add_argument("--resume", action="store_true", help="go on with the run in --out, if there is one")
     run.add_argument("--validation", action="store_true", help="hold 5,000 training images out; leave test alone")
     run.add_argument("--data-dir", type=Path, default=DATA_DIR)
     run.add_argument("--device", default="auto")
-    run.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
+    run.add_argument("--threads", type=count, help="CPU threads (default: torch's choice)")
     run.add_argument("--amp", action="store_true", help="bfloat16 autocast; pays on a GPU")
     run.add_argument("--compile", action="store_true", help="torch.compile; pays on a GPU")
-    run.add_argument("--n-items", type=int, help="only the first so many training images")
+    run.add_argument("--n-items", type=count, help="only the first so many training images")
     net = parser.add_argument_group("the network (defaults: the preset's)")
     net.add_argument("--network", choices=NETWORKS)
     net.add_argument("--widths", type=widths, metavar="64,256,256")
-    net.add_argument("--depth", type=int)
+    net.add_argument("--depth", type=count)
     net.add_argument("--activation", choices=ACTIVATIONS)
     net.add_argument("--norm", choices=NORMS)
     net.add_argument("--pool", choices=POOLS)
@@ -89,17 +100,17 @@ def parse_arguments(description: str, argv: list[str] | None = None) -> argparse
     opt = parser.add_argument_group("the optimizer (defaults: the preset's)")
     opt.add_argument("--optimizer", choices=("muon", "sgd", "adamw"))
     opt.add_argument("--epochs", type=positive, help="may be a fraction")
-    opt.add_argument("--batch-size", type=int)
+    opt.add_argument("--batch-size", type=count)
     opt.add_argument("--lr", type=positive, help="of Muon on the filters, or of sgd or adamw on everything")
     opt.add_argument("--momentum", type=share)
     opt.add_argument("--bias-lr", type=positive, help="beside Muon, for one example of the batch")
     opt.add_argument("--head-lr", type=positive, help="likewise")
-    opt.add_argument("--weight-decay", type=float, help="for one example; with sgd or adamw: as torch has it")
+    opt.add_argument("--weight-decay", type=not_negative, help="for one example; with sgd or adamw: as torch has it")
     opt.add_argument("--label-smoothing", type=share)
     opt.add_argument("--warmup", type=share, help="share of the steps")
     opt.add_argument("--whiten-bias-share", type=share)
     data = parser.add_argument_group("the data (defaults: the preset's)")
-    data.add_argument("--micro-batch", type=int, help="images that go through at a time; 0: the whole batch")
+    data.add_argument("--micro-batch", type=count, help="images that go through at a time; 0: the whole batch")
     data.add_argument("--flip", choices=("none", "random", "alternate"))
     data.add_argument("--translate", type=int, choices=range(16), metavar="PIXELS")
     data.add_argument("--cutout", type=int, choices=range(32), metavar="PIXELS")
@@ -111,13 +122,14 @@ def parse_arguments(description: str, argv: list[str] | None = None) -> argparse
 def choose_settings(args: argparse.Namespace, device: torch.device) -> dict:
     """DEFAULTS, overridden by the preset, by the optimizer's own rates, and by the flags.
 
-    Muon is tuned for CifarNet; the VGG nets start from sgd.
+    Muon is tuned for CifarNet; the VGG nets start from sgd, on images of full size.
     """
     preset = args.preset or ("fast" if device.type == "cpu" else "best")
     flags = {name: value for name, value in vars(args).items() if name in DEFAULTS and value is not None}
     chosen = {**DEFAULTS, **PRESETS[preset]}
     optimizer = args.optimizer or ("muon" if args.network in (None, "cifarnet") else "sgd")
-    chosen |= {"optimizer": optimizer, **OPTIMIZERS[optimizer], **flags}
+    full_size = {} if args.network in (None, "cifarnet") else {"small_share": 0.0}
+    chosen |= {"optimizer": optimizer, **OPTIMIZERS[optimizer], **full_size, **flags}
     chosen["widths"] = list(chosen["widths"])  # as JSON gives it back
     return dict(preset=preset, seed=args.seed, validation=args.validation, n_items=args.n_items,
                 amp=args.amp, compile=args.compile, **chosen)

@@ -1,9 +1,10 @@
 """Collect finished runs into reports/results/runs.csv and renew the tables of README.md.
 
-    python codes/summarise.py runs/strong-s0 runs/strong-s1 runs/strong-s2
+    python codes/summarise.py runs/strong-s0 runs/strong-s1 runs/strong-s2 --ship runs/strong-s0
 
 A run that is in the file already is replaced; without arguments the tables alone are renewed,
 from runs.csv and bench.json. A table stands between <!-- name --> and <!-- /name -->.
+--ship writes a run's weights, in float16 and without optimizer state, to reports/models/cifarnet.pt.
 """
 
 import argparse
@@ -15,7 +16,18 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from VGG_BatchNorm.runs import RESULTS_DIR, ROOT, UserError, atomic_write, read_json, run_main, write_csv
+from VGG_BatchNorm.runs import (
+    RESULTS_DIR,
+    ROOT,
+    SHIPPED_WEIGHTS,
+    UserError,
+    atomic_write,
+    load_checkpoint,
+    read_json,
+    run_main,
+    save_checkpoint,
+    write_csv,
+)
 
 COLUMNS = ("preset", "seed", "images", "parameters", "flops", "seconds", "cpu_seconds", "peak_memory_bytes",
            "test_accuracy", "test_accuracy_views", "device", "threads", "torch", "commit")
@@ -101,10 +113,21 @@ def tables(results: Path = RESULTS_DIR) -> dict[str, str]:
         raise UserError(f"a file in {results} has another shape than expected: {error!r}") from None
 
 
+def ship(folder: Path, path: Path = SHIPPED_WEIGHTS) -> None:
+    """Write the weights of a run to `path`, a third of the size of its checkpoint or less."""
+    content = load_checkpoint(folder / "last.pt")
+    weights = {name: t.half() if t.is_floating_point() else t for name, t in content["weights"].items()}
+    save_checkpoint(path, content["network"], content["config"], weights,
+                    settings=content["settings"], epoch=content["epoch"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("runs", nargs="*", type=Path, help="run folders")
+    parser.add_argument("--ship", type=Path, metavar="RUN", help="the run whose weights the repository ships")
     args = parser.parse_args()
+    if args.ship:
+        ship(args.ship)
     collect(args.runs, RESULTS_DIR / "runs.csv")
     readme = ROOT / "README.md"
     text = renew(readme.read_text(), tables())

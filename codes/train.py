@@ -58,7 +58,7 @@ def is_held(folder: Path, settings: dict, resume: bool) -> bool:
     Raises:
         UserError: it holds another run, or this one and --resume was not given.
     """
-    if not (folder / "config.json").exists():
+    if not (folder / "last.pt").exists():
         return False
     held = read_json(folder / "config.json")["settings"]
     for name, wanted in settings.items():
@@ -68,7 +68,7 @@ def is_held(folder: Path, settings: dict, resume: bool) -> bool:
     if not resume:
         raise UserError(f"{folder} holds this run already; --resume goes on with it, "
                         "--out names another folder")
-    return (folder / "last.pt").exists()
+    return True
 
 
 def load_data(args, device: torch.device) -> tuple[Split, Split, str]:
@@ -78,7 +78,7 @@ def load_data(args, device: torch.device) -> tuple[Split, Split, str]:
     if args.validation:
         (train, held_out), name = split_validation(train), "validation"
     if args.n_items is not None:
-        train = train.take(slice(max(0, args.n_items)))
+        train = train.take(slice(args.n_items))
     return train.to(device), held_out.to(device), name
 
 
@@ -138,12 +138,12 @@ def main() -> None:
     trainer = Trainer(settings, train, device)
     if held:
         trainer.load(folder / "last.pt")
-    elif trainer.rank == 0:
-        write_json(folder / "config.json", dict(
-            settings=settings, environment=environment(device), data_md5=data_checksum(args.data_dir)))
     flops = print_plan(trainer, train)
     if not held:
         trainer = Trainer(settings, train, device)  # the same random state, timed or not
+    if not held and trainer.rank == 0:
+        write_json(folder / "config.json", dict(
+            settings=settings, environment=environment(device), data_md5=data_checksum(args.data_dir)))
     train_to_end(trainer, folder, held_out, name)
     if trainer.rank:
         return

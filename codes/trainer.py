@@ -55,6 +55,10 @@ class Trainer:
         self.settings, self.device = settings, device
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
+        self.loader = BatchLoader(
+            train, settings["batch_size"], flip=settings["flip"], translate=settings["translate"],
+            cutout=settings["cutout"], seed=settings["seed"], rank=self.rank, world=self.world)
+        self.steps = max(1, round(settings["epochs"] * len(self.loader)))
         torch.manual_seed(settings["seed"])
         self.net = build(settings["network"], **network_config(settings)).to(device)
         if hasattr(self.net, "init_whitening"):
@@ -65,10 +69,6 @@ class Trainer:
                 layer.momentum = 1 - (1 - layer.momentum) ** min(1, part)
         self.optimizers = make_optimizers(self.net, settings)
         self.base_lr = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
-        self.loader = BatchLoader(
-            train, settings["batch_size"], flip=settings["flip"], translate=settings["translate"],
-            cutout=settings["cutout"], seed=settings["seed"], rank=self.rank, world=self.world)
-        self.steps = max(1, round(settings["epochs"] * len(self.loader)))
         self.epoch, self.rows = 0, []
         self.model = self.net
         if settings["compile"]:

@@ -16,8 +16,20 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of the scripts: tiny work, and two may ru
 torch.set_num_threads(1)
 
 from VGG_BatchNorm.loaders import ROW
+from VGG_BatchNorm.runs import run_main
 
-TINY = ["--widths", "8,8", "--batch-size", "50", "--epochs", "2", "--small-share", "0.5"]
+TINY = [
+    "--widths",
+    "8,8",
+    "--batch-size",
+    "50",
+    "--micro-batch",
+    "0",
+    "--epochs",
+    "6",
+    "--small-share",
+    "0.5",
+]
 
 
 def write_data(root: Path, per_batch: int = 60, seed: int = 0) -> Path:
@@ -42,22 +54,37 @@ def command(script: str, *args) -> list[str]:
     return [sys.executable, str(ROOT / script), *map(str, args)]
 
 
-def run(script: str, *args, **options) -> subprocess.CompletedProcess:
+def train_command(folder: Path, data_dir: Path, *args) -> list[str]:
+    return command("codes/train.py", "--data-dir", data_dir, "--out", folder, *TINY, *args)
+
+
+def finish(command: list[str], **options) -> subprocess.CompletedProcess:
     """Run a script to its end; a traceback is never what the user should see."""
-    done = subprocess.run(command(script, *args), capture_output=True, text=True, timeout=120, check=False,
-                          **options)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
 
-def train(folder: Path, data_dir: Path, *args, **options) -> subprocess.CompletedProcess:
-    return run("codes/train.py", "--data-dir", data_dir, "--out", folder, *TINY, *args, **options)
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """A script's `main` in this process, which saves importing torch: (exit code, stdout, stderr)."""
+
+    def run(module, *args) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [Path(module.__file__).name, *map(str, args)])
+        code = 0
+        try:
+            run_main(module.main)
+        except SystemExit as exit_:
+            code = exit_.code
+        return code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory, data_dir) -> Path:
     """A run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    done = train(folder, data_dir)
+    done = finish(train_command(folder, data_dir))
     assert done.returncode == 0, done.stderr
     return folder

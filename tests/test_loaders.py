@@ -8,7 +8,14 @@ from conftest import write_data
 
 from VGG_BatchNorm import loaders
 from VGG_BatchNorm.loaders import (
-    BatchLoader, PartialDataset, Split, get_cifar_loader, load_cifar10, normalize, resize, split_validation,
+    BatchLoader,
+    PartialDataset,
+    Split,
+    get_cifar_loader,
+    load_cifar10,
+    normalize,
+    resize,
+    split_validation,
 )
 from VGG_BatchNorm.runs import UserError
 
@@ -22,9 +29,9 @@ def numbered(n: int) -> Split:
 def slow_view(image: np.ndarray, flip: bool, dy: int, dx: int) -> np.ndarray:
     """(3, 32, 32) seen through a window moved by (dy, dx) over the mirrored border, then flipped."""
     padded = np.pad(image, ((0, 0), (4, 4), (4, 4)), mode="reflect")
-    view = padded[:, 4 + dy:36 + dy, 4 + dx:36 + dx]
+    view = padded[:, 4 + dy : 36 + dy, 4 + dx : 36 + dx]
     padded_mirror = np.pad(image[:, :, ::-1], ((0, 0), (4, 4), (4, 4)), mode="reflect")
-    return padded_mirror[:, 4 + dy:36 + dy, 4 + dx:36 + dx] if flip else view
+    return padded_mirror[:, 4 + dy : 36 + dy, 4 + dx : 36 + dx] if flip else view
 
 
 def test_normalize_against_a_loop_over_channels():
@@ -41,8 +48,12 @@ def test_every_batch_image_is_one_of_the_slow_views():
     for epoch in range(6):
         for x, y in BatchLoader(split, 10, flip="random", translate=2, seed=3).epoch(epoch):
             for image, label in zip(x, y, strict=True):
-                views = {(f, dy, dx): slow_view(split.images[label].numpy(), f, dy, dx)
-                         for f in (False, True) for dy in range(-2, 3) for dx in range(-2, 3)}
+                views = {
+                    (f, dy, dx): slow_view(split.images[label].numpy(), f, dy, dx)
+                    for f in (False, True)
+                    for dy in range(-2, 3)
+                    for dx in range(-2, 3)
+                }
                 expected = normalize(torch.from_numpy(np.stack([v.copy() for v in views.values()])))
                 distance = (expected - image).abs().amax((1, 2, 3))
                 assert distance.min() < 1e-5
@@ -55,8 +66,8 @@ def test_every_batch_image_is_one_of_the_slow_views():
 
 def test_cutout_blanks_one_square_and_nothing_else():
     split = numbered(20)
-    (plain, _), = BatchLoader(split, 20, seed=1).epoch(0)
-    (cut, _), = BatchLoader(split, 20, cutout=8, seed=1).epoch(0)
+    ((plain, _),) = BatchLoader(split, 20, seed=1).epoch(0)
+    ((cut, _),) = BatchLoader(split, 20, cutout=8, seed=1).epoch(0)
     for before, after in zip(plain, cut, strict=True):
         blank = (after == 0).all(0)
         rows, columns = blank.any(1).nonzero(), blank.any(0).nonzero()
@@ -97,15 +108,24 @@ def test_epoch_covers_all_images_once_and_drops_only_the_last_batch():
 def test_two_processes_share_the_batch_of_one():
     split = numbered(24)
     whole = list(BatchLoader(split, 12, flip="random", translate=2).epoch(1))
-    parts = [list(BatchLoader(split, 12, flip="random", translate=2, rank=r, world=2).epoch(1)) for r in (0, 1)]
+    parts = [
+        list(BatchLoader(split, 12, flip="random", translate=2, rank=r, world=2).epoch(1)) for r in (0, 1)
+    ]
     for number, (x, y) in enumerate(whole):
         for rank in (0, 1):
             assert torch.equal(parts[rank][number][0], x[rank::2])
             assert torch.equal(parts[rank][number][1], y[rank::2])
 
 
-@pytest.mark.parametrize("options", [dict(batch_size=0), dict(batch_size=11), dict(batch_size=5, world=2),
-                                     dict(batch_size=5, flip="upside-down")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(batch_size=0),
+        dict(batch_size=11),
+        dict(batch_size=5, world=2),
+        dict(batch_size=5, flip="upside-down"),
+    ],
+)
 def test_bad_loader_arguments(options):
     with pytest.raises(UserError):
         BatchLoader(numbered(10), **options)
@@ -174,7 +194,8 @@ def test_damaged_cache_is_rebuilt(tmp_path, sources, damage, capsys):
     whole = (root / "cifar10.bin").read_bytes()
     flipped = bytes([whole[5000] ^ 1])
     (root / "cifar10.bin").write_bytes(
-        whole[:-1] if damage == "truncate" else whole[:5000] + flipped + whole[5001:])
+        whole[:-1] if damage == "truncate" else whole[:5000] + flipped + whole[5001:]
+    )
     load_cifar10(root)
     assert len(sources) == 2 and (root / "cifar10.bin").read_bytes() == whole
     assert "truncated or altered" in capsys.readouterr().err
@@ -200,7 +221,9 @@ def test_stand_in_data_must_match_its_checksums(data_dir, tmp_path):
 
 
 def test_kit_loader(data_dir):
-    loader = get_cifar_loader(root=data_dir, batch_size=32, train=True, shuffle=False, num_workers=4, n_items=70)
+    loader = get_cifar_loader(
+        root=data_dir, batch_size=32, train=True, shuffle=False, num_workers=4, n_items=70
+    )
     assert len(loader) == 3
     x, y = next(iter(loader))
     train = load_cifar10(data_dir)[0]

@@ -10,10 +10,20 @@ from VGG_BatchNorm.runs import UserError
 from VGG_BatchNorm.VGG import VGG_A, VGG_A_BatchNorm, VGG_BatchNorm, get_number_of_parameters
 
 SMALL = dict(widths=(8, 16))
-SWITCHES = ([dict(activation=name) for name in ACTIVATIONS] + [dict(norm=name) for name in NORMS]
-            + [dict(pool=name) for name in POOLS]
-            + [dict(dropout=0.5), dict(residual=True), dict(depth=1), dict(depth=3, residual=True),
-               dict(whiten=False), dict(widths=(8, 8, 8, 8)), dict(num_classes=3)])
+SWITCHES = (
+    [dict(activation=name) for name in ACTIVATIONS]
+    + [dict(norm=name) for name in NORMS]
+    + [dict(pool=name) for name in POOLS]
+    + [
+        dict(dropout=0.5),
+        dict(residual=True),
+        dict(depth=1),
+        dict(depth=3, residual=True),
+        dict(whiten=False),
+        dict(widths=(8, 8, 8, 8)),
+        dict(num_classes=3),
+    ]
+)
 
 
 def layers(net: nn.Module) -> set[type]:
@@ -50,8 +60,19 @@ def test_switches_do_what_they_say():
     assert torch.allclose(dropping.eval()(x), dropping(x))
 
 
-@pytest.mark.parametrize("config", [dict(activation="softplus"), dict(norm="layer"), dict(widths=()), dict(depth=0),
-                                    dict(depth=1, residual=True), dict(dropout=1.0), dict(colour=1)], ids=str)
+@pytest.mark.parametrize(
+    "config",
+    [
+        dict(activation="softplus"),
+        dict(norm="layer"),
+        dict(widths=()),
+        dict(depth=0),
+        dict(depth=1, residual=True),
+        dict(dropout=1.0),
+        dict(colour=1),
+    ],
+    ids=str,
+)
 def test_impossible_networks_are_refused(config):
     with pytest.raises(UserError):
         build("cifarnet", **config)
@@ -77,7 +98,9 @@ def test_convolutions_start_as_the_identity():
 
 def test_whitening_makes_patches_white():
     """The filters' responses to the patches they were computed from: no correlation, variance 1."""
-    images = torch.randint(256, (200, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        256, (200, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     smooth = torch.nn.functional.avg_pool2d(images.float(), 3, 1, 1).byte()
     net = build("cifarnet", **SMALL)
     net.init_whitening(normalize(smooth), eps=0.0)

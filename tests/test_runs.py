@@ -9,8 +9,16 @@ import torch
 
 from VGG_BatchNorm import runs
 from VGG_BatchNorm.runs import (
-    UserError, atomic_write, find_checkpoint, load_checkpoint, pick_device, read_json, run_main, save_checkpoint,
-    write_csv, write_json,
+    UserError,
+    atomic_write,
+    find_checkpoint,
+    load_checkpoint,
+    pick_device,
+    read_json,
+    run_main,
+    save_checkpoint,
+    write_csv,
+    write_json,
 )
 
 
@@ -28,7 +36,9 @@ def a_checkpoint(path):
 
 def test_round_trip(tmp_path):
     content = load_checkpoint(a_checkpoint(tmp_path / "a.pt"))
-    assert content["network"] == "cifarnet" and content["config"] == {"widths": (8, 8)} and content["epoch"] == 3
+    assert (
+        content["network"] == "cifarnet" and content["config"] == {"widths": (8, 8)} and content["epoch"] == 3
+    )
     assert torch.equal(content["weights"]["w"], torch.arange(5.0))
 
 
@@ -45,7 +55,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, monkeypat
 @pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.99])
 def test_a_truncated_file_is_refused(tmp_path, keep):
     whole = a_checkpoint(tmp_path / "a.pt").read_bytes()
-    (tmp_path / "cut.pt").write_bytes(whole[:int(keep if keep >= 1 else keep * len(whole))])
+    (tmp_path / "cut.pt").write_bytes(whole[: int(keep if keep >= 1 else keep * len(whole))])
     with pytest.raises(UserError, match="damaged"):
         load_checkpoint(tmp_path / "cut.pt")
 
@@ -100,11 +110,18 @@ def test_pick_device():
         pick_device("nonsense")
 
 
-@pytest.mark.parametrize("error, code, text", [
-    (UserError("mend this"), 2, "mend this"),
-    (OSError(errno.ENOSPC, "No space left on device", "/x/last.pt"), 2, "No space left on device (/x/last.pt)"),
-    (KeyboardInterrupt(), 130, "--resume"),
-])
+@pytest.mark.parametrize(
+    "error, code, text",
+    [
+        (UserError("mend this"), 2, "mend this"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/x/last.pt"),
+            2,
+            "No space left on device (/x/last.pt)",
+        ),
+        (KeyboardInterrupt(), 130, "--resume"),
+    ],
+)
 def test_run_main_says_one_line(error, code, text, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py"])
 
@@ -114,7 +131,12 @@ def test_run_main_says_one_line(error, code, text, capsys, monkeypatch):
     with pytest.raises(SystemExit) as exit_:
         run_main(main)
     lines = capsys.readouterr().err.splitlines()
-    assert exit_.value.code == code and len(lines) == 1 and lines[0].startswith("train.py: ") and text in lines[0]
+    assert (
+        exit_.value.code == code
+        and len(lines) == 1
+        and lines[0].startswith("train.py: ")
+        and text in lines[0]
+    )
 
 
 def test_run_main_hides_no_defect():

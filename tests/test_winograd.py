@@ -5,7 +5,9 @@ import torch.nn.functional as F
 from VGG_BatchNorm import winograd
 
 
-@pytest.mark.parametrize("n, c, k, height, width", [(3, 5, 7, 8, 8), (1, 4, 4, 16, 12), (5, 8, 6, 7, 9), (2, 3, 3, 3, 3)])
+@pytest.mark.parametrize(
+    "n, c, k, height, width", [(3, 5, 7, 8, 8), (1, 4, 4, 16, 12), (5, 8, 6, 7, 9), (2, 3, 3, 3, 3)]
+)
 def test_equals_a_direct_convolution(n, c, k, height, width, monkeypatch):
     monkeypatch.setattr(winograd, "CHUNK_BYTES", 36 * 4 * 2 * 6 * 8)  # several chunks, the last one smaller
     torch.manual_seed(0)
@@ -15,7 +17,9 @@ def test_equals_a_direct_convolution(n, c, k, height, width, monkeypatch):
     dy = torch.randn_like(expected)
     gradients = torch.autograd.grad(expected, (x, weight), dy)
     y = winograd.conv3x3(x, weight)
-    for ours, theirs in zip((y, *torch.autograd.grad(y, (x, weight), dy)), (expected, *gradients), strict=True):
+    for ours, theirs in zip(
+        (y, *torch.autograd.grad(y, (x, weight), dy)), (expected, *gradients), strict=True
+    ):
         assert ours.shape == theirs.shape
         assert (ours - theirs).norm() < 1e-5 * theirs.norm()
 
@@ -38,7 +42,9 @@ def test_the_tables_are_exact():
 
 def test_second_derivative_is_refused():
     x = torch.randn(1, 2, 8, 8, requires_grad=True)
-    first, = torch.autograd.grad(winograd.conv3x3(x, torch.randn(2, 2, 3, 3)).square().sum(), x, create_graph=True)
+    (first,) = torch.autograd.grad(
+        winograd.conv3x3(x, torch.randn(2, 2, 3, 3)).square().sum(), x, create_graph=True
+    )
     with pytest.raises(RuntimeError, match="once_differentiable"):
         first.sum().backward()
 

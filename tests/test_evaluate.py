@@ -1,0 +1,103 @@
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from codes import evaluate
+from codes.evaluate import accuracy, calibration_error, confusion_matrix, one_and_six_views, predict
+from codes.networks import build
+from VGG_BatchNorm.loaders import Split, load_cifar10, normalize
+from VGG_BatchNorm.runs import load_checkpoint, save_checkpoint
+
+
+def test_confusion_matrix_against_a_loop():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(50, 4), torch.randint(4, (50,))
+    expected = torch.zeros(4, 4, dtype=torch.long)
+    for row, label in zip(logits, labels, strict=True):
+        expected[label, row.argmax()] += 1
+    assert torch.equal(confusion_matrix(logits, labels), expected)
+    assert accuracy(logits, labels) == pytest.approx(expected.trace().item() / 50)
+
+
+def test_calibration_error_against_a_loop_and_by_hand():
+    torch.manual_seed(0)
+    logits, labels = 3 * torch.randn(200, 5), torch.randint(5, (200,))
+    confidence, predicted = logits.softmax(1).max(1)
+    expected = 0.0
+    for low in range(15):
+        inside = (confidence >= low / 15) & ((confidence < (low + 1) / 15) | (low == 14))
+        if inside.any():
+            gap = (predicted == labels)[inside].float().mean() - confidence[inside].mean()
+            expected += inside.float().mean().item() * abs(gap.item())
+    assert calibration_error(logits, labels) == pytest.approx(expected, abs=1e-5)
+    sure = torch.tensor([[100.0, 0.0], [100.0, 0.0]])
+    assert calibration_error(sure, torch.tensor([0, 1])) == pytest.approx(0.5)
+
+
+def test_six_views_against_each_shifted_image():
+    torch.manual_seed(0)
+    net = build("cifarnet", widths=(8, 8)).eval()
+    x = torch.randn(3, 3, 32, 32)
+
+    def shifted(image, dy, dx):
+        padded = nn.functional.pad(image, (1, 1, 1, 1), mode="reflect")
+        return padded[..., 1 + dy : 33 + dy, 1 + dx : 33 + dx]
+
+    weights = {(0, 0): 1 / 4, (-1, -1): 1 / 8, (1, 1): 1 / 8}
+    expected = sum(w * (net(shifted(x, *by)) + net(shifted(x, *by).flip(-1))) for by, w in weights.items())
+    one, six = one_and_six_views(net, x).unbind(1)
+    torch.testing.assert_close(six, expected)
+    torch.testing.assert_close(one, net(x))
+
+
+def test_predict_is_in_evaluation_mode_and_gives_the_mode_back():
+    net = build("cifarnet", widths=(8, 8), dropout=0.5).train()
+    split = Split(torch.randint(256, (7, 3, 32, 32), dtype=torch.uint8), torch.zeros(7).long())
+    logits = predict(net, split, batch_size=3)
+    assert net.training and torch.equal(logits, predict(net, split, batch_size=3))
+    torch.testing.assert_close(logits, net.eval()(normalize(split.images)), atol=1e-5, rtol=1e-4)
+
+
+def test_the_numbers_of_a_run(call, data_dir, finished_run, tmp_path):
+    code, out, _ = call(
+        evaluate, "--ckpt", finished_run / "last.pt", "--data-dir", data_dir, "--out", tmp_path / "e.json"
+    )
+    written, result = (
+        json.loads(path.read_text()) for path in (tmp_path / "e.json", finished_run / "result.json")
+    )
+    assert code == 0 and "test error" in out
+    assert 1 - written["error"] == pytest.approx(result["test_accuracy"], abs=1e-6)
+    assert 1 - written["error_six_views"] == pytest.approx(result["test_accuracy_views"], abs=1e-6)
+    assert sum(map(sum, written["confusion_matrix_six_views"])) == written["images"] == 60
+    assert 0 <= written["calibration_error"] <= 1 and len(written["accuracy_by_class_six_views"]) == 10
+
+
+@pytest.mark.parametrize(
+    "spoil, text",
+    [
+        (lambda c: c | {"config": {"widths": (8, 16)}}, "do not fit"),
+        (lambda c: c | {"network": "resnet"}, "unknown network"),
+        (lambda c: c | {"config": {"colour": 1}}, "does not take these arguments"),
+        (lambda c: c | {"format": "theirs"}, "another format"),
+    ],
+)
+def test_a_checkpoint_of_another_network_is_one_line(call, data_dir, finished_run, tmp_path, spoil, text):
+    torch.save(spoil(load_checkpoint(finished_run / "last.pt")), tmp_path / "other.pt")
+    (tmp_path / "e.json").write_text("kept")
+    code, _, err = call(
+        evaluate, "--ckpt", tmp_path / "other.pt", "--data-dir", data_dir, "--out", tmp_path / "e.json"
+    )
+    assert code == 2 and text in err and len(err.splitlines()) == 1
+    assert (tmp_path / "e.json").read_text() == "kept"
+
+
+def test_weights_alone_can_be_evaluated(call, data_dir, finished_run, tmp_path):
+    content = load_checkpoint(finished_run / "last.pt")
+    save_checkpoint(tmp_path / "w.pt", content["network"], content["config"], content["weights"])
+    assert (
+        call(evaluate, "--ckpt", tmp_path / "w.pt", "--data-dir", data_dir, "--out", tmp_path / "e.json")[0]
+        == 0
+    )
+    assert load_cifar10(data_dir)[1].labels.numel() == 60

@@ -1,0 +1,163 @@
+"""Every script as its user sees it: --help, and a tiny run."""
+
+import json
+import subprocess
+
+import pytest
+import torch
+from conftest import ROOT, command
+
+from codes import bench, plot_curves, summarise, visualize_filters
+from codes.networks import build, restore
+from VGG_BatchNorm import loaders
+from VGG_BatchNorm.runs import UserError, load_checkpoint, save_checkpoint
+
+SCRIPTS = [
+    "VGG_BatchNorm/loaders.py",
+    *(
+        f"codes/{name}.py"
+        for name in ("train", "evaluate", "plot_curves", "visualize_filters", "bench", "summarise")
+    ),
+]
+
+
+def assert_picture(path):
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        picture.load()
+        assert min(picture.size) > 200 and len(picture.convert("L").getcolors(256)) > 5
+
+
+def test_help_of_every_script():
+    asked = {
+        script: subprocess.Popen(command(script, "--help"), stdout=subprocess.PIPE, text=True)
+        for script in SCRIPTS
+    }
+    for script, process in asked.items():
+        out = process.communicate(timeout=120)[0]
+        assert process.returncode == 0 and len(out) > 200, script
+
+
+def test_samples(call, data_dir, tmp_path):
+    assert call(loaders, "--data-dir", data_dir, "--out", tmp_path / "s.png")[0] == 0
+    assert_picture(tmp_path / "s.png")
+
+
+def test_training_curves(call, finished_run, tmp_path):
+    assert call(plot_curves, finished_run, "--out", tmp_path / "c.png")[0] == 0
+    assert_picture(tmp_path / "c.png")
+    (tmp_path / "log.csv").write_text("epoch,loss\n1,x\n")
+    code, _, err = call(plot_curves, tmp_path, "--out", tmp_path / "d.png")
+    assert code == 2 and "damaged" in err
+    assert call(plot_curves, tmp_path / "none")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "network, config",
+    [("cifarnet", {"widths": (8, 8)}), ("vgg_a", {}), ("cifarnet", {"widths": (8, 8), "whiten": False})],
+    ids=str,
+)
+def test_filters_of_each_network(call, data_dir, tmp_path, network, config):
+    torch.manual_seed(0)
+    save_checkpoint(tmp_path / "w.pt", network, config, build(network, **config).state_dict())
+    flags = ("--ckpt", tmp_path / "w.pt", "--data-dir", data_dir, "--out", tmp_path / "f.png")
+    assert call(visualize_filters, *flags)[0] == 0
+    assert_picture(tmp_path / "f.png")
+    code, _, err = call(visualize_filters, *flags, "--image", 60)
+    assert code == 2 and "0 to 59" in err
+
+
+def test_filters_are_drawn_as_they_are():
+    filters = torch.tensor([-2.0, 0.0, 1.0]).view(1, 3, 1, 1)
+    assert visualize_filters.as_pictures(filters).flatten().tolist() == [0.0, 0.5, 0.75]
+
+
+def test_first_convolutions_are_those_of_the_net():
+    net = build("cifarnet", widths=(8, 8)).eval()
+    x = torch.randn(1, 3, 32, 32)
+    (stem, layer, maps), (second, _, _) = visualize_filters.first_convolutions(net, x)
+    assert (stem, second) == ("stem", "groups.0.convs.0") and layer is net.stem
+    assert maps.shape == (1, 24, 32, 32)
+
+
+def test_bench(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "DEFAULTS", bench.DEFAULTS | {"batch_size": 8})
+    monkeypatch.setattr(bench, "PRESETS", {"fast": {"widths": (64, 64)}, "strong": {}, "best": {}})
+    monkeypatch.setattr(
+        bench, "gemm_rate", lambda device, repeats, gemm=bench.gemm_rate: gemm(device, repeats, n=64)
+    )
+    code, out, _ = call(
+        bench, "--presets", "fast", "--repeats", 1, "--device", "cpu", "--out", tmp_path / "b.json"
+    )
+    written = json.loads((tmp_path / "b.json").read_text())
+    assert code == 0 and "GEMM" in out and [row["image_size"] for row in written["steps"]] == [16, 32]
+    for row in written["steps"]:
+        assert 0 < row["loader_share"] < 1 and row["direct_convolution_seconds"] > 0
+        assert row["rate_over_gemm"] == pytest.approx(
+            row["step_flops_per_second"] / written["gemm_flops_per_second"]
+        )
+
+
+RESULT = {
+    "preset": "strong",
+    "seed": 0,
+    "images": 50000,
+    "parameters": 2_000_000,
+    "flops": 2e14,
+    "seconds": 600.0,
+    "cpu_seconds": 1200.0,
+    "peak_memory_bytes": 2**31,
+    "test_accuracy": 0.93,
+    "test_accuracy_views": 0.94,
+    "device": "cpu",
+    "threads": 2,
+    "torch": "2",
+    "commit": "abc",
+}
+
+
+def test_runs_become_one_table(tmp_path):
+    for seed, accuracy in ((0, 0.94), (1, 0.96), (1, 0.95)):
+        (tmp_path / "result.json").write_text(
+            json.dumps(RESULT | {"seed": seed, "test_accuracy_views": accuracy})
+        )
+        summarise.collect([tmp_path], tmp_path / "runs.csv")
+    rows = summarise.read_rows(tmp_path / "runs.csv")
+    assert [row["seed"] for row in rows] == ["0", "1"]  # the second seed 1 replaces the first
+    assert (
+        "| `strong` | 7.00 ± 0.00 % | 5.50 ± 0.71 % | 2 | 2.00 M | 0.200 | 10.0 ± 0.0 |"
+        in summarise.accuracy_table(rows)
+    )
+
+
+def test_a_validation_run_is_no_result(tmp_path):
+    (tmp_path / "result.json").write_text(
+        json.dumps({"preset": "strong", "seed": 0, "validation_accuracy": 0.9})
+    )
+    with pytest.raises(UserError, match="validation"):
+        summarise.collect([tmp_path], tmp_path / "runs.csv")
+
+
+def test_shipped_weights_are_small_and_those_of_the_run(finished_run, tmp_path):
+    summarise.ship(finished_run, tmp_path / "w.pt")
+    shipped, whole = load_checkpoint(tmp_path / "w.pt"), load_checkpoint(finished_run / "last.pt")
+    assert (tmp_path / "w.pt").stat().st_size < 0.6 * (finished_run / "last.pt").stat().st_size
+    torch.testing.assert_close(
+        restore(shipped).state_dict(), restore(whole).state_dict(), atol=1e-2, rtol=1e-3
+    )
+
+
+def test_the_readme_says_what_the_results_say():
+    text = (ROOT / "README.md").read_text()
+    assert summarise.renew(text, summarise.tables()) == text, "run codes/summarise.py"
+
+
+def test_the_readme_names_only_what_exists():
+    import re
+
+    text = (ROOT / "README.md").read_text()
+    for path in re.findall(r"\]\(((?!http)[^)#]+)\)", text):
+        assert (ROOT / path).exists(), path
+    verbs = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.M))
+    assert set(re.findall(r"`?make ([a-z-]+)", text)) <= verbs

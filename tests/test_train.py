@@ -1,0 +1,287 @@
+import csv
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import ROOT, TINY, finish, train_command
+
+from codes import train, trainer
+from VGG_BatchNorm.runs import load_checkpoint
+
+
+def same_state(ours, theirs) -> bool:
+    """Equal to the last bit, in nested containers."""
+    if isinstance(ours, torch.Tensor):
+        return torch.equal(ours, theirs)
+    if isinstance(ours, dict):
+        return ours.keys() == theirs.keys() and all(same_state(ours[key], theirs[key]) for key in ours)
+    if isinstance(ours, (list, tuple)):
+        return len(ours) == len(theirs) and all(map(same_state, ours, theirs))
+    return ours == theirs
+
+
+def assert_same_run(folder, other):
+    ours, theirs = (load_checkpoint(path / "last.pt") for path in (folder, other))
+    for key in ("weights", "optimizers", "epoch", "random"):
+        assert same_state(ours[key], theirs[key]), key
+    ours, theirs = (json.loads((path / "result.json").read_text()) for path in (folder, other))
+    for key in ("test_accuracy", "test_accuracy_views", "flops"):
+        assert ours[key] == theirs[key], key
+
+
+def test_what_a_run_leaves(finished_run):
+    assert {path.name for path in finished_run.iterdir()} == {
+        "config.json",
+        "log.csv",
+        "last.pt",
+        "result.json",
+    }
+    config = json.loads((finished_run / "config.json").read_text())
+    assert config["settings"]["widths"] == [8, 8] and len(config["data_md5"]) == 32
+    assert {"torch", "device", "commit"} <= config["environment"].keys()
+    with (finished_run / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    result = json.loads((finished_run / "result.json").read_text())
+    assert result["test_accuracy"] > 0.3  # brightness tells the ten classes apart
+    assert result["images"] == 300 and result["flops"] > 0 and result["seconds"] > 0
+
+
+def test_the_plan_is_printed_first(call, data_dir, tmp_path):
+    code, out, _ = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY, "--epochs", 1)
+    first = out.splitlines()[0]
+    assert code == 0 and "parameters" in first and "FLOP to train" in first and "minutes" in first
+    assert f"checkpoint {tmp_path / 'run' / 'last.pt'}" in out and "test error" in out
+
+
+def test_validation_leaves_the_test_set_alone(call, data_dir, tmp_path):
+    code, out, _ = call(
+        train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY, "--validation", "--epochs", 1
+    )
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert code == 0 and result["images"] == 270
+    assert "validation_accuracy" in result and "test_accuracy" not in result and "test" not in out.split()
+
+
+def test_a_complete_run_is_told_not_repeated(call, data_dir, finished_run):
+    before = (finished_run / "last.pt").stat().st_mtime_ns
+    code, out, _ = call(train, "--data-dir", data_dir, "--out", finished_run, *TINY, "--resume")
+    assert code == 0 and "complete" in out and "test_accuracy" in out
+    assert (finished_run / "last.pt").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "flags, text", [(["--seed", "1", "--resume"], "seed 0, not 1"), ([], "--resume goes on")]
+)
+def test_another_run_in_the_folder_is_kept(call, data_dir, finished_run, flags, text):
+    code, _, err = call(train, "--data-dir", data_dir, "--out", finished_run, *TINY, *flags)
+    assert code == 2 and text in err and len(err.splitlines()) == 1
+
+
+def test_kill_9_at_random_moments_then_resume_ends_with_the_same_bits(data_dir, finished_run, tmp_path):
+    """Four kills: the first once an epoch is saved, the others anywhere, start-up included."""
+    folder, chance = tmp_path / "killed", random.Random(time.time_ns())
+    for attempt in range(4):
+        process = subprocess.Popen(
+            train_command(folder, data_dir, "--resume"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while attempt == 0 and process.poll() is None and not (folder / "log.csv").exists():
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0, 0.3 if attempt == 0 else 4))
+        process.kill()
+        assert "Traceback" not in process.communicate()[1]
+    done = finish(train_command(folder, data_dir, "--resume"))
+    assert done.returncode == 0, done.stderr
+    assert_same_run(folder, finished_run)
+
+
+def test_ctrl_c_leaves_a_resumable_run(data_dir, finished_run, tmp_path):
+    folder = tmp_path / "stopped"
+    process = subprocess.Popen(
+        train_command(folder, data_dir, "--epochs", 200),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not (folder / "log.csv").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "Traceback" not in err and "--resume goes on" in err.splitlines()[-1]
+    assert load_checkpoint(folder / "last.pt")["epoch"] >= 1
+
+
+def test_a_full_disk_loses_nothing(data_dir, finished_run, tmp_path):
+    folder = tmp_path / "full"
+    limit = (finished_run / "last.pt").stat().st_size // 2
+    done = finish(
+        train_command(folder, data_dir),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert done.returncode == 2 and "cannot write" in done.stderr.splitlines()[-1]
+    assert sorted(os.listdir(folder)) == ["config.json"]
+    assert finish(train_command(folder, data_dir, "--resume")).returncode == 0
+    assert_same_run(folder, finished_run)
+
+
+def test_a_full_disk_keeps_the_checkpoint_that_was(call, data_dir, tmp_path, monkeypatch):
+    write = train.write_csv
+    monkeypatch.setattr(train, "write_csv", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    flags = ("--data-dir", data_dir, "--out", tmp_path / "run", *TINY, "--resume")
+    assert call(train, *flags)[0] == 130
+    before = (tmp_path / "run" / "last.pt").read_bytes()
+    monkeypatch.setattr(train, "write_csv", write)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    code, _, err = call(train, *flags)
+    assert code == 2 and "No space left" in err.splitlines()[-1]
+    assert (tmp_path / "run" / "last.pt").read_bytes() == before
+    assert set(os.listdir(tmp_path / "run")) == {"config.json", "last.pt"}
+
+
+@pytest.mark.parametrize("parent", ["file", "locked"])
+def test_a_folder_that_cannot_be_written(call, data_dir, tmp_path, parent):
+    if parent == "locked" and os.geteuid() == 0:
+        pytest.skip("root may write anywhere")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "locked").mkdir(mode=0o500)
+    code, _, err = call(train, "--data-dir", data_dir, "--out", tmp_path / parent / "run", *TINY)
+    assert code == 2 and "cannot write" in err.splitlines()[-1] and str(tmp_path / parent) in err
+
+
+def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_epoch(
+    call, data_dir, tmp_path, monkeypatch
+):
+    plain = trainer.schedule
+    monkeypatch.setattr(
+        trainer, "schedule", lambda step, *rest: float("inf") if step == 8 else plain(step, *rest)
+    )
+    folder = tmp_path / "run"
+    code, _, err = call(train, "--data-dir", data_dir, "--out", folder, *TINY)
+    assert code == 2 and "not finite at step 9;" in err.splitlines()[-1]  # 6 steps an epoch
+    kept = load_checkpoint(folder / "last.pt")
+    assert kept["epoch"] == 1 and all(w.isfinite().all() for w in kept["weights"].values())
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--lr", "nan"],
+        ["--lr", "-1"],
+        ["--epochs", "0"],
+        ["--batch-size", "0"],
+        ["--batch-size", "301"],
+        ["--batch-size", "ten"],
+        ["--micro-batch", "-5"],
+        ["--widths", "8,x"],
+        ["--depth", "0"],
+        ["--dropout", "1"],
+        ["--device", "abacus"],
+        ["--preset", "slow"],
+        ["--threads", "-1"],
+        ["--seed", "1e99"],
+        ["--n-items", "0"],
+        ["--weight-decay", "-1"],
+        ["--label-smoothing", "2"],
+        ["--no-such-flag"],
+        ["--network", "vgg_a", "--small-share", "1"],
+        ["--widths", "8,8,8,8", "--small-size", "8"],
+    ],
+    ids=" ".join,
+)
+def test_a_bad_flag_is_one_clear_line(call, data_dir, tmp_path, flags):
+    code, _, err = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY, *flags)
+    assert code == 2 and len(err.splitlines()[-1]) < 300
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_data_and_a_damaged_checkpoint(call, data_dir, finished_run, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "checksums.txt").write_text("0 0 0 0 0 0")
+    code, _, err = call(train, "--data-dir", tmp_path / "data", "--out", tmp_path / "run", *TINY)
+    assert code == 2 and "does not match" in err.splitlines()[-1]
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((finished_run / "config.json").read_bytes())
+    (folder / "last.pt").write_bytes((finished_run / "last.pt").read_bytes()[:1000])
+    code, _, err = call(train, "--data-dir", data_dir, "--out", folder, *TINY, "--resume")
+    assert code == 2 and "last.pt is damaged" in err and len(err.splitlines()) == 1
+    assert (folder / "last.pt").stat().st_size == 1000
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--optimizer", "sgd", "--lr", "0.02"],
+        ["--optimizer", "adamw", "--lr", "0.01"],
+        ["--norm", "none", "--no-whiten", "--residual", "--depth", "2", "--dropout", "0.05"],
+        ["--micro-batch", "20", "--cutout", "4", "--flip", "random", "--warmup", "0.2"],
+        ["--network", "vgg_batchnorm", "--lr", "0.01", "--epochs", "3", "--small-share", "0"],
+    ],
+    ids=" ".join,
+)
+def test_variants_learn(call, data_dir, tmp_path, flags):
+    code, out, _ = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY, *flags)
+    assert code == 0
+    with (tmp_path / "run" / "log.csv").open() as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert losses[-1] < losses[0] - 0.01
+
+
+def test_micro_batches_without_batch_norm_are_the_same_update(data_dir):
+    from codes.settings import DEFAULTS
+    from VGG_BatchNorm.loaders import load_cifar10
+
+    def weights(micro_batch: int) -> list[torch.Tensor]:
+        settings = DEFAULTS | {
+            "widths": (8, 8),
+            "norm": "none",
+            "batch_size": 60,
+            "micro_batch": micro_batch,
+            "seed": 0,
+            "amp": False,
+            "compile": False,
+            "epochs": 1,
+        }
+        run = trainer.Trainer(settings, load_cifar10(data_dir)[0], torch.device("cpu"))
+        run.step(*next(run.loader.epoch(0)), 0)
+        return [p.detach() for p in run.net.parameters()]
+
+    for whole, parts in zip(weights(0), weights(25), strict=True):
+        torch.testing.assert_close(whole, parts, atol=1e-4, rtol=1e-4)
+
+
+def test_two_processes_give_the_update_of_one(data_dir, tmp_path):
+    """torchrun and gloo, batch norm included: the same global batch, the same weights."""
+    flags = ["--epochs", "1", "--optimizer", "sgd", "--lr", "0.01"]  # Muon would magnify rounding
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert finish(train_command(one, data_dir, *flags)).returncode == 0
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        str(ROOT / "codes" / "train.py"),
+        *train_command(two, data_dir, *flags)[2:],
+    ]
+    done = finish(launch)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (load_checkpoint(path / "last.pt")["weights"] for path in (two, one))
+    for name, weight in theirs.items():
+        torch.testing.assert_close(ours[name], weight, atol=1e-5, rtol=1e-4, msg=name)
+    assert len(done.stdout.split("checkpoint ")) == 2  # one process speaks
