@@ -31,7 +31,6 @@ $(DATA): | $(VENV)/.installed
 
 train: $(DATA) ## 10    train, then print the test error; picks up where it was stopped
 	$(PY) codes/train.py --resume $(ARGS)
-	@$(PY) codes/plot_curves.py
 
 evaluate: $(DATA) ## 2     test error of the newest run (ARGS="--ckpt PATH": of another)
 	$(PY) codes/evaluate.py $(ARGS)
@@ -39,16 +38,21 @@ evaluate: $(DATA) ## 2     test error of the newest run (ARGS="--ckpt PATH": of 
 filters: $(DATA) ## 1     draw first-layer filters and feature maps of the newest run
 	$(PY) codes/visualize_filters.py $(ARGS)
 
-figures: $(DATA) ## 1     all pictures
-	$(PY) VGG_BatchNorm/loaders.py
-	$(PY) codes/plot_curves.py
-	$(PY) codes/visualize_filters.py
+FIGURES := $(addprefix reports/figures/,samples.png filters.png training_curves.png)
+figures: $(FIGURES) ## 1     the pictures in reports/figures/ that are missing or older than their script
+reports/figures/samples.png: VGG_BatchNorm/loaders.py VGG_BatchNorm/figures.py | $(DATA)
+	$(PY) $<
+reports/figures/filters.png: codes/visualize_filters.py reports/models/cifarnet.pt | $(DATA)
+	$(PY) $< --ckpt reports/models/cifarnet.pt
+reports/figures/training_curves.png: codes/plot_curves.py reports/results/cifarnet/log.csv | $(VENV)/.installed
+	$(PY) $< reports/results/cifarnet --out $@
 
 test: $(VENV)/.installed ## 2     the test suite; needs neither CIFAR-10 nor network
 	$(PY) -m pytest -q $(ARGS)
 
 bench: $(VENV)/.installed ## 2     GEMM rate, training step, loader, memory; leave the machine alone meanwhile
 	$(PY) codes/bench.py $(ARGS)
+	@$(PY) codes/summarise.py
 
 lint: $(VENV)/.installed ## 0     ruff
 	$(PY) -m ruff check .

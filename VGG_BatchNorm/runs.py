@@ -12,6 +12,7 @@ import io
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -41,10 +42,11 @@ def run_main(main: Callable[[], None]) -> None:
         sys.exit(_complain(str(error), 2))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS,
-                               errno.EFBIG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+                               errno.EFBIG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+                               errno.ENAMETOOLONG):
             raise
         place = f" ({error.filename})" if error.filename else ""
-        sys.exit(_complain(f"cannot write: {error.strerror}{place}; nothing saved so far is lost", 2))
+        sys.exit(_complain(f"cannot read or write: {error.strerror}{place}; nothing saved so far is lost", 2))
     except KeyboardInterrupt:
         sys.exit(_complain("stopped; the last complete epoch is saved, --resume goes on from it", 130))
 
@@ -170,7 +172,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict:
         raise
     except Exception:  # torch.load has no one exception for "this is not a whole, safe file"
         raise UserError(
-            f"{path} is damaged or not a checkpoint; train again, or name another with --ckpt"
+            f"{path} is damaged or not a checkpoint; delete it and train again, or name another"
         ) from None
     if not isinstance(content, dict) or content.get("format") != CHECKPOINT_FORMAT:
         raise UserError(f"{path} is a checkpoint of another format; this project's come from codes/train.py")
@@ -185,13 +187,33 @@ def find_checkpoint(named: str | None) -> Path:
     return runs[-1] if runs else SHIPPED_WEIGHTS
 
 
+def cpu_model() -> str:
+    """What Linux calls the processor, else its architecture."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def peak_memory(device: torch.device) -> int:
+    """Largest memory so far, bytes: of the GPU's tensors, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
 def environment(device: torch.device) -> dict:
     """What a reader needs to place a number: versions, device, threads and commit."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
-        name = f"{device.type} ({torch.backends.cpu.get_cpu_capability()})"
-    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"],
-                            capture_output=True, text=True, check=False).stdout.strip()
+        name = f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}"
+    try:
+        commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"],
+                                capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # no git
+        commit = ""
     return {"python": platform.python_version(), "torch": torch.__version__, "device": name,
             "threads": torch.get_num_threads(), "commit": commit or "unknown"}

@@ -8,7 +8,6 @@ Writes reports/results/bench.json.
 """
 
 import argparse
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -23,7 +22,15 @@ from codes.settings import DEFAULTS, PRESETS
 from codes.trainer import Trainer
 from VGG_BatchNorm import winograd
 from VGG_BatchNorm.loaders import Split
-from VGG_BatchNorm.runs import RESULTS_DIR, environment, keep_freed_memory, pick_device, run_main, write_json
+from VGG_BatchNorm.runs import (
+    RESULTS_DIR,
+    environment,
+    keep_freed_memory,
+    peak_memory,
+    pick_device,
+    run_main,
+    write_json,
+)
 
 
 def best_seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:
@@ -51,14 +58,13 @@ def measure_step(preset: str, size: int, device: torch.device, repeats: int) -> 
     n = 2 * settings["batch_size"]
     data = Split(torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (n,)))
     trainer = Trainer(settings, data.to(device), device)
-    if trainer.net.whiten:
-        trainer.net.stem.bias.requires_grad_(False)  # as in most of the training
+    trainer.net.stem.bias.requires_grad_(False)  # as in most of the training
     loader = best_seconds(lambda: next(trainer.loader.epoch(0)), repeats, device)
     x, y = next(trainer.loader.epoch(0))
     step = best_seconds(lambda: trainer.step(x, y, 0)[0].item(), repeats, device) + loader
     with mock.patch.object(winograd, "pays", lambda *_: False):
         direct = best_seconds(lambda: trainer.step(x, y, 0)[0].item(), repeats, device) + loader
-    flops = training_flops(trainer.net, size) * settings["batch_size"]
+    flops = training_flops(trainer.net, size, whitening_bias=False) * settings["batch_size"]
     return {"preset": preset, "image_size": size, "batch_size": settings["batch_size"],
             "step_seconds": step, "step_flops_per_second": flops / step,
             "direct_convolution_seconds": direct, "loader_share": loader / step}
@@ -67,7 +73,7 @@ def measure_step(preset: str, size: int, device: torch.device, repeats: int) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--presets", nargs="+", choices=PRESETS, help="default: fast, strong; on a GPU all")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, choices=range(1, 1001), metavar="N")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=RESULTS_DIR / "bench.json")
     args = parser.parse_args()
@@ -86,9 +92,8 @@ def main() -> None:
                   f"{row['step_flops_per_second'] / 1e9:.0f} GFLOP/s = {row['rate_over_gemm']:.2f} of GEMM; "
                   f"direct convolutions {row['direct_convolution_seconds']:.3f} s; "
                   f"loader {100 * row['loader_share']:.1f} %", flush=True)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     write_json(args.out, {"gemm_flops_per_second": rate, "steps": steps,
-                          "peak_memory_bytes": memory, **environment(device)})
+                          "peak_memory_bytes": peak_memory(device), **environment(device)})
     print(args.out)
 
 

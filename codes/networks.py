@@ -67,7 +67,7 @@ class BatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         from torch.distributed.nn.functional import all_reduce  # differentiable
 
-        n = dist.get_world_size()
+        n, dtype, x = dist.get_world_size(), x.dtype, x.float()
         mean = all_reduce(x.mean((0, 2, 3))) / n
         centred = x - mean.view(1, -1, 1, 1)
         variance = all_reduce(centred.square().mean((0, 2, 3))) / n
@@ -77,7 +77,7 @@ class BatchNorm(nn.BatchNorm2d):
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)
             self.num_batches_tracked += 1
         scale = self.weight * (variance + self.eps).rsqrt()
-        return centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(dtype)
 
 
 def make_norm(norm: str, channels: int) -> nn.Module:
@@ -219,8 +219,12 @@ def parameter_count(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
-def training_flops(net: nn.Module, size: int = 32) -> int:
+def training_flops(net: nn.Module, size: int = 32, whitening_bias: bool = True) -> int:
     """FLOPs (2 a multiply-add) of forward and backward for one image of `size` × `size`.
+
+    Args:
+        whitening_bias: whether the bias of a whitening stem is trained; while it is not, the
+            first convolution after it needs no gradient of its input.
 
     Counted on direct convolutions, whatever algorithm computes them, and on torch's "meta"
     device, where shapes flow but nothing is computed.
@@ -229,6 +233,8 @@ def training_flops(net: nn.Module, size: int = 32) -> int:
         UserError: the net pools images of this size away.
     """
     net = copy.deepcopy(net).to("meta").train()
+    if getattr(net, "whiten", False):
+        net.stem.bias.requires_grad_(whitening_bias)
     with FlopCounterMode(display=False) as counter:
         try:
             net(torch.zeros(2, 3, size, size, device="meta")).sum().backward()

@@ -36,7 +36,7 @@ OPTIMIZERS = {  # what to start from with another optimizer than Muon
 
 PRESETS = {
     "fast": dict(epochs=4, small_share=0.5, micro_batch=200, lr=0.24, whiten_bias_share=0.25),
-    "strong": dict(epochs=12, small_share=0.36, micro_batch=250, lr=0.2, whiten_bias_share=0.3),
+    "strong": dict(epochs=11, small_share=0.4, micro_batch=250, lr=0.2, whiten_bias_share=0.3),
     "best": dict(widths=(128, 384, 512), depth=3, residual=True, epochs=45, batch_size=1024,
                  lr=0.2, translate=4, cutout=12, whiten_bias_share=0.07),
 }

@@ -4,7 +4,8 @@
 
 A run that is in the file already is replaced; without arguments the tables alone are renewed,
 from runs.csv and bench.json. A table stands between <!-- name --> and <!-- /name -->.
---ship writes a run's weights, in float16 and without optimizer state, to reports/models/cifarnet.pt.
+--ship writes a run's weights, in float16 and without optimizer state, to reports/models/cifarnet.pt,
+and its log to reports/results/cifarnet/, from which its training curves are drawn.
 """
 
 import argparse
@@ -15,7 +16,10 @@ import statistics
 import sys
 from pathlib import Path
 
+import torch
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.settings import choose_settings, parse_arguments
 from VGG_BatchNorm.runs import (
     RESULTS_DIR,
     ROOT,
@@ -34,12 +38,16 @@ COLUMNS = ("preset", "seed", "images", "parameters", "flops", "seconds", "cpu_se
 
 
 def collect(folders: list[Path], table: Path) -> None:
-    """Add or replace a row of `table` for each finished run."""
+    """Add or replace a row of `table` for each finished run of a preset as it stands."""
     rows = {(row["preset"], row["seed"]): row for row in read_rows(table)}
     for folder in folders:
+        settings = read_json(folder / "config.json")["settings"]
+        preset = choose_settings(parse_arguments("", ["--preset", settings["preset"]]), torch.device("cpu"))
+        changed = [name for name, value in preset.items()
+                   if settings.get(name) != value and name not in ("seed", "amp", "compile")]
+        if changed:
+            raise UserError(f"{folder} is not the preset {settings['preset']}: {', '.join(changed)} differ")
         result = read_json(folder / "result.json")
-        if "test_accuracy" not in result:
-            raise UserError(f"{folder} was a validation run; the table takes final runs")
         rows[result["preset"], str(result["seed"])] = {name: str(result[name]) for name in COLUMNS}
     write_csv(table, [rows[key] for key in sorted(rows)])
 
@@ -113,12 +121,15 @@ def tables(results: Path = RESULTS_DIR) -> dict[str, str]:
         raise UserError(f"a file in {results} has another shape than expected: {error!r}") from None
 
 
-def ship(folder: Path, path: Path = SHIPPED_WEIGHTS) -> None:
-    """Write the weights of a run to `path`, a third of the size of its checkpoint or less."""
+def ship(folder: Path, path: Path = SHIPPED_WEIGHTS, log: Path = RESULTS_DIR / "cifarnet") -> None:
+    """Write the weights of a run to `path`, its log and result into the folder `log`."""
     content = load_checkpoint(folder / "last.pt")
     weights = {name: t.half() if t.is_floating_point() else t for name, t in content["weights"].items()}
     save_checkpoint(path, content["network"], content["config"], weights,
                     settings=content["settings"], epoch=content["epoch"])
+    for name in ("log.csv", "result.json"):
+        with atomic_write(log / name) as file:
+            file.write((folder / name).read_bytes())
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ other 5,000, and leaves the test set alone.) Leaves in the run folder, runs/<pre
 
     config.json  every setting, versions, device, commit, checksum of the data
     log.csv      a row an epoch
+    training_curves.png
     last.pt      weights, and all that --resume needs to end with the same bits
     result.json  final accuracies, seconds, FLOPs
 """
@@ -18,6 +19,7 @@ import os
 import resource
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -34,6 +36,7 @@ from VGG_BatchNorm.runs import (
     UserError,
     environment,
     keep_freed_memory,
+    peak_memory,
     pick_device,
     read_json,
     run_main,
@@ -48,22 +51,26 @@ def start_processes(device: str) -> None:
         return
     cuda = device in ("auto", "cuda") and torch.cuda.is_available()
     if cuda:
+        if int(os.environ["LOCAL_RANK"]) >= torch.cuda.device_count():
+            raise UserError(f"this machine has {torch.cuda.device_count()} GPUs; "
+                            "ask torchrun for as many processes")
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if cuda else "gloo")
 
 
-def is_held(folder: Path, settings: dict, resume: bool) -> bool:
-    """Whether `folder` holds epochs of the run that `settings` ask for.
+def is_held(folder: Path, wanted: dict, resume: bool) -> bool:
+    """Whether `folder` holds epochs of the run `wanted`: its settings and the data's checksum.
 
     Raises:
         UserError: it holds another run, or this one and --resume was not given.
     """
     if not (folder / "last.pt").exists():
         return False
-    held = read_json(folder / "config.json")["settings"]
-    for name, wanted in settings.items():
-        if held.get(name) != wanted:
-            raise UserError(f"{folder} holds a run with {name} {held.get(name)}, not {wanted}; "
+    config = read_json(folder / "config.json")
+    held = {**config["settings"], "data_md5": config["data_md5"]}
+    for name, value in wanted.items():
+        if held.get(name) != value:
+            raise UserError(f"{folder} holds a run with {name} {held.get(name)}, not {value}; "
                             "name another folder with --out")
     if not resume:
         raise UserError(f"{folder} holds this run already; --resume goes on with it, "
@@ -86,8 +93,10 @@ def print_plan(trainer: Trainer, train: Split) -> int:
     """Print size, cost and expected minutes of the run; returns its FLOPs."""
     settings, steps = trainer.settings, trainer.steps
     sizes = [image_size(number, steps, settings) for number in range(steps)]
-    flops = sum(training_flops(trainer.net, size) * sizes.count(size) for size in set(sizes))
-    flops *= settings["batch_size"]
+    kinds = Counter((size, trainer.trains_whitening_bias(number // len(trainer.loader)))
+                    for number, size in enumerate(sizes))
+    flops = settings["batch_size"] * sum(
+        training_flops(trainer.net, size, whitening_bias) * n for (size, whitening_bias), n in kinds.items())
     line = (f"{settings['network']}: {parameter_count(trainer.net):,} parameters, "
             f"{flops / 1e15:.4f} PFLOP to train")
     if trainer.epoch == 0:
@@ -121,6 +130,14 @@ def cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def draw_picture(folder: Path) -> None:
+    """training_curves.png from the run's files, where it is not there yet."""
+    if not (folder / "training_curves.png").exists():
+        from codes.plot_curves import draw_curves  # here: matplotlib is slow to import
+
+        draw_curves(folder, folder / "training_curves.png")
+
+
 def main() -> None:
     args = parse_arguments(__doc__)
     keep_freed_memory()
@@ -130,20 +147,26 @@ def main() -> None:
     device = pick_device(args.device)
     settings = choose_settings(args, device)
     folder = args.out or RUNS_DIR / f"{settings['preset']}-s{settings['seed']}"
-    held = is_held(folder, settings, args.resume)
+    data_md5 = data_checksum(args.data_dir)
+    held = is_held(folder, {**settings, "data_md5": data_md5}, args.resume)
     if held and (folder / "result.json").exists():
+        draw_picture(folder)
         print(f"{folder} is complete:\n{json.dumps(read_json(folder / 'result.json'), indent=1)}")
         return
     train, held_out, name = load_data(args, device)
     trainer = Trainer(settings, train, device)
     if held:
         trainer.load(folder / "last.pt")
+        if trainer.rank == 0:  # a kill may have come between the two files
+            write_csv(folder / "log.csv", trainer.rows)
     flops = print_plan(trainer, train)
     if not held:
         trainer = Trainer(settings, train, device)  # the same random state, timed or not
     if not held and trainer.rank == 0:
+        for stale in ("result.json", "log.csv", "training_curves.png"):
+            (folder / stale).unlink(missing_ok=True)
         write_json(folder / "config.json", dict(
-            settings=settings, environment=environment(device), data_md5=data_checksum(args.data_dir)))
+            settings=settings, environment=environment(device), data_md5=data_md5))
     train_to_end(trainer, folder, held_out, name)
     if trainer.rank:
         return
@@ -154,11 +177,13 @@ def main() -> None:
         "preset": settings["preset"], "seed": settings["seed"], "images": len(train.labels),
         "parameters": parameter_count(trainer.net), "flops": flops, "seconds": last["seconds"],
         "cpu_seconds": last["cpu_seconds"], f"{name}_accuracy": one, f"{name}_accuracy_views": six,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_memory_bytes": peak_memory(device),
         **environment(device)})
+    draw_picture(folder)
     print(f"{name} error {100 * (1 - one):.2f} %, with six views {100 * (1 - six):.2f} % "
           f"after {last['seconds'] / 60:.1f} minutes of training\n"
-          f"checkpoint {folder / 'last.pt'}\nlog        {folder / 'log.csv'}")
+          f"checkpoint {folder / 'last.pt'}\nlog        {folder / 'log.csv'}\n"
+          f"picture    {folder / 'training_curves.png'}")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class Trainer:
         self.net = build(settings["network"], **network_config(settings)).to(device)
         if hasattr(self.net, "init_whitening"):
             self.net.init_whitening(normalize(train.images[:2000]))
-        part = (settings["micro_batch"] or settings["batch_size"]) / settings["batch_size"]
+        part = (settings["micro_batch"] or settings["batch_size"]) * self.world / settings["batch_size"]
         for layer in self.net.modules():  # running statistics look back as far, whatever the part
             if isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = 1 - (1 - layer.momentum) ** min(1, part)
@@ -77,6 +77,9 @@ class Trainer:
     @property
     def epochs(self) -> int:
         return math.ceil(self.steps / len(self.loader))
+
+    def trains_whitening_bias(self, epoch: int) -> bool:
+        return epoch * len(self.loader) < self.settings["whiten_bias_share"] * self.steps
 
     def step(self, x: torch.Tensor, y: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         """One update; returns the mean loss and the count of right answers, on the device.
@@ -108,13 +111,12 @@ class Trainer:
         """Run the next epoch; returns its mean loss and accuracy, in fractions.
 
         Raises:
-            UserError: a loss is not finite.
+            UserError: a loss, or a weight at the end, is not finite.
         """
         first = self.epoch * len(self.loader)
         self.net.train()
         if getattr(self.net, "whiten", False):
-            share = self.settings["whiten_bias_share"]
-            self.net.stem.bias.requires_grad_(first < share * self.steps)
+            self.net.stem.bias.requires_grad_(self.trains_whitening_bias(self.epoch))
         # wrapped anew: DistributedDataParallel has to know which parameters are trained
         self.model = DistributedDataParallel(self.net) if self.world > 1 else self.net
         losses, right, seen = [], [], 0
@@ -127,16 +129,17 @@ class Trainer:
             losses.append(loss)
             right.append(correct)
             seen += len(y)
-            if self.device.type == "cpu" and not math.isfinite(loss.item()):
+            if self.device.type == "cpu" and self.world == 1 and not math.isfinite(loss.item()):
                 break
         losses, right = torch.stack(losses), torch.stack(right)
         if self.world > 1:
             dist.all_reduce(losses.div_(self.world))
             dist.all_reduce(right)
-        bad = (~losses.isfinite()).nonzero()
-        if len(bad):
-            raise UserError(f"the loss is not finite at step {first + int(bad[0])}; try a lower --lr "
-                            f"(the last good epoch, {self.epoch}, is kept)")
+        finite = losses.isfinite().tolist()
+        finite.append(all(w.isfinite().all() for w in self.net.state_dict().values()))
+        if not all(finite):  # the step whose update broke the weights shows in the next loss
+            raise UserError(f"the loss is not finite at step {first + finite.index(False)}; try a lower "
+                            f"--lr (the last good epoch, {self.epoch}, is kept)")
         self.epoch += 1
         return dict(loss=losses.mean().item(), accuracy=right.sum().item() / (seen * self.world))
 

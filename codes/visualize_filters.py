@@ -31,8 +31,8 @@ def first_convolutions(net: nn.Module, x: torch.Tensor,
     seen, hooks = [], []
     for name, layer in net.named_modules():
         if isinstance(layer, nn.Conv2d):
-            hooks.append(layer.register_forward_hook(
-                lambda layer, _, output, name=name: seen.append((name, layer, output))))
+            hooks.append(layer.register_forward_hook(  # a clone: the ReLU after it may be in place
+                lambda layer, _, output, name=name: seen.append((name, layer, output.clone()))))
     net(x)
     for hook in hooks:
         hook.remove()

@@ -18,18 +18,7 @@ torch.set_num_threads(1)
 from VGG_BatchNorm.loaders import ROW
 from VGG_BatchNorm.runs import run_main
 
-TINY = [
-    "--widths",
-    "8,8",
-    "--batch-size",
-    "50",
-    "--micro-batch",
-    "0",
-    "--epochs",
-    "6",
-    "--small-share",
-    "0.5",
-]
+TINY = "--widths 8,8 --batch-size 50 --micro-batch 0 --epochs 6 --dropout 0.05 --small-share 0.5".split()
 
 
 def write_data(root: Path, per_batch: int = 60, seed: int = 0) -> Path:

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from codes.networks import ACTIVATIONS, NORMS, POOLS, build, parameter_count, restore, training_flops
+from codes.networks import ACTIVATIONS, NORMS, POOLS, Conv3x3, build, parameter_count, restore, training_flops
 from codes.settings import NETWORK_SETTINGS
 from VGG_BatchNorm.loaders import normalize
 from VGG_BatchNorm.runs import UserError
@@ -94,6 +94,13 @@ def test_convolutions_start_as_the_identity():
     net = build("cifarnet", widths=(32, 32))
     x = torch.randn(2, 32, 8, 8)
     torch.testing.assert_close(net.groups[0].convs[1](x), x)
+
+
+def test_a_convolution_with_bias_by_winograds_algorithm():
+    layer = Conv3x3(64, 64, bias=True)
+    x = torch.randn(2, 64, 9, 9)
+    expected = torch.nn.functional.conv2d(x, layer.weight, layer.bias, padding=1)
+    torch.testing.assert_close(layer(x), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_whitening_makes_patches_white():

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from conftest import ROOT, command
 
 from codes import bench, plot_curves, summarise, visualize_filters
 from codes.networks import build, restore
+from codes.settings import choose_settings, parse_arguments
 from VGG_BatchNorm import loaders
 from VGG_BatchNorm.runs import UserError, load_checkpoint, save_checkpoint
 
@@ -117,30 +119,32 @@ RESULT = {
 }
 
 
+def a_run(folder: Path, *flags: str, **result) -> Path:
+    """What the table needs of a run folder."""
+    settings = choose_settings(parse_arguments("", ["--preset", "strong", *flags]), torch.device("cpu"))
+    (folder / "config.json").write_text(json.dumps({"settings": settings}))
+    (folder / "result.json").write_text(json.dumps(RESULT | result))
+    return folder
+
+
 def test_runs_become_one_table(tmp_path):
     for seed, accuracy in ((0, 0.94), (1, 0.96), (1, 0.95)):
-        (tmp_path / "result.json").write_text(
-            json.dumps(RESULT | {"seed": seed, "test_accuracy_views": accuracy})
-        )
-        summarise.collect([tmp_path], tmp_path / "runs.csv")
+        summarise.collect([a_run(tmp_path, seed=seed, test_accuracy_views=accuracy)], tmp_path / "runs.csv")
     rows = summarise.read_rows(tmp_path / "runs.csv")
     assert [row["seed"] for row in rows] == ["0", "1"]  # the second seed 1 replaces the first
-    assert (
-        "| `strong` | 7.00 ± 0.00 % | 5.50 ± 0.71 % | 2 | 2.00 M | 0.200 | 10.0 ± 0.0 |"
-        in summarise.accuracy_table(rows)
-    )
+    expected = "| `strong` | 7.00 ± 0.00 % | 5.50 ± 0.71 % | 2 | 2.00 M | 0.200 | 10.0 ± 0.0 |"
+    assert expected in summarise.accuracy_table(rows)
 
 
-def test_a_validation_run_is_no_result(tmp_path):
-    (tmp_path / "result.json").write_text(
-        json.dumps({"preset": "strong", "seed": 0, "validation_accuracy": 0.9})
-    )
-    with pytest.raises(UserError, match="validation"):
-        summarise.collect([tmp_path], tmp_path / "runs.csv")
+@pytest.mark.parametrize("flags", [["--validation"], ["--lr", "0.1"], ["--n-items", "20000"]], ids=" ".join)
+def test_what_is_not_the_preset_is_no_result_of_it(tmp_path, flags):
+    with pytest.raises(UserError, match=flags[0].strip("-").replace("-", "_")):
+        summarise.collect([a_run(tmp_path, *flags)], tmp_path / "runs.csv")
 
 
 def test_shipped_weights_are_small_and_those_of_the_run(finished_run, tmp_path):
-    summarise.ship(finished_run, tmp_path / "w.pt")
+    summarise.ship(finished_run, tmp_path / "w.pt", tmp_path / "log")
+    assert sorted(path.name for path in (tmp_path / "log").iterdir()) == ["log.csv", "result.json"]
     shipped, whole = load_checkpoint(tmp_path / "w.pt"), load_checkpoint(finished_run / "last.pt")
     assert (tmp_path / "w.pt").stat().st_size < 0.6 * (finished_run / "last.pt").stat().st_size
     torch.testing.assert_close(
