@@ -9,6 +9,9 @@ Written with matrix products only: the two-sided transforms are Kronecker produc
 flattened tiles, the ⊙ summed over channels is 36 products of (tiles × C) by (C × K). The
 backward pass is the exact adjoint, step by step. Images go through in chunks whose
 intermediate results fit the cache. Relative error against a direct convolution: about 4e-6.
+
+Whether it beats torch's direct convolution depends on the processor: where torch's matrix
+products run at half the rate of its convolutions (AMD), it does not. `codes/train.py` times both.
 """
 
 import torch
@@ -25,8 +28,8 @@ OUTPUT = torch.kron(_AT, _AT)  # (16, 36)
 CHUNK_BYTES = 6 << 20  # of transformed tiles at a time: the caches of two cores, measured
 
 
-def pays(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether `conv3x3` is the faster way: float32 on the CPU, enough channels to fill the products."""
+def applies(x: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Whether `conv3x3` is worth a try: float32 on the CPU, enough channels to fill the products."""
     return (x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
             and weight.shape[2:] == (3, 3) and min(weight.shape[:2]) >= 64 and min(x.shape[2:]) >= 3)
 

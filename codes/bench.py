@@ -1,10 +1,11 @@
 """How near training is to what the machine can do: `make bench`. Leave the machine alone meanwhile.
 
-Measures, in one run, on random images: the float32 rate of a 2048³ matrix product (GEMM); for
-each preset the seconds and the FLOP rate of a training step, FLOPs counted on direct
-convolutions (so Winograd's algorithm, which needs fewer, can exceed the GEMM rate); the same
-step with direct convolutions; the loader's share of the step; peak memory. Best of --repeats.
-Writes reports/results/bench.json.
+Measures, in one run, on random images: the float32 rate of a 2048³ matrix product (GEMM), as
+torch.mm and as a 1×1 convolution, which may come from another library: the faster counts; for
+each preset the seconds of a training step by direct convolutions and by Winograd's algorithm, and
+the FLOP rate of the faster, FLOPs counted on direct convolutions (Winograd's needs fewer, so it
+can exceed the GEMM rate); the loader's share of the step; peak memory. Best of --repeats. Writes
+reports/results/bench.json.
 """
 
 import argparse
@@ -12,15 +13,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from unittest import mock
 
 import torch
+import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.networks import training_flops
+from codes.networks import training_flops, use_winograd
 from codes.settings import DEFAULTS, PRESETS
 from codes.trainer import Trainer
-from VGG_BatchNorm import winograd
 from VGG_BatchNorm.loaders import Split
 from VGG_BatchNorm.runs import (
     RESULTS_DIR,
@@ -46,9 +46,11 @@ def best_seconds(call: Callable[[], object], repeats: int, device: torch.device)
 
 
 def gemm_rate(device: torch.device, repeats: int, n: int = 2048) -> float:
-    """FLOP/s of an n×n×n float32 product."""
+    """FLOP/s of an n×n×n float32 product, as torch.mm or as a 1×1 convolution."""
     a, b, out = (torch.randn(n, n, device=device) for _ in range(3))
-    return 2 * n**3 / best_seconds(lambda: torch.mm(a, b, out=out), 5 * repeats, device)
+    pixels, filters = a.view(1, n, 1, n).permute(0, 3, 1, 2), b.view(n, n, 1, 1)
+    return 2 * n**3 / min(best_seconds(lambda: torch.mm(a, b, out=out), 5 * repeats, device),
+                          best_seconds(lambda: F.conv2d(pixels, filters), 5 * repeats, device))
 
 
 def measure_step(preset: str, size: int, device: torch.device, repeats: int) -> dict:
@@ -61,13 +63,16 @@ def measure_step(preset: str, size: int, device: torch.device, repeats: int) -> 
     trainer.net.stem.bias.requires_grad_(False)  # as in most of the training
     loader = best_seconds(lambda: next(trainer.loader.epoch(0)), repeats, device)
     x, y = next(trainer.loader.epoch(0))
-    step = best_seconds(lambda: trainer.step(x, y, 0)[0].item(), repeats, device) + loader
-    with mock.patch.object(winograd, "pays", lambda *_: False):
-        direct = best_seconds(lambda: trainer.step(x, y, 0)[0].item(), repeats, device) + loader
+    seconds = {}
+    for way in (False, True):
+        use_winograd(trainer.net, way)
+        seconds[way] = best_seconds(lambda: trainer.step(x, y, 0)[0].item(), repeats, device) + loader
+    step = min(seconds.values())
     flops = training_flops(trainer.net, size, whitening_bias=False) * settings["batch_size"]
     return {"preset": preset, "image_size": size, "batch_size": settings["batch_size"],
             "step_seconds": step, "step_flops_per_second": flops / step,
-            "direct_convolution_seconds": direct, "loader_share": loader / step}
+            "direct_seconds": seconds[False], "winograd_seconds": seconds[True],
+            "loader_share": loader / step}
 
 
 def main() -> None:
@@ -90,7 +95,7 @@ def main() -> None:
             steps.append(row)
             print(f"{preset:<7}{size} px: {row['step_seconds']:.3f} s a step, "
                   f"{row['step_flops_per_second'] / 1e9:.0f} GFLOP/s = {row['rate_over_gemm']:.2f} of GEMM; "
-                  f"direct convolutions {row['direct_convolution_seconds']:.3f} s; "
+                  f"direct {row['direct_seconds']:.3f} s, Winograd {row['winograd_seconds']:.3f} s; "
                   f"loader {100 * row['loader_share']:.1f} %", flush=True)
     write_json(args.out, {"gemm_flops_per_second": rate, "steps": steps,
                           "peak_memory_bytes": peak_memory(device), **environment(device)})

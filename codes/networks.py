@@ -33,9 +33,11 @@ NORMS = ("batch", "group", "none")
 class Conv3x3(nn.Conv2d):
     """3×3 convolution, stride 1, same size; the first output channels start as the identity.
 
-    The identity ("Dirac") start passes the input on through a fresh net. On a CPU, Winograd's
-    algorithm takes over where it is faster.
+    The identity ("Dirac") start passes the input on through a fresh net. With `winograd` set,
+    Winograd's algorithm takes over on a CPU.
     """
+
+    winograd = False
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool = False):
         super().__init__(in_channels, out_channels, 3, padding=1, bias=bias)
@@ -45,7 +47,7 @@ class Conv3x3(nn.Conv2d):
         nn.init.dirac_(self.weight.data[: self.in_channels])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not winograd.pays(x, self.weight):
+        if not (self.winograd and winograd.applies(x, self.weight)):
             return super().forward(x)
         y = winograd.conv3x3(x, self.weight)
         return y if self.bias is None else y + self.bias.view(1, -1, 1, 1)
@@ -212,6 +214,13 @@ def restore(checkpoint: dict) -> nn.Module:
         raise UserError(f"the checkpoint's weights do not fit its network {checkpoint['network']}: "
                         f"{str(error).splitlines()[-1].strip()}") from None
     return net.eval()
+
+
+def use_winograd(net: nn.Module, yes: bool) -> None:
+    """Switch the 3×3 convolutions of a CifarNet to Winograd's algorithm, or back to direct ones."""
+    for layer in net.modules():
+        if isinstance(layer, Conv3x3):
+            layer.winograd = yes
 
 
 def parameter_count(net: nn.Module) -> int:

@@ -26,6 +26,7 @@ DEFAULTS = dict(
     micro_batch=0,  # images that go through at a time; 0: the whole batch
     small_size=16, small_share=0.0,  # images of small_size² for the first share of the steps
     whiten_bias_share=0.375,  # the whitening bias is trained for this share of the steps
+    winograd=None,  # 3×3 convolutions by Winograd's algorithm; None: if that is faster here
 )
 
 OPTIMIZERS = {  # what to start from with another optimizer than Muon
@@ -86,6 +87,8 @@ def parse_arguments(description: str, argv: list[str] | None = None) -> argparse
     run.add_argument("--threads", type=count, help="CPU threads (default: torch's choice)")
     run.add_argument("--amp", action="store_true", help="bfloat16 autocast; pays on a GPU")
     run.add_argument("--compile", action="store_true", help="torch.compile; pays on a GPU")
+    run.add_argument("--winograd", action=argparse.BooleanOptionalAction,
+                     help="3×3 convolutions on a CPU by Winograd's algorithm (default: the faster way, as timed)")
     run.add_argument("--n-items", type=count, help="only the first so many training images")
     net = parser.add_argument_group("the network (defaults: the preset's)")
     net.add_argument("--network", choices=NETWORKS)

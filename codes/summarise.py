@@ -44,7 +44,7 @@ def collect(folders: list[Path], table: Path) -> None:
         settings = read_json(folder / "config.json")["settings"]
         preset = choose_settings(parse_arguments("", ["--preset", settings["preset"]]), torch.device("cpu"))
         changed = [name for name, value in preset.items()
-                   if settings.get(name) != value and name not in ("seed", "amp", "compile")]
+                   if settings.get(name) != value and name not in ("seed", "amp", "compile", "winograd")]
         if changed:
             raise UserError(f"{folder} is not the preset {settings['preset']}: {', '.join(changed)} differ")
         result = read_json(folder / "result.json")
@@ -82,11 +82,11 @@ def accuracy_table(rows: list[dict[str, str]]) -> str:
 
 def bench_table(bench: dict) -> str:
     """One line a measured training step."""
-    lines = ["| preset | images | a step of | takes | rate | of GEMM | with direct convolutions | loader's share |",
+    lines = ["| preset | images | a step of | direct convolutions | Winograd | rate of the faster | of GEMM | loader's share |",
              "|---|---|---|---|---|---|---|---|"]
-    lines += [f"| `{s['preset']}` | {s['image_size']}×{s['image_size']} | {s['batch_size']} | {s['step_seconds']:.2f} s | "
+    lines += [f"| `{s['preset']}` | {s['image_size']}×{s['image_size']} | {s['batch_size']} | {s['direct_seconds']:.2f} s | {s['winograd_seconds']:.2f} s | "
               f"{s['step_flops_per_second'] / 1e9:.0f} GFLOP/s | {s['rate_over_gemm']:.2f} | "
-              f"{s['direct_convolution_seconds']:.2f} s | {100 * s['loader_share']:.1f} % |" for s in bench["steps"]]
+              f"{100 * s['loader_share']:.1f} % |" for s in bench["steps"]]
     return "\n".join(lines) + (f"\n\nGEMM (2048³, float32): {bench['gemm_flops_per_second'] / 1e9:.0f} GFLOP/s on "
                                f"{bench['device']}, {bench['threads']} threads, torch {bench['torch']}.")
 

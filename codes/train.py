@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.evaluate import accuracy, one_and_six_views, predict
 from codes.networks import parameter_count, training_flops
 from codes.settings import choose_settings, parse_arguments
-from codes.trainer import Trainer, image_size, time_steps
+from codes.trainer import Trainer, choose_winograd, image_size
 from VGG_BatchNorm.loaders import Split, data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.runs import (
     RUNS_DIR,
@@ -69,7 +69,7 @@ def is_held(folder: Path, wanted: dict, resume: bool) -> bool:
     config = read_json(folder / "config.json")
     held = {**config["settings"], "data_md5": config["data_md5"]}
     for name, value in wanted.items():
-        if held.get(name) != value:
+        if value != held.get(name) and (name, value) != ("winograd", None):
             raise UserError(f"{folder} holds a run with {name} {held.get(name)}, not {value}; "
                             "name another folder with --out")
     if not resume:
@@ -90,7 +90,10 @@ def load_data(args, device: torch.device) -> tuple[Split, Split, str]:
 
 
 def print_plan(trainer: Trainer, train: Split) -> int:
-    """Print size, cost and expected minutes of the run; returns its FLOPs."""
+    """Print size, cost and expected minutes of the run; returns its FLOPs.
+
+    Before the first epoch, it settles in `trainer.settings` how convolutions are computed.
+    """
     settings, steps = trainer.settings, trainer.steps
     sizes = [image_size(number, steps, settings) for number in range(steps)]
     kinds = Counter((size, trainer.trains_whitening_bias(number // len(trainer.loader)))
@@ -100,8 +103,9 @@ def print_plan(trainer: Trainer, train: Split) -> int:
     line = (f"{settings['network']}: {parameter_count(trainer.net):,} parameters, "
             f"{flops / 1e15:.4f} PFLOP to train")
     if trainer.epoch == 0:
-        seconds = time_steps(settings, train, trainer.device)
-        line += f", about {sum(seconds[size] for size in sizes) / 60:.1f} minutes on {trainer.device.type}"
+        settings["winograd"], seconds = choose_winograd(settings, train, trainer.device)
+        line += (f", about {seconds / 60:.1f} minutes on {trainer.device.type}"
+                 + ", convolutions by Winograd's algorithm" * settings["winograd"])
     if trainer.rank == 0:
         print(line, flush=True)
     return flops
@@ -153,6 +157,8 @@ def main() -> None:
         draw_picture(folder)
         print(f"{folder} is complete:\n{json.dumps(read_json(folder / 'result.json'), indent=1)}")
         return
+    if held:
+        settings["winograd"] = read_json(folder / "config.json")["settings"]["winograd"]
     train, held_out, name = load_data(args, device)
     trainer = Trainer(settings, train, device)
     if held:

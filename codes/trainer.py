@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.networks import build
+from codes.networks import build, use_winograd
 from codes.optimizers import Muon
 from codes.settings import network_config
 from VGG_BatchNorm.loaders import BatchLoader, Split, normalize, resize
@@ -61,6 +61,7 @@ class Trainer:
         self.steps = max(1, round(settings["epochs"] * len(self.loader)))
         torch.manual_seed(settings["seed"])
         self.net = build(settings["network"], **network_config(settings)).to(device)
+        use_winograd(self.net, bool(settings["winograd"]))
         if hasattr(self.net, "init_whitening"):
             self.net.init_whitening(normalize(train.images[:2000]))
         part = (settings["micro_batch"] or settings["batch_size"]) * self.world / settings["batch_size"]
@@ -172,17 +173,29 @@ def random_state(device: torch.device) -> dict:
     return state
 
 
-def time_steps(settings: dict, train: Split, device: torch.device, repeats: int = 2) -> dict[int, float]:
-    """Seconds of a step by image size, measured on a run that is thrown away."""
+def choose_winograd(settings: dict, train: Split, device: torch.device) -> tuple[bool, float]:
+    """Whether the run goes faster by Winograd's algorithm here, and the seconds it will take."""
+    ways = [settings["winograd"]]
+    if ways == [None]:
+        both = device.type == "cpu" and settings["network"] == "cifarnet" and not dist.is_initialized()
+        ways = [False, True] if both else [False]
+    seconds = {way: time_run(settings | {"winograd": way}, train, device) for way in ways}
+    way = min(seconds, key=seconds.get)
+    return way, seconds[way]
+
+
+def time_run(settings: dict, train: Split, device: torch.device, repeats: int = 2) -> float:
+    """Seconds of the whole run, from a few steps of one that is thrown away."""
     trainer = Trainer(settings | {"compile": False}, train, device)
+    sizes = [image_size(number, trainer.steps, settings) for number in range(trainer.steps)]
     x, y = next(trainer.loader.epoch(0))
     seconds = {}
     for number in (0, trainer.steps - 1):  # the first and the last size
-        if image_size(number, trainer.steps, settings) in seconds:
+        if sizes[number] in seconds:
             continue
         trainer.step(x, y, number)
         start = time.perf_counter()
         for _ in range(repeats):
             trainer.step(x, y, number)[0].item()  # waits for the device
-        seconds[image_size(number, trainer.steps, settings)] = (time.perf_counter() - start) / repeats
-    return seconds
+        seconds[sizes[number]] = (time.perf_counter() - start) / repeats
+    return sum(seconds[size] for size in sizes)

@@ -3,7 +3,17 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from codes.networks import ACTIVATIONS, NORMS, POOLS, Conv3x3, build, parameter_count, restore, training_flops
+from codes.networks import (
+    ACTIVATIONS,
+    NORMS,
+    POOLS,
+    Conv3x3,
+    build,
+    parameter_count,
+    restore,
+    training_flops,
+    use_winograd,
+)
 from codes.settings import NETWORK_SETTINGS
 from VGG_BatchNorm.loaders import normalize
 from VGG_BatchNorm.runs import UserError
@@ -99,8 +109,13 @@ def test_convolutions_start_as_the_identity():
 def test_a_convolution_with_bias_by_winograds_algorithm():
     layer = Conv3x3(64, 64, bias=True)
     x = torch.randn(2, 64, 9, 9)
-    expected = torch.nn.functional.conv2d(x, layer.weight, layer.bias, padding=1)
+    expected = layer(x)
+    torch.testing.assert_close(
+        expected, torch.nn.functional.conv2d(x, layer.weight, layer.bias, padding=1)
+    )
+    use_winograd(layer, True)
     torch.testing.assert_close(layer(x), expected, atol=1e-4, rtol=1e-4)
+    assert not torch.equal(layer(x), expected)
 
 
 def test_whitening_makes_patches_white():

@@ -95,7 +95,8 @@ def test_bench(call, tmp_path, monkeypatch):
     written = json.loads((tmp_path / "b.json").read_text())
     assert code == 0 and "GEMM" in out and [row["image_size"] for row in written["steps"]] == [16, 32]
     for row in written["steps"]:
-        assert 0 < row["loader_share"] < 1 and row["direct_convolution_seconds"] > 0
+        assert 0 < row["loader_share"] < 1
+        assert row["step_seconds"] == min(row["direct_seconds"], row["winograd_seconds"])
         assert row["rate_over_gemm"] == pytest.approx(
             row["step_flops_per_second"] / written["gemm_flops_per_second"]
         )

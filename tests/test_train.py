@@ -66,6 +66,29 @@ def test_the_plan_is_printed_first(call, data_dir, tmp_path):
     assert f"checkpoint {tmp_path / 'run' / 'last.pt'}" in out and "test error" in out
 
 
+@pytest.mark.parametrize("faster", [False, True])
+def test_the_faster_convolution_is_taken_and_kept_by_resume(call, data_dir, tmp_path, monkeypatch, faster):
+    folder, flags = tmp_path / "run", ["--data-dir", data_dir, "--out", tmp_path / "run", *TINY]
+    monkeypatch.setattr(
+        trainer, "time_run", lambda settings, *_: 30.0 if settings["winograd"] == faster else 60.0
+    )
+    write_csv, stop = train.write_csv, iter([False, True])
+
+    def interrupted(path, rows):
+        write_csv(path, rows)
+        if next(stop, False):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "write_csv", interrupted)
+    code, out, _ = call(train, *flags)
+    assert code == 130 and "about 0.5 minutes" in out and ("Winograd" in out) == faster
+    monkeypatch.setattr(trainer, "time_run", None)  # a resumed run is not timed again
+    used, use = set(), trainer.use_winograd
+    monkeypatch.setattr(trainer, "use_winograd", lambda net, yes: use(net, yes) or used.add(yes))
+    assert call(train, *flags, "--resume")[0] == 0 and used == {faster}
+    assert json.loads((folder / "config.json").read_text())["settings"]["winograd"] is faster
+
+
 def test_validation_leaves_the_test_set_alone(call, data_dir, tmp_path):
     code, out, _ = call(
         train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY, "--validation", "--epochs", 1

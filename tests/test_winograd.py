@@ -49,9 +49,9 @@ def test_second_derivative_is_refused():
         first.sum().backward()
 
 
-def test_taken_only_where_it_pays():
+def test_taken_only_where_it_can_pay():
     x, weight = torch.randn(1, 64, 8, 8), torch.randn(64, 64, 3, 3)
-    assert winograd.pays(x, weight)
-    assert not winograd.pays(x.double(), weight.double())
-    assert not winograd.pays(x, torch.randn(64, 64, 1, 1))
-    assert not winograd.pays(x.to("meta"), weight.to("meta"))
+    assert winograd.applies(x, weight)
+    assert not winograd.applies(x.double(), weight.double())
+    assert not winograd.applies(x, torch.randn(64, 64, 1, 1))
+    assert not winograd.applies(x.to("meta"), weight.to("meta"))
