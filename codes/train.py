@@ -174,6 +174,9 @@ def main() -> None:
         write_json(folder / "config.json", dict(
             settings=settings, environment=environment(device), data_md5=data_md5))
     train_to_end(trainer, folder, held_out, name)
+    if dist.is_initialized():  # a process that just ends may abort, and torchrun then stops the others
+        dist.barrier()
+        dist.destroy_process_group()
     if trainer.rank:
         return
     logits = predict(trainer.net, held_out, one_and_six_views)
