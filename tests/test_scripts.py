@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import ROOT, command
 
-from codes import bench, plot_curves, summarise, visualize_filters
+from codes import bench, bench_peer, plot_curves, summarise, visualize_filters
 from codes.networks import build, restore
 from codes.settings import choose_settings, parse_arguments
 from VGG_BatchNorm import loaders
@@ -18,7 +18,15 @@ SCRIPTS = [
     "VGG_BatchNorm/loaders.py",
     *(
         f"codes/{name}.py"
-        for name in ("train", "evaluate", "plot_curves", "visualize_filters", "bench", "summarise")
+        for name in (
+            "train",
+            "evaluate",
+            "plot_curves",
+            "visualize_filters",
+            "bench",
+            "bench_peer",
+            "summarise",
+        )
     ),
 ]
 
@@ -100,6 +108,14 @@ def test_bench(call, tmp_path, monkeypatch):
         assert row["rate_over_gemm"] == pytest.approx(
             row["step_flops_per_second"] / written["gemm_flops_per_second"]
         )
+
+
+@pytest.mark.parametrize("text, named", [(None, "no file"), ("x = 1", "is not the airbench94_muon.py")])
+def test_another_peer_is_refused(call, tmp_path, text, named):
+    if text is not None:
+        (tmp_path / "peer.py").write_text(text)
+    code, _, err = call(bench_peer, tmp_path / "peer.py", "--out", tmp_path / "p.json")
+    assert code == 2 and named in err and len(err.splitlines()) == 1 and not (tmp_path / "p.json").exists()
 
 
 RESULT = {
