@@ -36,7 +36,7 @@ def read_log(folder: Path) -> dict[str, list[float]]:
 def draw_curves(folder: Path, path: Path) -> None:
     """Loss and error against epochs, minutes on the upper axis, the final test error as a line."""
     log = read_log(folder)
-    minutes = log["seconds"][-1] / 60
+    minutes, name = log["seconds"][-1] / 60, folder.resolve().name
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
     left.plot(log["epoch"], log["loss"], "o-", color=TRAIN)
     left.set(xlabel="epoch", ylabel="training loss (label-smoothed\ncross-entropy, nats)")
@@ -47,6 +47,7 @@ def draw_curves(folder: Path, path: Path) -> None:
                    color=VALIDATION, label="validation")
     if (folder / "result.json").exists():
         result = read_json(folder / "result.json")
+        name = f"preset {result['preset']}, seed {result['seed']}"
         for key, style in (("test_accuracy", "--"), ("test_accuracy_views", ":")):
             if key in result:
                 error = 100 * (1 - result[key])
@@ -56,8 +57,7 @@ def draw_curves(folder: Path, path: Path) -> None:
     right.legend()
     for axis in (left, right):
         axis.xaxis.get_major_locator().set_params(integer=True)
-    figure.suptitle(f"{folder.resolve().name}: {log['epoch'][-1]:.0f} epochs in {minutes:.1f} minutes",
-                    fontsize=12)
+    figure.suptitle(f"{name}: {log['epoch'][-1]:.0f} epochs in {minutes:.1f} minutes", fontsize=12)
     save_figure(figure, path)
 
 
