@@ -58,14 +58,16 @@ def start_processes(device: str) -> None:
     dist.init_process_group("nccl" if cuda else "gloo")
 
 
-def is_held(folder: Path, wanted: dict, resume: bool) -> bool:
-    """Whether `folder` holds epochs of the run `wanted`: its settings and the data's checksum.
+def held_settings(folder: Path, wanted: dict, resume: bool) -> dict | None:
+    """The settings of the run in `folder`, if it has epochs of the run `wanted`; else None.
+
+    Compared are settings and the data's checksum; where `winograd` is wanted None, any will do.
 
     Raises:
         UserError: it holds another run, or this one and --resume was not given.
     """
     if not (folder / "last.pt").exists():
-        return False
+        return None
     config = read_json(folder / "config.json")
     held = {**config["settings"], "data_md5": config["data_md5"]}
     for name, value in wanted.items():
@@ -75,7 +77,7 @@ def is_held(folder: Path, wanted: dict, resume: bool) -> bool:
     if not resume:
         raise UserError(f"{folder} holds this run already; --resume goes on with it, "
                         "--out names another folder")
-    return True
+    return config["settings"]
 
 
 def load_data(args, device: torch.device) -> tuple[Split, Split, str]:
@@ -152,13 +154,13 @@ def main() -> None:
     settings = choose_settings(args, device)
     folder = args.out or RUNS_DIR / f"{settings['preset']}-s{settings['seed']}"
     data_md5 = data_checksum(args.data_dir)
-    held = is_held(folder, {**settings, "data_md5": data_md5}, args.resume)
+    held = held_settings(folder, {**settings, "data_md5": data_md5}, args.resume)
     if held and (folder / "result.json").exists():
         draw_picture(folder)
         print(f"{folder} is complete:\n{json.dumps(read_json(folder / 'result.json'), indent=1)}")
         return
     if held:
-        settings["winograd"] = read_json(folder / "config.json")["settings"]["winograd"]
+        settings["winograd"] = held["winograd"]  # as it was timed then
     train, held_out, name = load_data(args, device)
     trainer = Trainer(settings, train, device)
     if held:
