@@ -1,13 +1,55 @@
-"""VGG-A for 32×32 images, with and without batch normalisation.
+"""The VGG nets for 32×32 images, with any normalisation after each convolution, or none.
 
-Simonyan & Zisserman 2015 (arXiv 1409.1556), table 1, column A: 3×3 convolutions, "M" is 2×2
-max pooling. Five poolings take 32×32 down to 1×1, so the first linear layer has 512 inputs.
+    from VGG_BatchNorm.VGG import VGG, VGG_A, VGG_BatchNorm
+    net = VGG("D", norm="group", width=0.5)
+
+Simonyan & Zisserman 2015 (arXiv 1409.1556), table 1. Five poolings take 32×32 down to 1×1, so
+the first linear layer has as many inputs as the last convolution has channels.
 """
+
+import math
+import sys
+from pathlib import Path
 
 import torch
 from torch import nn
 
-CONFIGURATION_A = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from VGG_BatchNorm import batchnorm
+from VGG_BatchNorm.runs import UserError
+
+# output channels of 3×3 convolutions, "M": 2×2 max pooling, (channels, 1): a 1×1 convolution,
+# "LRN": local response normalisation
+TABLE = {
+    "A": (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M"),
+    "A-LRN": (64, "LRN", "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M"),
+    "B": (64, 64, "M", 128, 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M"),
+    "C": (64, 64, "M", 128, 128, "M", 256, 256, (256, 1), "M", 512, 512, (512, 1), "M",
+          512, 512, (512, 1), "M"),
+    "D": (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"),
+    "E": (64, 64, "M", 128, 128, "M", 256, 256, 256, 256, "M", 512, 512, 512, 512, "M",
+          512, 512, 512, 512, "M"),
+}
+
+NORMS = {  # a layer for (channels, number of the layer)
+    "none": None,
+    "batch": lambda channels, _: nn.BatchNorm2d(channels),
+    "own_batch": lambda channels, _: batchnorm.BatchNorm2d(channels),
+    "layer": lambda channels, _: nn.GroupNorm(1, channels),
+    "group": lambda channels, _: nn.GroupNorm(math.gcd(32, channels), channels),
+    "instance": lambda channels, _: InstanceNorm2d(channels, affine=True),
+    "l1": lambda channels, _: batchnorm.LpNorm2d(channels, 1),
+    "l2": lambda channels, _: batchnorm.LpNorm2d(channels, 2),
+    "linf": lambda channels, _: batchnorm.LpNorm2d(channels, math.inf),
+    "noisy_batch": lambda channels, number: batchnorm.NoisyBatchNorm2d(channels, seed=number),
+}
+
+
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """Instance norm that lets images of one pixel pass: their only value is not its own mean."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if x.shape[2:] == (1, 1) else super().forward(x)
 
 
 def get_number_of_parameters(model: nn.Module) -> int:
@@ -16,50 +58,105 @@ def get_number_of_parameters(model: nn.Module) -> int:
 
 
 def init_weights_(module: nn.Module) -> None:
-    """Xavier-normal weights and zero biases for the linear and convolution layers."""
+    """Xavier-normal (Glorot) weights and zero biases for the linear and convolution layers."""
     if isinstance(module, (nn.Linear, nn.Conv2d)):
         nn.init.xavier_normal_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
 
 
-class VGG_A(nn.Module):  # noqa: N801 (the course kit's name)
-    """(N, inp_ch, 32, 32) images to (N, num_classes) logits; 9.75 M parameters by default."""
+class VGG(nn.Module):
+    """(N, inp_ch, 32, 32) images to (N, num_classes) logits.
 
-    batch_norm = False
+    Args:
+        configuration: a column of `TABLE`.
+        norm: a name in `NORMS`; the layer stands between convolution and ReLU.
+        width: factor of all channel counts and of the hidden linear layers, rounded up.
+        dropout: share dropped before each hidden linear layer.
+        init_weights: start from `init_weights_`, else from torch's defaults.
 
-    def __init__(self, inp_ch: int = 3, num_classes: int = 10, init_weights: bool = True):
+    Raises:
+        UserError: an unknown name, or a number out of range.
+    """
+
+    def __init__(self, configuration: str = "A", norm: str = "none", width: float = 1.0, inp_ch: int = 3,
+                 num_classes: int = 10, dropout: float = 0.0, init_weights: bool = True):
         super().__init__()
-        self.features = self._features(inp_ch)
+        for name, known in ((configuration, TABLE), (norm, NORMS)):
+            if name not in known:
+                raise UserError(f"unknown {name!r}; choose from {', '.join(known)}")
+        if not 0 < width <= 16 or not 0 <= dropout < 1:
+            raise UserError("a VGG net takes 0 < width ≤ 16 and 0 ≤ dropout < 1")
+        self.features = nn.Sequential(*_convolutions(TABLE[configuration], NORMS[norm], width, inp_ch))
+        hidden = math.ceil(512 * width)
+        drop = [nn.Dropout(dropout)] if dropout else []
         self.classifier = nn.Sequential(
-            nn.Linear(512, 512), nn.ReLU(True),
-            nn.Linear(512, 512), nn.ReLU(True),
-            nn.Linear(512, num_classes),
+            *drop, nn.Linear(hidden, hidden), nn.ReLU(True),
+            *drop, nn.Linear(hidden, hidden), nn.ReLU(True),
+            nn.Linear(hidden, num_classes),
         )
         if init_weights:
             self.apply(init_weights_)
-
-    def _features(self, channels: int) -> nn.Sequential:
-        layers = []
-        for width in CONFIGURATION_A:
-            if width == "M":
-                layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
-                continue
-            layers.append(nn.Conv2d(channels, width, kernel_size=3, padding=1))
-            if self.batch_norm:
-                layers.append(nn.BatchNorm2d(width))
-            layers.append(nn.ReLU(True))
-            channels = width
-        return nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classifier(self.features(x).flatten(1))
 
 
-class VGG_BatchNorm(VGG_A):  # noqa: N801
+def _convolutions(row: tuple, norm, width: float, channels: int) -> list[nn.Module]:
+    """The layers of one column of the table."""
+    layers, number = [], 0
+    for entry in row:
+        if entry == "M":
+            layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
+        elif entry == "LRN":
+            layers.append(nn.LocalResponseNorm(5, k=2.0))
+        else:
+            out, kernel = entry if isinstance(entry, tuple) else (entry, 3)
+            out = math.ceil(out * width)
+            layers.append(nn.Conv2d(channels, out, kernel, padding=kernel // 2))
+            if norm is not None:
+                layers.append(norm(out, number))
+            layers.append(nn.ReLU(True))
+            channels, number = out, number + 1
+    return layers
+
+
+class VGG_A(VGG):  # noqa: N801 (the course kit's names, here and below)
+    """VGG-A; 9.75 M parameters."""
+
+    def __init__(self, inp_ch: int = 3, num_classes: int = 10, init_weights: bool = True):
+        super().__init__("A", inp_ch=inp_ch, num_classes=num_classes, init_weights=init_weights)
+
+
+class VGG_BatchNorm(VGG):  # noqa: N801
     """VGG-A with batch normalisation after every convolution."""
 
-    batch_norm = True
+    def __init__(self, inp_ch: int = 3, num_classes: int = 10, init_weights: bool = True):
+        super().__init__("A", "batch", inp_ch=inp_ch, num_classes=num_classes, init_weights=init_weights)
 
 
 VGG_A_BatchNorm = VGG_BatchNorm
+
+
+class VGG_A_Dropout(VGG):  # noqa: N801
+    """VGG-A that drops half of the inputs of both hidden linear layers."""
+
+    def __init__(self, inp_ch: int = 3, num_classes: int = 10):
+        super().__init__("A", inp_ch=inp_ch, num_classes=num_classes, dropout=0.5)
+
+
+class VGG_A_Light(nn.Module):  # noqa: N801
+    """Two convolutions and three linear layers; 0.29 M parameters."""
+
+    def __init__(self, inp_ch: int = 3, num_classes: int = 10):
+        super().__init__()
+        self.stage1 = nn.Sequential(nn.Conv2d(inp_ch, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, 2))
+        self.stage2 = nn.Sequential(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, 2))
+        self.classifier = nn.Sequential(
+            nn.Linear(32 * 8 * 8, 128), nn.ReLU(),
+            nn.Linear(128, 128), nn.ReLU(),
+            nn.Linear(128, num_classes),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.stage2(self.stage1(x)).flatten(1))

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm import winograd
 from VGG_BatchNorm.runs import UserError
-from VGG_BatchNorm.VGG import VGG_A, VGG_BatchNorm
+from VGG_BatchNorm.VGG import VGG, VGG_A, VGG_A_Dropout, VGG_A_Light, VGG_BatchNorm
 
 ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu": nn.GELU,
                "silu": nn.SiLU, "mish": nn.Mish, "hardswish": nn.Hardswish, "tanh": nn.Tanh,
@@ -183,7 +183,8 @@ class CifarNet(nn.Module):
         return self.head(self.features(x)) * self.scale
 
 
-NETWORKS = {"cifarnet": CifarNet, "vgg_a": VGG_A, "vgg_batchnorm": VGG_BatchNorm}
+NETWORKS = {"cifarnet": CifarNet, "vgg": VGG, "vgg_a": VGG_A, "vgg_batchnorm": VGG_BatchNorm,
+            "vgg_a_dropout": VGG_A_Dropout, "vgg_a_light": VGG_A_Light}
 
 
 def build(name: str, **config) -> nn.Module:

@@ -1,0 +1,202 @@
+"""Why batch normalisation helps: VGG-A with and without it, on CIFAR-10. `make bn-landscape`, or
+
+    python VGG_BatchNorm/VGG_Loss_Landscape.py --preset standard
+    python VGG_BatchNorm/VGG_Loss_Landscape.py --groups pair rates      # what `make bn-compare` runs
+
+Trains the runs of a preset, one .npz each under reports/results/bn/<preset>/<group>/, and a row
+each in summary.csv; plot_landscape.py then draws. Stopped at any moment, it goes on where it was;
+a finished run is not run again. Groups:
+
+    pair      the two nets at learning rate 0.1, probed along the gradient (the paper's experiment)
+    envelope  the handout's four learning rates, by Adam and by SGD, loss of every step
+    rates     the two nets at other learning rates
+    rescue    what else lets large learning rates work: warm-up, group norm, noisy batch norm, ...
+    norms     other norms in place of the standard deviation
+
+Plain SGD at a constant rate, batches of 128, Glorot initial weights, no augmentation, no weight
+decay (Santurkar et al. 2018, arXiv 1805.11604); 5,000 training images are held out for accuracy.
+"""
+
+import argparse
+import dataclasses
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from VGG_BatchNorm.landscape_run import Run, StudyRun, perform, read_run
+from VGG_BatchNorm.loaders import DATA_DIR, Split, load_cifar10, split_validation
+from VGG_BatchNorm.runs import (
+    RESULTS_DIR,
+    RUNS_DIR,
+    UserError,
+    keep_freed_memory,
+    pick_device,
+    read_json,
+    run_main,
+    write_csv,
+    write_json,
+)
+
+LEARNING_RATES = (1e-3, 2e-3, 1e-4, 5e-4)  # the handout's
+PAIR = ("none", "batch")
+GROUPS = ("pair", "envelope", "rates", "rescue", "norms")
+BUDGET = 10  # minutes that `auto` and `quick` may take
+
+PRESETS = {  # steps of the runs of each group, and what the runs share
+    # two CPU cores, ten minutes
+    "quick": dict(width=0.25, n_items=10_240, pair=400, envelope=160, rates=200, rescue=160, norms=0,
+                  seeds=1, probe_every=25, dense=100, other_rates=(0.05, 0.2, 0.5)),
+    # two CPU cores, two hours
+    "evening": dict(width=1.0, n_items=45_000, pair=1500, envelope=351, rates=500, rescue=240, norms=0,
+                    seeds=1, probe_every=50, dense=200, other_rates=(0.05, 0.2, 0.5)),
+    # a small GPU, or a night on a CPU
+    "standard": dict(width=1.0, n_items=45_000, pair=5000, envelope=1755, rates=5000, rescue=702, norms=702,
+                     seeds=1, probe_every=50, dense=200, other_rates=(0.01, 0.05, 0.2, 0.5)),
+    # a large GPU
+    "paper": dict(width=1.0, n_items=45_000, pair=15_000, envelope=7020, rates=15_000, rescue=3510,
+                  norms=15_000, seeds=3, probe_every=100, dense=200, other_rates=(0.01, 0.05, 0.2, 0.5)),
+}
+RESCUES = (  # beside the pair: norm, and what else is changed
+    ("none", {}), ("batch", {}), ("none", {"warmup": True}), ("group", {}), ("noisy_batch", {}),
+    ("batch", {"only_norm": True}))
+RESCUE_RATES = (0.03, 0.1, 0.3, 1.0)
+PROBE_COST, FINE_PROBE_COST = 7, 30  # in training steps, about
+
+
+def plan(preset: str, factor: float = 1.0) -> dict[str, list[Run]]:
+    """The runs of a preset by group; `factor` ≤ 1 shortens them all."""
+    p = PRESETS[preset]
+    shared = dict(width=p["width"], n_items=p["n_items"])
+    probed = dict(probe_every=p["probe_every"], dense=p["dense"])
+    steps = {group: max(20, round(p[group] * factor)) for group in GROUPS}
+
+    def rescue(norm: str, lr: float, warmup: bool = False, **extra) -> Run:
+        return Run(norm, lr, steps["rescue"], warmup=warmup * steps["rescue"] // 3, **extra, **shared)
+
+    return {
+        "pair": [Run(norm, 0.1, steps["pair"], seed=seed, **shared, **probed)
+                 for seed in range(p["seeds"]) for norm in PAIR],
+        "envelope": [Run(norm, lr, steps["envelope"], optimizer=optimizer, **shared)
+                     for optimizer in ("adam", "sgd") for lr in LEARNING_RATES for norm in PAIR],
+        "rates": [Run(norm, lr, steps["rates"], **shared, **probed)
+                  for lr in p["other_rates"] for norm in PAIR],
+        "rescue": [rescue(norm, lr, **extra) for norm, extra in RESCUES for lr in RESCUE_RATES],
+        "norms": [Run(norm, 0.1, steps["norms"], **shared, **probed)
+                  for norm in ("noisy_batch", "l1", "l2", "linf")] if p["norms"] else [],
+    }
+
+
+def cost(run: Run) -> float:
+    """Training steps that the run takes as long as, probes included."""
+    if not run.probe_every:
+        return run.steps
+    due = [s for s in range(run.steps) if s % (10 if s < run.dense else run.probe_every) == 0]
+    fine = sum(s % (run.fine * run.probe_every) == 0 for s in due)
+    return run.steps + PROBE_COST * (len(due) - fine) + FINE_PROBE_COST * fine
+
+
+def step_seconds(run: Run, train: Split, device: torch.device) -> float:
+    """Seconds of one plain training step, measured on a run that is thrown away."""
+    study = StudyRun(dataclasses.replace(run, probe_every=0), train, device)
+    batch = next(study.loader.epoch(0))
+    study.train_step(*batch)
+    start = time.perf_counter()
+    for _ in range(3):
+        study.train_step(*batch)
+    return (time.perf_counter() - start) / 3
+
+
+def minutes(runs: dict[str, list[Run]], train: Split, device: torch.device, timed: dict) -> float:
+    """What the runs will take; `timed` keeps seconds a step by norm and width."""
+    total = 0.0
+    for run in [run for group in runs.values() for run in group]:
+        key = run.norm, run.width
+        if key not in timed:
+            timed[key] = step_seconds(run, train, device)
+        total += cost(run) * timed[key]
+    return total / 60
+
+
+def choose(preset: str | None, groups: list[str], train: Split, device: torch.device,
+           results: Path) -> dict[str, list[Run]]:
+    """Settle the plan, print it, and keep it: what was begun is gone on with, not planned anew."""
+    timed = {}
+    for name in [preset] if preset else ["paper", "standard", "quick"]:
+        kept = results / name / "plan.json"
+        factor = read_json(kept)["factor"] if kept.exists() else 1.0
+        whole = minutes(plan(name, factor), train, device, timed)
+        if preset or whole <= BUDGET or name == "quick":
+            break
+    if name == "quick" and not kept.exists() and whole > BUDGET:
+        factor = BUDGET / whole
+        whole = BUDGET
+    if not kept.exists():
+        write_json(kept, {"factor": factor})
+    runs = {group: some for group, some in plan(name, factor).items() if group in groups}
+    mine = minutes(runs, train, device, timed)
+    print(f"preset {name}: " + ", ".join(f"{len(some)} runs {group}" for group, some in runs.items() if some)
+          + f"; about {mine:.0f} minutes on {device.type}", flush=True)
+    return {f"{name}/{group}": some for group, some in runs.items()}
+
+
+def steps_to(correct: np.ndarray, batch_size: int, accuracy: float, window: int = 50) -> int | None:
+    """First step by which the mean training accuracy over `window` batches has reached `accuracy`."""
+    if len(correct) < window:
+        return None
+    mean = np.convolve(correct / batch_size, np.ones(window) / window, mode="valid")
+    reached = np.flatnonzero(mean >= accuracy)
+    return int(reached[0]) + window if len(reached) else None
+
+
+def summarise(folder: Path) -> list[dict]:
+    """A row for each finished run under `folder`; written to summary.csv there."""
+    rows = []
+    for path in sorted(folder.glob("*/*.npz")):
+        content = read_run(path)
+        run = content["run"]
+        correct = content["correct"]
+        rows.append({"group": path.parent.name, "run": path.stem,
+                     **{key: run[key] for key in ("norm", "optimizer", "lr", "seed", "width")},
+                     "steps": len(correct),
+                     "diverged": not np.isfinite(content["loss"][-1]),
+                     "validation_accuracy": float(content["validation_accuracy"][-1]),
+                     "last_loss": float(content["loss"][-50:].mean()),
+                     **{f"steps_to_{accuracy:.0%}": steps_to(correct, run["batch_size"], accuracy)
+                        for accuracy in (0.5, 0.7, 0.9)},
+                     "seconds_per_step": content["seconds_per_step"], "device": content["device"]})
+    write_csv(folder / "summary.csv", rows)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--preset", choices=PRESETS, help="default: the largest that fits ten minutes here")
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
+    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, choices=range(1, 1025), metavar="N", help="CPU threads")
+    parser.add_argument("--out", type=Path, default=RESULTS_DIR / "bn", help="folder of the results")
+    args = parser.parse_args()
+    keep_freed_memory()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = pick_device(args.device)
+    train, validation = (split.to(device) for split in split_validation(load_cifar10(args.data_dir)[0]))
+    runs = choose(args.preset, args.groups, train, device, args.out)
+    for group, some in runs.items():
+        for run in some:
+            start = time.perf_counter()
+            if perform(run, train, validation, device, args.out / group, RUNS_DIR / "bn" / group):
+                print(f"{group}/{run.name}: {(time.perf_counter() - start) / 60:.1f} minutes", flush=True)
+    folder = args.out / next(iter(runs)).split("/")[0]
+    if not summarise(folder):
+        raise UserError("this preset has no runs in these groups")
+    print(f"{folder / 'summary.csv'}\nnow draw: python VGG_BatchNorm/plot_landscape.py {folder}")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,143 @@
+"""Batch normalisation from its equation, forward and backward, and the variants that question it.
+
+For each channel, over the batch and both spatial axes (m = N·H·W values; Ioffe & Szegedy 2015,
+arXiv 1502.03167, algorithm 1):
+
+    ŷ = (y − μ) / √(σ² + ε),    μ = mean(y),  σ² = mean((y − μ)²),    out = γ ŷ + β
+
+In evaluation, running averages stand in for μ and σ². The variants are those of Santurkar et al.
+2018 (arXiv 1805.11604): noise added after batch norm (appendix A, algorithm 1), and other
+norms in place of the standard deviation (section 3.3).
+"""
+
+import torch
+from torch import nn
+
+
+class _BatchNorm(torch.autograd.Function):
+    """γ ŷ + β with batch statistics; the backward pass is written out, and differentiable again."""
+
+    @staticmethod
+    def forward(ctx, y, gamma, beta, eps):
+        centre, scale = _statistics(y, eps)
+        ctx.save_for_backward(y, gamma, centre, scale)
+        ctx.eps = eps
+        return (y - centre) * (scale * _by_channel(gamma)) + _by_channel(beta)
+
+    @staticmethod
+    def backward(ctx, g):
+        y, gamma, centre, scale = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is wanted: it flows through μ and σ too
+            centre, scale = _statistics(y, ctx.eps)
+        normalized = (y - centre) * scale
+        d_beta = g.sum((0, 2, 3))
+        d_gamma = (g * normalized).sum((0, 2, 3))
+        m = y.numel() / y.shape[1]
+        along = _by_channel(d_beta) + normalized * _by_channel(d_gamma)  # what batch norm takes away
+        d_y = (g - along / m) * (scale * _by_channel(gamma))
+        return d_y, d_gamma, d_beta, None
+
+
+def _statistics(y: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """μ and 1/√(σ² + ε) of y (N, C, H, W), both (1, C, 1, 1)."""
+    centre = y.mean((0, 2, 3), keepdim=True)
+    variance = (y - centre).square().mean((0, 2, 3), keepdim=True)
+    return centre, (variance + eps).rsqrt()
+
+
+def _by_channel(values: torch.Tensor) -> torch.Tensor:
+    return values.view(1, -1, 1, 1)
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """`nn.BatchNorm2d` for images (N, C, H, W), computed by this file's equation.
+
+    Arguments, parameters (weight γ, bias β), buffers and `state_dict` are those of the parent.
+
+    Raises:
+        ValueError: not 4 axes, or one value a channel in training.
+    """
+
+    def forward(self, y: torch.Tensor) -> torch.Tensor:
+        self._check_input_dim(y)
+        gamma = self.weight if self.affine else y.new_ones(self.num_features)
+        beta = self.bias if self.affine else y.new_zeros(self.num_features)
+        if not self.training and self.track_running_stats:
+            scale = (self.running_var + self.eps).rsqrt() * gamma
+            return (y - _by_channel(self.running_mean)) * _by_channel(scale) + _by_channel(beta)
+        m = y.numel() // y.shape[1]
+        if self.training and m == 1:
+            raise ValueError(f"batch norm trains on more than one value a channel, not {tuple(y.shape)}")
+        if self.training and self.track_running_stats:
+            with torch.no_grad():
+                self.num_batches_tracked += 1
+                share = 1 / self.num_batches_tracked if self.momentum is None else self.momentum
+                variance, mean = torch.var_mean(y, (0, 2, 3))  # unbiased, as torch keeps it
+                self.running_mean.lerp_(mean, share)
+                self.running_var.lerp_(variance, share)
+        return _BatchNorm.apply(y, gamma, beta, self.eps)
+
+
+class NoisyBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm, then noise that shifts and scales every unit anew at each step.
+
+    For each unit (c, h, w) and step μ ~ U(−0.5, 0.5) and σ ~ U(1, 1.25); for each image
+    m ~ U(μ − 0.1, μ + 0.1) and s ~ N(σ, 0.1); out = s · y + m. Off in evaluation. The noise is a
+    function of `seed` and of the count of batches seen, so that repeating a step repeats it.
+    """
+
+    def __init__(self, num_features: int, seed: int = 0, **options):
+        super().__init__(num_features, **options)
+        self.seed = seed
+
+    def forward(self, y: torch.Tensor) -> torch.Tensor:
+        y = super().forward(y)
+        if not self.training:
+            return y
+        generator = torch.Generator(y.device)
+        generator.manual_seed(self.seed * 1_000_003 + int(self.num_batches_tracked))
+
+        def uniform(low: float, high: float, shape) -> torch.Tensor:
+            return torch.rand(shape, generator=generator, device=y.device, dtype=y.dtype) * (high - low) + low
+
+        shift = uniform(-0.5, 0.5, y.shape[1:]) + uniform(-0.1, 0.1, y.shape)
+        normal = torch.randn(y.shape, generator=generator, device=y.device, dtype=y.dtype)
+        return y * (uniform(1.0, 1.25, y.shape[1:]) + 0.1 * normal) + shift
+
+
+class LpNorm2d(nn.Module):
+    """Subtract the channel's mean, divide by the Lp average of its uncentred activations.
+
+        out = γ (y − mean(y)) / (mean|y|^p)^(1/p) + β,    p = ∞: the largest |y|
+
+    The paper (section 3.3) leaves open whether y is centred inside the norm; this is our reading.
+    Running averages of both, in evaluation.
+
+    Args:
+        p: 1, 2 or `math.inf`.
+    """
+
+    def __init__(self, num_features: int, p: float, eps: float = 1e-5, momentum: float = 0.1):
+        super().__init__()
+        self.p, self.eps, self.momentum = p, eps, momentum
+        self.weight = nn.Parameter(torch.ones(num_features))
+        self.bias = nn.Parameter(torch.zeros(num_features))
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_scale", torch.ones(num_features))
+
+    def forward(self, y: torch.Tensor) -> torch.Tensor:
+        mean, scale = self.running_mean, self.running_scale
+        if self.training:
+            mean, scale = y.mean((0, 2, 3)), self._average(y)
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_scale.lerp_(scale, self.momentum)
+        factor = self.weight / (scale + self.eps)
+        return (y - _by_channel(mean)) * _by_channel(factor) + _by_channel(self.bias)
+
+    def _average(self, y: torch.Tensor) -> torch.Tensor:
+        if self.p == float("inf"):
+            return y.abs().amax((0, 2, 3))
+        if self.p == 1:
+            return y.abs().mean((0, 2, 3))
+        return (y.abs().pow(self.p).mean((0, 2, 3)) + self.eps**self.p).pow(1 / self.p)  # slope at 0 finite

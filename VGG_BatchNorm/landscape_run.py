@@ -1,0 +1,275 @@
+"""One training run of the batch-norm study, with probes: what VGG_Loss_Landscape.py runs many of.
+
+A run's result is one .npz file of plain arrays. Along the first axis: `loss` and `correct` go by
+training step (batch cross-entropy in nats; right answers of the batch, before its update);
+`validation_*` by epoch; every array named in `PROBED` by the steps in `<group>_steps`.
+"""
+
+import dataclasses
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from VGG_BatchNorm import probes
+from VGG_BatchNorm.loaders import BatchLoader, Split, normalize
+from VGG_BatchNorm.runs import UserError, atomic_write, environment, load_checkpoint, save_checkpoint
+from VGG_BatchNorm.VGG import NORMS, VGG
+
+SAVE_SECONDS = 60  # between checkpoints
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What one run is; its name is its file's.
+
+    lr is constant, but for `warmup` steps in which it rises from 0. `only_norm`: γ and β of the
+    normalisation layers are trained, nothing else. `probe_every` steps (0:
+    never) losses and gradients along the step are measured, every tenth step up to `dense`; each
+    `fine * probe_every` steps on the fine grid, and curvature and covariate shift besides.
+    """
+
+    norm: str
+    lr: float
+    steps: int
+    optimizer: str = "sgd"
+    seed: int = 0
+    warmup: int = 0
+    only_norm: bool = False
+    width: float = 1.0
+    n_items: int = 45_000
+    batch_size: int = 128
+    probe_every: int = 0
+    dense: int = 0
+    fine: int = 2
+
+    def __post_init__(self):
+        if self.norm not in NORMS or self.optimizer not in ("sgd", "adam"):
+            raise UserError(f"unknown norm or optimizer: {self.norm}, {self.optimizer}")
+        if not 0 < self.lr < math.inf or self.steps < 1:
+            raise UserError(f"a run takes lr > 0 and steps ≥ 1, not {self.lr} and {self.steps}")
+        if not 1 <= self.batch_size <= self.n_items:
+            raise UserError(f"{self.n_items} images are fewer than one batch of {self.batch_size}")
+
+    @property
+    def name(self) -> str:
+        extra = "-warmup" * bool(self.warmup) + "-only-norm" * self.only_norm
+        return f"{self.norm}{extra}-{self.optimizer}-{self.lr:g}-s{self.seed}"
+
+
+def fresh_net(run: Run) -> nn.Module:
+    """The run's network: same filters and matrices, bit for bit, whatever the norm."""
+    torch.manual_seed(run.seed)
+    plain, net = VGG("A", width=run.width), VGG("A", norm=run.norm, width=run.width)
+    shared = [[m for m in n.modules() if isinstance(m, (nn.Conv2d, nn.Linear))] for n in (plain, net)]
+    for source, target in zip(*shared, strict=True):
+        target.load_state_dict(source.state_dict())
+        target.requires_grad_(not run.only_norm)
+    return net.to(memory_format=torch.channels_last)
+
+
+class Record:
+    """Lists that grow while training; arrays once it ends."""
+
+    def __init__(self, lists: dict[str, list] | None = None):
+        self.lists = lists or {}
+
+    def add(self, **values) -> None:
+        for name, value in values.items():
+            self.lists.setdefault(name, []).append(value)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {name: np.asarray(values, dtype=np.float32) for name, values in self.lists.items()}
+
+
+class StudyRun:
+    """A run in progress."""
+
+    def __init__(self, run: Run, train: Split, device: torch.device):
+        if len(train.labels) < run.n_items:
+            raise UserError(f"the run wants {run.n_items} of {len(train.labels)} training images")
+        self.run, self.device, self.step, self.seconds = run, device, 0, 0.0
+        self.loader = BatchLoader(train.take(slice(run.n_items)), run.batch_size, seed=run.seed)
+        self.net = fresh_net(run).to(device)
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[run.optimizer]
+        self.optimizer = kind(trained, lr=run.lr)
+        self.record = Record()
+
+    def train_step(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        """Probe, if it is time to; then one update."""
+        due = self._probe_is_due()
+        if due:
+            before = self._probe(x, y, fine=due == "fine")
+        start = time.perf_counter()
+        self.net.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.run.lr * min(1.0, (self.step + 1) / max(1, self.run.warmup))
+        logits = self.net(x)
+        loss = F.cross_entropy(logits, y)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        loss, correct = torch.stack([loss.detach(), (logits.argmax(1) == y).sum()]).tolist()
+        self.record.add(loss=loss, correct=correct)
+        self.seconds += time.perf_counter() - start
+        if due == "fine":
+            self._probe_update(x, y, before)
+        self.step += 1
+
+    def _probe_is_due(self) -> str:
+        run = self.run
+        if not run.probe_every or self.step % (10 if self.step < run.dense else run.probe_every):
+            return ""
+        return "fine" if self.step % (run.fine * run.probe_every) == 0 else "paper"
+
+    def _probe(self, x: torch.Tensor, y: torch.Tensor, fine: bool) -> probes.Tensors:
+        """Measures before the update; returns the parameters as they are."""
+        self.net.train()
+        grid = probes.FINE_GRID if fine else probes.GRID
+        found = probes.probe(self.net, F.cross_entropy, (x, y), self.run.lr, multipliers=grid)
+        missing = [math.nan] * (len(probes.FINE_GRID) - len(grid))  # the paper's points are the last
+        along = {name: missing + found[name] for name in ("losses", "distances", "cosines", "smoothness")}
+        self.record.add(probe_steps=self.step, probe_loss=found["loss"], gradient_norm=found["gradient_norm"],
+                        **along)
+        activations = probes.activation_statistics(self.net, F.cross_entropy, (x, y))
+        self.record.add(**{f"activation_{name}": values for name, values in activations.items()})
+        return probes.trainable(self.net) if fine else {}
+
+    def _probe_update(self, x: torch.Tensor, y: torch.Tensor, before: probes.Tensors) -> None:
+        """Measures around the update that was just made, at the parameters before it."""
+        after = probes.trainable(self.net)
+        shift = probes.internal_covariate_shift(self.net, F.cross_entropy, (x, y), before, after)
+        for key in ("difference", "relative", "cosine"):
+            self.record.add(**{f"shift_{key}": [layer[key] for layer in shift.values()]})
+        bent = probes.curvature(self.net, F.cross_entropy, (x, y), before)
+        names = list(shift)
+        norms = [probes.norm({"": before[name]}) for name in names]
+        moved = [probes.norm({"": after[name] - before[name]}) for name in names]
+        self.record.add(fine_steps=self.step, hessian_norm=bent["hessian_norm"], rayleigh=bent["rayleigh"],
+                        weight_norm=norms, relative_update=[m / n for m, n in zip(moved, norms, strict=True)],
+                        layer_rayleigh=list(bent["layer_rayleigh"].values()))
+
+    def train_to_end(self, validation: Split, checkpoint: Path, bar: tqdm) -> None:
+        """Train to the last step, or until the loss is not finite; a kill loses a minute at most."""
+        saved = time.perf_counter()
+        while self.step < self.run.steps and not self.diverged:
+            epoch, skip = divmod(self.step, len(self.loader))
+            for i, (x, y) in enumerate(self.loader.epoch(epoch)):
+                if i < skip:
+                    continue
+                self.train_step(x, y)
+                bar.update()
+                if self.step >= self.run.steps or self.diverged:
+                    break
+                if time.perf_counter() - saved > SAVE_SECONDS and i + 1 < len(self.loader):
+                    self.save(checkpoint)
+                    saved = time.perf_counter()
+            accuracy, loss = self.validate(validation)
+            self.record.add(validation_steps=self.step, validation_accuracy=accuracy, validation_loss=loss)
+
+    @property
+    def diverged(self) -> bool:
+        return bool(self.record.lists.get("loss")) and not math.isfinite(self.record.lists["loss"][-1])
+
+    @torch.no_grad()
+    def validate(self, split: Split) -> tuple[float, float]:
+        """Accuracy and cross-entropy in evaluation mode."""
+        self.net.eval()
+        logits = torch.cat([self.net(normalize(images)) for images in split.images.split(500)])
+        right = (logits.argmax(1) == split.labels).float().mean().item()
+        return right, F.cross_entropy(logits, split.labels).item()
+
+    def save(self, path: Path) -> None:
+        save_checkpoint(path, "vgg", {"norm": self.run.norm, "width": self.run.width}, self.net.state_dict(),
+                        optimizer=self.optimizer.state_dict(), step=self.step, seconds=self.seconds,
+                        lists=self.record.lists, run=dataclasses.asdict(self.run))
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint of the same run; of another one, it is left unread."""
+        saved = load_checkpoint(path, self.device)
+        if saved.get("run") != dataclasses.asdict(self.run):
+            return
+        self.net.load_state_dict(saved["weights"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.step, self.seconds, self.record = saved["step"], saved["seconds"], Record(saved["lists"])
+
+
+SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+def rescaled(net: nn.Module, batch: probes.Batch, lr: float) -> dict[str, list[float]]:
+    """Filters × c for each c of `SCALES`: loss, largest β on the paper's grid, and gᵀHg/‖g‖²."""
+    net.train()
+    filters = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d)]
+    kept = [w.detach().clone() for w in filters]
+    result = {"scale": [], "scale_loss": [], "scale_smoothness": [], "scale_rayleigh": []}
+    for c in SCALES:
+        with torch.no_grad():
+            for w, original in zip(filters, kept, strict=True):
+                w.copy_(c * original)
+        found = probes.probe(net, F.cross_entropy, batch, lr)
+        bent = probes.curvature(net, F.cross_entropy, batch)
+        for name, value in (("", c), ("_loss", found["loss"]), ("_smoothness", max(found["smoothness"])),
+                            ("_rayleigh", bent["rayleigh"])):
+            result[f"scale{name}"].append(value)
+    with torch.no_grad():
+        for w, original in zip(filters, kept, strict=True):
+            w.copy_(original)
+    return result
+
+
+def perform(run: Run, train: Split, validation: Split, device: torch.device, results: Path,
+            scratch: Path) -> bool:
+    """Run `run` to its end and write its file in `results`, unless it is there already.
+
+    Returns:
+        whether there was anything to do.
+
+    Raises:
+        UserError: the file there is damaged, or of a run with other settings.
+    """
+    path = results / f"{run.name}.npz"
+    if path.exists():
+        if read_run(path)["run"] != dataclasses.asdict(run):
+            raise UserError(f"{path} is of a run with other settings; move it away, or choose another --out")
+        return False
+    study, checkpoint = StudyRun(run, train, device), scratch / f"{run.name}.pt"
+    if checkpoint.exists():
+        study.load(checkpoint)
+    with tqdm(total=run.steps, initial=study.step, desc=run.name, leave=False) as bar:
+        study.train_to_end(validation, checkpoint, bar)
+    arrays = study.record.arrays()
+    if run.probe_every and not study.diverged:
+        scaled = rescaled(study.net, next(study.loader.epoch(0)), run.lr)
+        arrays |= {name: np.asarray(values, np.float32) for name, values in scaled.items()}
+    about = {"run": dataclasses.asdict(run), "seconds_per_step": study.seconds / study.step,
+             **environment(device)}
+    with atomic_write(path) as file:
+        np.savez_compressed(file, about=json.dumps(about), **arrays)
+    checkpoint.unlink(missing_ok=True)
+    return True
+
+
+def read_run(path: Path) -> dict:
+    """The arrays of a run's file by name, and what `about` holds: run, seconds_per_step, device, ….
+
+    Raises:
+        UserError: missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            content = {name: file[name] for name in file.files}
+        return json.loads(str(content.pop("about"))) | content
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; `make bn-landscape` makes it") from None
+    except Exception:  # numpy has no one exception for "this is not a whole npz file"
+        raise UserError(f"{path} is damaged; delete it and run `make bn-landscape` again") from None

@@ -1,0 +1,232 @@
+"""Measure the loss landscape around a network's weights without disturbing its training.
+
+    from VGG_BatchNorm.probes import probe
+    found = probe(model, torch.nn.functional.cross_entropy, (images, labels), lr=0.1)
+    found["loss"], found["losses"], found["distances"], found["smoothness"]
+
+Works on any module and any differentiable loss. Everything is computed on copies of parameters
+and buffers, in the mode (train or eval) the module is in, on the batch it is given: afterwards
+parameters, buffers, gradients and random state are the same bits as before. Definitions:
+Santurkar et al. 2018 (arXiv 1805.11604), section 3.1, figure 4 and definition 2.1.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+GRID = (0.5, 1.0, 2.0, 4.0)  # the paper's, in learning rates
+FINE_GRID = tuple(2.0**k for k in range(-8, 3))
+Tensors = dict[str, torch.Tensor]
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+def probe(model: nn.Module, loss_fn: Loss, batch: Batch, lr: float, *,
+          multipliers: Sequence[float] = GRID, update: Tensors | None = None) -> dict:
+    """Loss and gradient along the step that training is about to take.
+
+    The points are θ + s·u for each s of `multipliers`, with u = −lr · g, g the gradient over all
+    trainable parameters.
+
+    Args:
+        model: in the mode it is trained in; `model(batch[0])` gives what `loss_fn` takes.
+        loss_fn: of (outputs, batch[1]), a scalar.
+        lr: learning rate η of plain gradient descent, above 0.
+        update: the step u of another optimizer, by parameter name; takes the place of −lr · g.
+
+    Returns:
+        loss, gradient_norm: L(θ) and ‖g‖.
+        multipliers: as given; and for each of them, in lists:
+        losses: L(θ + s·u).
+        distances: d = ‖∇L(θ + s·u) − g‖, gradient predictiveness.
+        cosines: of ∇L(θ + s·u) and g.
+        smoothness: d / ‖s·u‖, the effective β.
+        grid_limited: whether the largest β is at the smallest s and d ≈ ‖g‖ there (within 10 %),
+            so that the grid, not the landscape, sets it.
+
+    Raises:
+        ValueError: lr ≤ 0 or not finite, or no trainable parameter.
+    """
+    if not 0 < lr < float("inf"):
+        raise ValueError(f"lr must be a number above 0, not {lr}")
+    with _undisturbed(model):
+        start = trainable(model)
+        loss, gradient = loss_and_gradient(model, loss_fn, batch, start)
+        step = {name: -lr * g for name, g in gradient.items()} if update is None else update
+        g_norm, step_norm = norm(gradient), norm(step)
+        result = {"loss": loss, "gradient_norm": g_norm, "multipliers": list(multipliers),
+                  "losses": [], "distances": [], "cosines": [], "smoothness": []}
+        for s in multipliers:
+            point = {name: p + s * step[name] for name, p in start.items()}
+            there, other = loss_and_gradient(model, loss_fn, batch, point)
+            distance = norm({name: other[name] - g for name, g in gradient.items()})
+            result["losses"].append(there)
+            result["distances"].append(distance)
+            result["cosines"].append(_ratio(dot(other, gradient), norm(other) * g_norm))
+            result["smoothness"].append(_ratio(distance, s * step_norm))
+    largest = max(range(len(multipliers)), key=result["smoothness"].__getitem__)
+    result["grid_limited"] = (multipliers[largest] == min(multipliers)
+                              and abs(_ratio(result["distances"][largest], g_norm) - 1) < 0.1)
+    return result
+
+
+def curvature(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors | None = None) -> dict:
+    """The limits of the effective β for ever smaller steps, by Hessian-vector products.
+
+    Args:
+        point: trainable parameters by name; default: where the model is.
+
+    Returns:
+        hessian_norm: ‖H g‖ / ‖g‖.
+        rayleigh: κ = gᵀ H g / ‖g‖².
+        layer_rayleigh: κ of each weight tensor alone, by name; multiplied by ‖θ_l‖² it does not
+            change when the tensor is rescaled before a normalisation.
+    """
+    with _undisturbed(model):
+        point = point or trainable(model)
+        point = {name: p.detach().clone().requires_grad_() for name, p in point.items()}
+        loss = _loss(model, loss_fn, batch, point)
+        gradient = _gradient(loss, point, create_graph=True)
+        fixed = {name: g.detach() for name, g in gradient.items()}
+        along = sum((gradient[name] * g).sum() for name, g in fixed.items())
+        product = _gradient(along, point, retain_graph=True)
+        square = norm(fixed) ** 2
+        layers = {}
+        for name in weight_names(model):
+            own = (gradient[name] * fixed[name]).sum()
+            h = _gradient(own, {name: point[name]}, retain_graph=True)
+            layers[name] = _ratio(dot(h, fixed), norm({name: fixed[name]}) ** 2)
+    return {"hessian_norm": _ratio(norm(product), square**0.5),
+            "rayleigh": _ratio(dot(product, fixed), square), "layer_rayleigh": layers}
+
+
+def internal_covariate_shift(model: nn.Module, loss_fn: Loss, batch: Batch, before: Tensors,
+                             after: Tensors) -> dict[str, dict[str, float]]:
+    """Definition 2.1, for each weight tensor W_i (two or more axes) in the model's order.
+
+    G is W_i's gradient at `before`; G′ is its gradient once all parameters that come before W_i,
+    those of normalisation layers too, have moved to `after`.
+
+    Args:
+        before, after: trainable parameters around one update, from `trainable`.
+
+    Returns:
+        by name of W_i: difference ‖G − G′‖, relative ‖G − G′‖ / ‖G‖, cosine of G and G′.
+    """
+    result = {}
+    with _undisturbed(model):
+        _, old = loss_and_gradient(model, loss_fn, batch, before)
+        names = list(before)
+        for name in weight_names(model):
+            preceding = names[: names.index(name)]
+            mixed = before | {other: after[other] for other in preceding}
+            new = loss_and_gradient(model, loss_fn, batch, mixed, only=name)[1] if preceding else old
+            g, moved = {name: old[name]}, {name: new[name]}
+            difference = norm({name: g[name] - moved[name]})
+            result[name] = {"difference": difference, "relative": _ratio(difference, norm(g)),
+                            "cosine": _ratio(dot(g, moved), norm(g) * norm(moved))}
+    return result
+
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch) -> dict[str, list]:
+    """What each ReLU is given, in the model's order.
+
+    Returns:
+        quantiles: of the input's values (5, 25, 50, 75 and 95 %), a list a ReLU.
+        dead: share of the channels (or units) that are negative on the whole batch.
+        gradient_norms: ‖∂L/∂input‖₂.
+    """
+    inputs = []
+
+    def keep(_, args):
+        inputs.append(args[0])
+        return (args[0].clone(),)  # the ReLU may work in place
+
+    hooks = [layer.register_forward_pre_hook(keep) for layer in model.modules() if isinstance(layer, nn.ReLU)]
+    try:
+        with _undisturbed(model):
+            point = {name: p.requires_grad_() for name, p in trainable(model).items()}
+            gradients = torch.autograd.grad(_loss(model, loss_fn, batch, point), inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    result = {"quantiles": [], "dead": [], "gradient_norms": []}
+    for x, g in zip(inputs, gradients, strict=True):
+        x = x.detach()
+        values = x.flatten()[:: -(-x.numel() // 100_000)]
+        levels = torch.tensor(QUANTILES, dtype=x.dtype, device=x.device)
+        result["quantiles"].append(values.quantile(levels).tolist())
+        result["dead"].append((x.transpose(0, 1).flatten(1) <= 0).all(1).float().mean().item())
+        result["gradient_norms"].append(norm({"": g}))
+    return result
+
+
+def trainable(model: nn.Module) -> Tensors:
+    """Copies of the parameters that are trained, by name."""
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def weight_names(model: nn.Module) -> list[str]:
+    """The trained filters and matrices, in the model's order."""
+    return [name for name, p in model.named_parameters() if p.requires_grad and p.ndim > 1]
+
+
+def loss_and_gradient(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors,
+                      only: str | None = None) -> tuple[float, Tensors]:
+    """The loss at the parameters `point`, and its gradient (by `only` one of them)."""
+    point = {name: p.detach().requires_grad_(only in (None, name)) for name, p in point.items()}
+    wanted = {name: p for name, p in point.items() if p.requires_grad}
+    loss = _loss(model, loss_fn, batch, point)
+    return loss.item(), _gradient(loss, wanted)
+
+
+def _gradient(of: torch.Tensor, by: Tensors, **options) -> Tensors:
+    return dict(zip(by, torch.autograd.grad(of, by.values(), **options), strict=True))
+
+
+def _loss(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors) -> torch.Tensor:
+    buffers = {name: b.clone() for name, b in model.named_buffers()}
+    return loss_fn(functional_call(model, (point, buffers), (batch[0],)), batch[1])
+
+
+def norm(tensors: Tensors) -> float:
+    """‖·‖₂ over all entries, summed in float64."""
+    return dot(tensors, tensors) ** 0.5
+
+
+def dot(a: Tensors, b: Tensors) -> float:
+    """Scalar product over the entries of `a`, summed in float64."""
+    return float(sum((a[name].double() * b[name].double()).sum() for name in a))
+
+
+def _ratio(a: float, b: float) -> float:
+    return a / b if b else float("nan")
+
+
+@contextlib.contextmanager
+def _undisturbed(model: nn.Module) -> Iterator[None]:
+    """Float32 without TF32 or autocast; the random state is put back at the end.
+
+    Raises:
+        ValueError: `model` has nothing to train.
+    """
+    devices = {p.device for p in model.parameters() if p.requires_grad}
+    if not devices:
+        raise ValueError("the model has no trainable parameter")
+    device = next(iter(devices))
+    precision, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    with (torch.random.fork_rng([device] if device.type == "cuda" else []),
+          torch.autocast(device.type, enabled=False), torch.enable_grad()):
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(precision)
+            torch.backends.cudnn.allow_tf32 = cudnn

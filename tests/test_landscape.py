@@ -1,0 +1,224 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from VGG_BatchNorm import VGG_Loss_Landscape, landscape_run, plot_landscape
+from VGG_BatchNorm.landscape_run import Run, StudyRun, fresh_net, perform, read_run, rescaled
+from VGG_BatchNorm.loaders import load_cifar10, split_validation
+from VGG_BatchNorm.runs import UserError
+
+TINY = dict(width=1 / 16, n_items=96, batch_size=16)
+PROBED = Run("batch", 0.1, steps=14, probe_every=3, dense=0, fine=2, **TINY)
+
+
+@pytest.fixture(scope="module")
+def data(data_dir):
+    return split_validation(load_cifar10(data_dir)[0])
+
+
+def same(a: dict, b: dict) -> bool:
+    arrays = [name for name, value in a.items() if isinstance(value, np.ndarray)]
+    return arrays and all(np.array_equal(a[name], b[name], equal_nan=True) for name in arrays)
+
+
+def test_a_run_leaves_every_measure(data, tmp_path):
+    assert perform(PROBED, *data, torch.device("cpu"), tmp_path, tmp_path)
+    found = read_run(tmp_path / f"{PROBED.name}.npz")
+    assert found["run"] == dataclasses.asdict(PROBED) and found["seconds_per_step"] > 0
+    assert found["loss"].shape == found["correct"].shape == (14,) and found["loss"][-1] < found["loss"][0]
+    assert found["validation_steps"].tolist() == [6, 12, 14]
+    assert found["probe_steps"].tolist() == [0, 3, 6, 9, 12] and found["fine_steps"].tolist() == [0, 6, 12]
+    np.testing.assert_array_equal(found["probe_loss"], found["loss"][[0, 3, 6, 9, 12]])
+    for name in ("losses", "distances", "cosines", "smoothness"):
+        assert found[name].shape == (5, 11)
+        assert np.isnan(found[name]).sum() == 2 * 7  # two probes on the paper's four points alone
+    for name in ("shift_relative", "shift_cosine", "weight_norm", "relative_update", "layer_rayleigh"):
+        assert found[name].shape == (3, 11) and np.isfinite(found[name]).all()
+    assert found["shift_difference"][:, 0].tolist() == [0, 0, 0]
+    assert found["activation_quantiles"].shape == (5, 10, 5)
+    assert found["activation_gradient_norms"].shape == found["activation_dead"].shape == (5, 10)
+    assert not perform(PROBED, *data, torch.device("cpu"), tmp_path, tmp_path)  # not again
+
+
+def test_probes_do_not_change_the_run(data, tmp_path):
+    plain = dataclasses.replace(PROBED, probe_every=0)
+    runs = []
+    for run in (plain, PROBED):
+        folder = tmp_path / str(run.probe_every)
+        perform(run, *data, torch.device("cpu"), folder, folder)
+        runs.append(read_run(folder / f"{run.name}.npz"))
+    assert all(
+        np.array_equal(runs[0][name], runs[1][name]) for name in ("loss", "correct", "validation_accuracy")
+    )
+
+
+def test_interrupted_and_resumed_it_ends_the_same(data, tmp_path, monkeypatch):
+    perform(PROBED, *data, torch.device("cpu"), tmp_path / "whole", tmp_path)
+    step, calls = StudyRun.train_step, iter(range(100))
+    monkeypatch.setattr(landscape_run, "SAVE_SECONDS", 0)
+
+    def interrupted(self, x, y):
+        if next(calls) == 8:
+            raise KeyboardInterrupt
+        step(self, x, y)
+
+    monkeypatch.setattr(StudyRun, "train_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        perform(PROBED, *data, torch.device("cpu"), tmp_path / "parts", tmp_path)
+    assert (tmp_path / f"{PROBED.name}.pt").exists()
+    perform(PROBED, *data, torch.device("cpu"), tmp_path / "parts", tmp_path)
+    assert not (tmp_path / f"{PROBED.name}.pt").exists()
+    name = f"{PROBED.name}.npz"
+    assert same(read_run(tmp_path / "whole" / name), read_run(tmp_path / "parts" / name))
+
+
+def test_the_nets_start_from_the_same_weights_and_see_the_same_batches(data):
+    plain, normed = (
+        StudyRun(Run(norm, 0.1, 2, **TINY), data[0], torch.device("cpu")) for norm in ("none", "batch")
+    )
+    weights = [[p for p in s.net.parameters() if p.ndim > 1] for s in (plain, normed)]
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+    for (x, _), (other, _) in zip(plain.loader.epoch(0), normed.loader.epoch(0), strict=True):
+        assert torch.equal(x, other)
+
+
+def test_only_norm_trains_gamma_and_beta_alone():
+    net = fresh_net(Run("batch", 0.1, 1, only_norm=True, **TINY))
+    trained = {name for name, p in net.named_parameters() if p.requires_grad}
+    assert len(trained) == 16 and all(net.get_parameter(name).ndim == 1 for name in trained)
+
+
+def test_a_diverged_run_is_kept(data, tmp_path):
+    run = Run("none", 1e6, steps=12, **TINY)
+    perform(run, *data, torch.device("cpu"), tmp_path, tmp_path)
+    loss = read_run(tmp_path / f"{run.name}.npz")["loss"]
+    assert len(loss) < 12 and np.isfinite(loss[0]) and not np.isfinite(loss[-1])
+
+
+def test_warm_up_rises_to_the_rate(data):
+    study = StudyRun(Run("none", 0.1, 4, warmup=4, **TINY), data[0], torch.device("cpu"))
+    rates = []
+    for x, y in study.loader.epoch(0):
+        study.train_step(x, y)
+        rates.append(study.optimizer.param_groups[0]["lr"])
+    assert rates[:5] == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1])
+
+
+def test_rescaling_leaves_a_normalised_net_its_loss_and_its_weights(data):
+    study = StudyRun(Run("batch", 0.1, 1, **TINY), data[0], torch.device("cpu"))
+    batch = next(study.loader.epoch(0))
+    before = [p.clone() for p in study.net.parameters()]
+    found = rescaled(study.net, batch, 0.1)
+    assert found["scale_loss"] == pytest.approx([found["scale_loss"][2]] * 5, rel=0.02)
+    assert all(torch.equal(a, b) for a, b in zip(study.net.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"norm": "batsh"},
+        {"lr": 0.0},
+        {"lr": float("nan")},
+        {"steps": 0},
+        {"n_items": 8},
+        {"optimizer": "lion"},
+    ],
+)
+def test_bad_runs_are_refused(change):
+    with pytest.raises(UserError):
+        dataclasses.replace(PROBED, **change)
+
+
+def test_too_few_images(data, tmp_path):
+    run = dataclasses.replace(PROBED, n_items=1000)
+    with pytest.raises(UserError, match="1000 of 270 training images"):
+        perform(run, *data, torch.device("cpu"), tmp_path, tmp_path)
+
+
+def test_a_damaged_or_foreign_result_is_neither_trusted_nor_overwritten(data, tmp_path):
+    path = tmp_path / f"{PROBED.name}.npz"
+    path.write_bytes(b"PK\x03\x04 half a file")
+    with pytest.raises(UserError, match="damaged"):
+        perform(PROBED, *data, torch.device("cpu"), tmp_path, tmp_path)
+    assert path.read_bytes().startswith(b"PK\x03\x04 half")
+    other = dataclasses.replace(PROBED, steps=2, probe_every=0)
+    path.unlink()
+    perform(other, *data, torch.device("cpu"), tmp_path, tmp_path)
+    with pytest.raises(UserError, match="other settings"):
+        perform(PROBED, *data, torch.device("cpu"), tmp_path, tmp_path)
+    with pytest.raises(UserError, match="missing"):
+        read_run(tmp_path / "no.npz")
+
+
+def test_steps_to_an_accuracy():
+    correct = np.concatenate([np.full(60, 8), np.full(60, 16)])
+    assert VGG_Loss_Landscape.steps_to(correct, 16, 0.5) == 50
+    assert VGG_Loss_Landscape.steps_to(correct, 16, 1.0) == 110
+    assert VGG_Loss_Landscape.steps_to(correct[:60], 16, 0.9) is None
+
+
+def test_the_cost_of_probes_is_what_they_compute(data, monkeypatch):
+    """Gradients that a run takes, counted, against what the plan says they cost (within a half)."""
+    count = [0]
+    grad, backward = torch.autograd.grad, torch.Tensor.backward
+
+    def counted(call):
+        def wrapper(*args, **options):
+            count[0] += 1
+            return call(*args, **options)
+
+        return wrapper
+
+    monkeypatch.setattr(torch.autograd, "grad", counted(grad))
+    monkeypatch.setattr(torch.Tensor, "backward", counted(backward))
+    study = StudyRun(PROBED, data[0], torch.device("cpu"))
+    for x, y in list(study.loader.epoch(0)) * 2:
+        study.train_step(x, y)
+    run = dataclasses.replace(PROBED, steps=12)
+    assert 0.5 < count[0] / VGG_Loss_Landscape.cost(run) < 1.5
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Presets of a few steps, and batches that fit the tests' data."""
+    monkeypatch.setattr(VGG_Loss_Landscape, "Run", lambda *a, **k: Run(*a, **k, batch_size=16))
+    small = dict(width=1 / 16, n_items=96, pair=60, envelope=20, rates=40, rescue=20, norms=0, seeds=1,
+                 probe_every=20, dense=0, other_rates=(0.05, 0.2, 0.5))  # fmt: skip
+    monkeypatch.setattr(VGG_Loss_Landscape, "PRESETS", {"quick": small, "standard": small, "paper": small})
+    monkeypatch.setattr(VGG_Loss_Landscape, "RESCUE_RATES", (0.1,))
+
+
+def test_the_study_end_to_end(call, data_dir, tmp_path, monkeypatch, small):
+    monkeypatch.setattr(VGG_Loss_Landscape, "RUNS_DIR", tmp_path / "runs")
+    flags = ["--preset", "quick", "--data-dir", data_dir, "--out", tmp_path / "bn", "--device", "cpu"]
+    code, out, _ = call(VGG_Loss_Landscape, *flags)
+    first = out.splitlines()[0]
+    assert code == 0 and "preset quick" in first and "minutes" in first
+    rows = (tmp_path / "bn" / "quick" / "summary.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2 + 6 + 16 + 6
+    code, out, _ = call(VGG_Loss_Landscape, *flags)
+    assert code == 0 and len(out.splitlines()) == 3  # nothing was run again
+    code, out, err = call(plot_landscape, tmp_path / "bn" / "quick", "--out", tmp_path / "figures")
+    assert code == 0 and err == ""
+    assert len(list((tmp_path / "figures").glob("*.png"))) == 10
+    gallery = (tmp_path / "figures" / "README.md").read_text()
+    assert gallery.count("![") == 10 and "None" not in gallery
+
+
+def test_quick_is_fitted_to_its_budget_and_the_plan_is_kept(data, tmp_path, monkeypatch, small):
+    monkeypatch.setattr(VGG_Loss_Landscape, "step_seconds", lambda *_: 1.0)
+    device, groups = torch.device("cpu"), list(VGG_Loss_Landscape.GROUPS)
+    runs = VGG_Loss_Landscape.choose("quick", groups, data[0], device, tmp_path)
+    assert json.loads((tmp_path / "quick" / "plan.json").read_text())["factor"] < 1
+    assert runs["quick/pair"][0].steps < 60
+    monkeypatch.setattr(VGG_Loss_Landscape, "step_seconds", lambda *_: 1e-9)
+    assert VGG_Loss_Landscape.choose("quick", groups, data[0], device, tmp_path) == runs
+    assert "paper/pair" in VGG_Loss_Landscape.choose(None, groups, data[0], device, tmp_path)
+
+
+def test_nothing_to_draw_is_one_line(call, tmp_path):
+    code, _, err = call(plot_landscape, tmp_path, "--out", tmp_path)
+    assert code == 2 and len(err.splitlines()) == 11  # ten pictures, and the line
