@@ -8,11 +8,11 @@ DATA   := data/cifar10.bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv download train evaluate filters figures test bench lint clean
+.PHONY: help venv download train evaluate filters bn-landscape bn-compare figures test bench lint clean
 
 help: ## this list
 	@echo "make VERB [ARGS=\"flags for the script\"]     minutes on two CPU cores"
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 16
 
 venv: $(VENV)/.installed ## 3     a Python environment in .venv with all packages
 $(VENV)/.installed: requirements.txt requirements-dev.txt
@@ -38,7 +38,14 @@ evaluate: $(DATA) ## 2     test error of the newest run (ARGS="--ckpt PATH": of 
 filters: $(DATA) ## 1     draw first-layer filters and feature maps of the newest run
 	$(PY) codes/visualize_filters.py $(ARGS)
 
-FIGURES := $(addprefix reports/figures/,samples.png filters.png training_curves.png)
+bn-landscape: $(DATA) ## 8     why batch norm helps: VGG-A with and without it, probed; ten pictures with captions
+	$(PY) VGG_BatchNorm/VGG_Loss_Landscape.py $(ARGS)
+	$(PY) VGG_BatchNorm/plot_landscape.py
+
+bn-compare: override ARGS += --groups pair rates
+bn-compare: bn-landscape ## 3     its effect on training alone, and a table
+
+FIGURES := $(addprefix reports/figures/,samples.png filters.png training_curves.png bn/evening/README.md)
 figures: $(FIGURES) ## 1     the pictures in reports/figures/ that are missing or older than their script
 reports/figures/samples.png: VGG_BatchNorm/loaders.py VGG_BatchNorm/figures.py | $(DATA)
 	$(PY) $<
@@ -46,6 +53,9 @@ reports/figures/filters.png: codes/visualize_filters.py reports/models/cifarnet.
 	$(PY) $< --ckpt reports/models/cifarnet.pt
 reports/figures/training_curves.png: codes/plot_curves.py reports/results/cifarnet/log.csv | $(VENV)/.installed
 	$(PY) $< reports/results/cifarnet --out $@
+
+reports/figures/bn/evening/README.md: VGG_BatchNorm/plot_landscape.py VGG_BatchNorm/findings.py reports/results/bn/evening/summary.csv | $(VENV)/.installed
+	$(PY) $< $(dir reports/results/bn/evening/summary.csv)
 
 test: $(VENV)/.installed ## 2     the test suite; needs neither CIFAR-10 nor network
 	$(PY) -m pytest -q $(ARGS)

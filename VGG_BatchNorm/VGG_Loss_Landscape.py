@@ -128,17 +128,20 @@ def choose(preset: str | None, groups: list[str], train: Split, device: torch.de
     for name in [preset] if preset else ["paper", "standard", "quick"]:
         kept = results / name / "plan.json"
         factor = read_json(kept)["factor"] if kept.exists() else 1.0
+        if preset and kept.exists():
+            break
         whole = minutes(plan(name, factor), train, device, timed)
         if preset or whole <= BUDGET or name == "quick":
             break
     if name == "quick" and not kept.exists() and whole > BUDGET:
         factor = BUDGET / whole
-        whole = BUDGET
     if not kept.exists():
         write_json(kept, {"factor": factor})
     runs = {group: some for group, some in plan(name, factor).items() if group in groups}
-    mine = minutes(runs, train, device, timed)
-    print(f"preset {name}: " + ", ".join(f"{len(some)} runs {group}" for group, some in runs.items() if some)
+    left = {group: [run for run in some if not (results / name / group / f"{run.name}.npz").exists()]
+            for group, some in runs.items()}
+    mine = minutes(left, train, device, timed)
+    print(f"preset {name}, runs to do: " + ", ".join(f"{len(some)} {group}" for group, some in left.items())
           + f"; about {mine:.0f} minutes on {device.type}", flush=True)
     return {f"{name}/{group}": some for group, some in runs.items()}
 
@@ -172,6 +175,19 @@ def summarise(folder: Path) -> list[dict]:
     return rows
 
 
+def table(rows: list[dict]) -> str:
+    """The rows as text to read in a terminal."""
+    lines = [f"{'run':<34} {'steps':>6} {'s/step':>7} {'loss':>6} {'valid.':>7}"
+             "   steps to 50 / 70 / 90 % in training"]
+    for row in rows:
+        reached = " / ".join(str(row[f"steps_to_{a}%"] or "–") for a in (50, 70, 90))
+        end = "diverged" if row["diverged"] else reached
+        name = f"{row['group']}/{row['run']}"
+        lines.append(f"{name:<34} {row['steps']:>6} {row['seconds_per_step']:>7.3f} {row['last_loss']:>6.3f} "
+                     f"{100 * row['validation_accuracy']:>5.1f} %   {end}")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--preset", choices=PRESETS, help="default: the largest that fits ten minutes here")
@@ -193,9 +209,10 @@ def main() -> None:
             if perform(run, train, validation, device, args.out / group, RUNS_DIR / "bn" / group):
                 print(f"{group}/{run.name}: {(time.perf_counter() - start) / 60:.1f} minutes", flush=True)
     folder = args.out / next(iter(runs)).split("/")[0]
-    if not summarise(folder):
+    rows = [row for row in summarise(folder) if row["group"] in args.groups]
+    if not rows:
         raise UserError("this preset has no runs in these groups")
-    print(f"{folder / 'summary.csv'}\nnow draw: python VGG_BatchNorm/plot_landscape.py {folder}")
+    print(f"{table(rows)}\n{folder / 'summary.csv'}; plot_landscape.py draws the pictures")
 
 
 if __name__ == "__main__":

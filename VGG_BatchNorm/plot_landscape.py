@@ -2,8 +2,9 @@
 
     python VGG_BatchNorm/plot_landscape.py reports/results/bn/quick      # default: the newest preset
 
-Reads the runs of one preset; writes ten pictures and README.md, which shows them with captions, to
-reports/figures/bn/. Trains nothing; a picture whose runs are missing is left out.
+Reads the runs of one preset; writes ten pictures, and README.md, which shows them with captions and
+sets the paper's claims against the numbers, to reports/figures/bn/<preset>/. Trains nothing; a
+picture whose runs are missing is left out.
 """
 
 import argparse
@@ -15,25 +16,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.figures import BATCH_NORM, PLAIN, plt, save_figure
+from VGG_BatchNorm.findings import PAPER, NotRun, Runs, accuracy, find, grid_limited, table
 from VGG_BatchNorm.landscape_run import read_run
 from VGG_BatchNorm.probes import FINE_GRID, GRID
 from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, UserError, atomic_write, run_main
 
 PAIR = {"none": ("VGG-A", PLAIN), "batch": ("VGG-A with batch norm", BATCH_NORM)}
-Runs = dict[str, dict]  # by "group/name"
-
-
-class NotRun(Exception):
-    """A picture's runs are not there."""
-
-
-def find(runs: Runs, group: str, **wanted) -> list[dict]:
-    """The runs of `group` whose settings are as wanted, in order of learning rate and seed."""
-    found = [r for name, r in runs.items() if name.startswith(f"{group}/")
-             and all(r["run"][key] == value for key, value in wanted.items())]
-    if not found:
-        raise NotRun
-    return sorted(found, key=lambda r: (r["run"]["lr"], r["run"]["seed"]))
 
 
 def pair(runs: Runs, lr: float = 0.1) -> list[tuple[str, str, dict]]:
@@ -111,13 +99,11 @@ def draw_three_panels(runs: Runs):
     weights: see 08."""
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.8))
     for label, colour, run in pair(runs):
-        steps, paper = run["probe_steps"], slice(-len(GRID), None)
+        steps = run["probe_steps"]
         for axis, name in zip(axes, ("losses", "distances"), strict=False):
-            band = run[name][:, paper]
+            band = run[name][:, PAPER]
             axis.fill_between(steps, band.min(1), band.max(1), color=colour, alpha=0.35, label=label)
-        beta, turned = run["smoothness"][:, paper], run["distances"][:, paper][:, 0] / run["gradient_norm"]
-        limited = (beta.argmax(1) == 0) & (abs(turned - 1) < 0.1)
-        beta = beta.max(1)
+        beta, limited = run["smoothness"][:, PAPER].max(1), grid_limited(run)
         axes[2].plot(steps, beta, color=colour)
         axes[2].plot(steps[limited], beta[limited], "x", color=colour, markersize=5)
     axes[0].set(xlabel="step", ylabel="loss along the gradient (nats)", yscale="log",
@@ -168,7 +154,7 @@ def draw_rescues(runs: Runs):
     for (norm, warmup, only_norm), (label, colour, style) in RESCUES.items():
         found = find(runs, "rescue", norm=norm, only_norm=only_norm)
         found = [r for r in found if bool(r["run"]["warmup"]) == warmup]
-        axis.plot([r["run"]["lr"] for r in found], [100 * r["validation_accuracy"][-1] for r in found], style,
+        axis.plot([r["run"]["lr"] for r in found], [accuracy(r) for r in found], style,
                   color=colour, label=label)
     axis.axhline(10, color="grey", linewidth=1, linestyle=":")
     axis.set(xlabel="learning rate", ylabel="validation accuracy (%)", xscale="log", ylim=(0, 100))
@@ -250,7 +236,7 @@ def draw_start(runs: Runs):
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8))
     for label, colour, run in pair(runs):
         early = run["probe_steps"] <= run["run"]["dense"]
-        beta = run["smoothness"][early, -len(GRID):].max(1)
+        beta = run["smoothness"][early, PAPER].max(1)
         axes[0].plot(run["probe_steps"][early], beta, "o-", markersize=3, color=colour, label=label)
         for step, style in ((0, "o-"), (100, "s--")):
             at = np.flatnonzero(run["probe_steps"] == step)
@@ -308,12 +294,14 @@ def newest(results: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("results", nargs="?", type=Path, help="folder of a preset")
-    parser.add_argument("--out", type=Path, default=FIGURES_DIR / "bn", help="folder of the pictures")
+    parser.add_argument("--out", type=Path, help="folder of the pictures")
     args = parser.parse_args()
-    folder = args.results or newest(RESULTS_DIR / "bn")
+    folder = (args.results or newest(RESULTS_DIR / "bn")).resolve()
+    args.out = args.out or FIGURES_DIR / "bn" / folder.name
     runs = {f"{path.parent.name}/{path.stem}": read_run(path) for path in folder.glob("*/*.npz")}
     text = ["# Why batch normalisation helps: the pictures\n",
-            f"Drawn by `VGG_BatchNorm/plot_landscape.py` from the preset `{folder.resolve().name}`.\n"]
+            f"Drawn by `VGG_BatchNorm/plot_landscape.py` from the preset `{folder.name}`.\n",
+            table(runs) + "\n"]
     for name, draw in FIGURES.items():
         try:
             save_figure(draw(runs), args.out / f"{name}.png")
@@ -323,7 +311,7 @@ def main() -> None:
         caption = " ".join(draw.__doc__.split())
         text.append(f"![{name}]({name}.png)\n\n**{name[:2]}** {caption}\n")
         print(f"picture    {args.out / name}.png")
-    if len(text) == 2:
+    if len(text) == 3:
         raise UserError(f"{folder} holds none of the runs that the pictures need")
     with atomic_write(args.out / "README.md") as file:
         file.write("\n".join(text).encode())

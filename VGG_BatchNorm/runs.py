@@ -48,7 +48,7 @@ def run_main(main: Callable[[], None]) -> None:
         place = f" ({error.filename})" if error.filename else ""
         sys.exit(_complain(f"cannot read or write: {error.strerror}{place}; nothing saved so far is lost", 2))
     except KeyboardInterrupt:
-        sys.exit(_complain("stopped; the last complete epoch is saved, --resume goes on from it", 130))
+        sys.exit(_complain("stopped; the same command (train.py: with --resume) goes on from there", 130))
 
 
 def _complain(text: str, code: int) -> int:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from VGG_BatchNorm import VGG_Loss_Landscape, landscape_run, plot_landscape
+from VGG_BatchNorm import VGG_Loss_Landscape, findings, landscape_run, plot_landscape
 from VGG_BatchNorm.landscape_run import Run, StudyRun, fresh_net, perform, read_run, rescaled
 from VGG_BatchNorm.loaders import load_cifar10, split_validation
 from VGG_BatchNorm.runs import UserError
@@ -200,12 +200,13 @@ def test_the_study_end_to_end(call, data_dir, tmp_path, monkeypatch, small):
     rows = (tmp_path / "bn" / "quick" / "summary.csv").read_text().splitlines()
     assert len(rows) == 1 + 2 + 6 + 16 + 6
     code, out, _ = call(VGG_Loss_Landscape, *flags)
-    assert code == 0 and len(out.splitlines()) == 3  # nothing was run again
+    assert code == 0 and "0 pair, 0 envelope, 0 rates, 0 rescue" in out
     code, out, err = call(plot_landscape, tmp_path / "bn" / "quick", "--out", tmp_path / "figures")
     assert code == 0 and err == ""
     assert len(list((tmp_path / "figures").glob("*.png"))) == 10
     gallery = (tmp_path / "figures" / "README.md").read_text()
-    assert gallery.count("![") == 10 and "None" not in gallery
+    assert gallery.count("![") == 10 and "None" not in gallery and "nan" not in gallery
+    assert gallery.count("| yes |") + gallery.count("| **no** |") == len(findings.CLAIMS)
 
 
 def test_quick_is_fitted_to_its_budget_and_the_plan_is_kept(data, tmp_path, monkeypatch, small):
@@ -217,6 +218,27 @@ def test_quick_is_fitted_to_its_budget_and_the_plan_is_kept(data, tmp_path, monk
     monkeypatch.setattr(VGG_Loss_Landscape, "step_seconds", lambda *_: 1e-9)
     assert VGG_Loss_Landscape.choose("quick", groups, data[0], device, tmp_path) == runs
     assert "paper/pair" in VGG_Loss_Landscape.choose(None, groups, data[0], device, tmp_path)
+
+
+def test_a_claim_is_judged_by_its_numbers():
+    def run(norm: str, accuracy: float) -> dict:
+        about = {"run": {"norm": norm, "lr": 0.5, "seed": 0}}
+        return {**about, "validation_accuracy": np.array([0.1, accuracy])}
+
+    runs = {"rates/a": run("none", 0.3), "rates/b": run("batch", 0.6)}
+    assert findings.table(runs).endswith("(%), LR 0.5 | 30 | 60 | yes |")
+    runs["rates/b"] = run("batch", 0.2)
+    assert findings.table(runs).endswith("| 30 | 20 | **no** |")
+
+
+def test_beta_is_limited_by_the_grid_where_the_gradient_is_gone_after_the_shortest_step():
+    nan = [float("nan")] * 7
+    run = {
+        "gradient_norm": np.array([2.0, 2.0, 2.0]),
+        "distances": np.array([nan + [2.1, 2, 2, 2], nan + [1, 2, 2, 2], nan + [2.1, 9, 2, 2]]),
+        "smoothness": np.array([nan + [4, 2, 1, 0.5], nan + [4, 2, 1, 1], nan + [4, 9, 1, 1]]),
+    }
+    assert findings.grid_limited(run).tolist() == [True, False, False]
 
 
 def test_nothing_to_draw_is_one_line(call, tmp_path):

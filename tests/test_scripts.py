@@ -15,18 +15,10 @@ from VGG_BatchNorm import loaders
 from VGG_BatchNorm.runs import UserError, load_checkpoint, save_checkpoint
 
 SCRIPTS = [
-    "VGG_BatchNorm/loaders.py",
+    *(f"VGG_BatchNorm/{name}.py" for name in "loaders VGG_Loss_Landscape plot_landscape bench_study".split()),
     *(
         f"codes/{name}.py"
-        for name in (
-            "train",
-            "evaluate",
-            "plot_curves",
-            "visualize_filters",
-            "bench",
-            "bench_peer",
-            "summarise",
-        )
+        for name in "train evaluate plot_curves visualize_filters bench bench_peer summarise".split()
     ),
 ]
 

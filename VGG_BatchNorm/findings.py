@@ -1,0 +1,133 @@
+"""What the paper claims, and what the runs of a preset say: numbers for plot_landscape.py's gallery.
+
+The claims are those of Santurkar et al. 2018 (arXiv 1805.11604), and three of our own figures.
+"""
+
+import numpy as np
+
+from VGG_BatchNorm.probes import GRID
+
+PAPER = slice(-len(GRID), None)  # the paper's points are the last of the fine grid
+Runs = dict[str, dict]  # by "group/name"; what landscape_run.read_run gives
+
+
+class NotRun(Exception):
+    """The runs that a finding or a picture needs are not there."""
+
+
+def find(runs: Runs, group: str, **wanted) -> list[dict]:
+    """The runs of `group` whose settings are as wanted, in order of learning rate and seed.
+
+    Raises:
+        NotRun: there is none.
+    """
+    found = [r for name, r in runs.items() if name.startswith(f"{group}/")
+             and all(r["run"][key] == value for key, value in wanted.items())]
+    if not found:
+        raise NotRun
+    return sorted(found, key=lambda r: (r["run"]["lr"], r["run"]["seed"]))
+
+
+def grid_limited(run: dict) -> np.ndarray:
+    """At which probes the shortest step of the paper's grid sets β, the gradient being gone there."""
+    gone = run["distances"][:, PAPER][:, 0] / run["gradient_norm"]
+    return (run["smoothness"][:, PAPER].argmax(1) == 0) & (abs(gone - 1) < 0.1)
+
+
+def accuracy(run: dict) -> float:
+    """On the validation images after the last step, in percent; of a diverged run, that of chance."""
+    return 100 * float(run["validation_accuracy"][-1])
+
+
+def _mean_loss(run: dict) -> float:
+    return float(run["loss"].mean())
+
+
+def _loss_band(run: dict) -> float:
+    return float(np.median(np.ptp(run["losses"][:, PAPER], axis=1)))
+
+
+def _gradient_change(run: dict) -> float:
+    return float(np.median(run["distances"][:, PAPER].max(1)))
+
+
+def _relative_change(run: dict) -> float:
+    return float(np.median(run["distances"][:, PAPER].max(1) / run["gradient_norm"]))
+
+
+def _cosine(run: dict) -> float:
+    return float(np.median(run["cosines"][:, PAPER][:, GRID.index(1.0)]))
+
+
+def _smoothness(run: dict) -> float:
+    return float(np.median(run["smoothness"][:, PAPER].max(1)))
+
+
+def _fine_secant(run: dict) -> float:
+    return float(np.nanmedian(run["smoothness"][:, 0]))
+
+
+def _shift(run: dict) -> float:
+    return float(np.nanmedian(run["shift_relative"][:, 1:]))
+
+
+def _shift_cosine(run: dict) -> float:
+    return float(np.nanmedian(run["shift_cosine"][:, 1:]))
+
+
+def _first_smoothness(run: dict) -> float:
+    return float(run["smoothness"][:3, PAPER].max(1).mean())
+
+
+def _scale_slope(run: dict) -> float:
+    """Exponent of κ in c, from c = ¼ to 1."""
+    return float(np.log(np.abs(run["scale_rayleigh"][0] / run["scale_rayleigh"][2])) / np.log(1 / 4))
+
+
+def _less(plain: float, normed: float) -> bool:
+    return normed < plain
+
+
+def _more(plain: float, normed: float) -> bool:
+    return normed > plain
+
+
+# claim, quantity, group, learning rate, measure of a run, when the claim holds of (VGG-A, batch norm)
+CLAIMS = (
+    ("Training is faster at the same rate", "mean training loss (nats), LR 0.1",
+     "pair", 0.1, _mean_loss, _less),
+    ("", "validation accuracy (%), LR 0.1", "pair", 0.1, accuracy, _more),
+    ("It bears larger rates", "validation accuracy (%), LR 0.5", "rates", 0.5, accuracy, _more),
+    ("The loss varies less along the gradient", "median width of the band (nats)",
+     "pair", 0.1, _loss_band, _less),
+    ("The gradient is more predictive", "median largest ‖Δg‖", "pair", 0.1, _gradient_change, _less),
+    ("", "the same, over ‖g‖", "pair", 0.1, _relative_change, _less),
+    ("", "median cosine one learning rate on", "pair", 0.1, _cosine, _more),
+    ("The effective β is smaller", "median β, steps of ½ to 4 LR", "pair", 0.1, _smoothness, _less),
+    ("", "median β, steps of LR/256", "pair", 0.1, _fine_secant, _less),
+    ("Covariate shift is not reduced", "median ‖G − G′‖ / ‖G‖, layers 2 on", "pair", 0.1, _shift, _more),
+    ("", "median cosine of G and G′", "pair", 0.1, _shift_cosine, _less),
+    ("(ours) Batch norm starts rougher", "mean β of the first three probes",
+     "pair", 0.1, _first_smoothness, _more),
+    ("(ours) Its curvature goes as c⁻²", "exponent of gᵀHg/‖g‖² in c, ¼ to 1",
+     "pair", 0.1, _scale_slope, lambda _, normed: abs(normed + 2) < 0.3),
+)
+
+
+def table(runs: Runs) -> str:
+    """The claims with numbers, as a Markdown table; over seeds, mean ± standard deviation."""
+    lines = ["| claim | measured | VGG-A | with batch norm | holds here |", "|---|---|---|---|---|"]
+    for claim, quantity, group, lr, measure, holds in CLAIMS:
+        try:
+            plain, normed = ([measure(run) for run in find(runs, group, norm=norm, lr=lr)]
+                             for norm in ("none", "batch"))
+        except NotRun:
+            continue
+        verdict = "yes" if holds(np.mean(plain), np.mean(normed)) else "**no**"
+        lines.append(f"| {claim} | {quantity} | {_spread(plain)} | {_spread(normed)} | {verdict} |")
+    return "\n".join(lines)
+
+
+def _spread(values: list[float]) -> str:
+    deviation = f" ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3g}{deviation}"
