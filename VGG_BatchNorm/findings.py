@@ -3,8 +3,11 @@
 The claims are those of Santurkar et al. 2018 (arXiv 1805.11604), and three of our own figures.
 """
 
+from pathlib import Path
+
 import numpy as np
 
+from VGG_BatchNorm.landscape_run import read_run
 from VGG_BatchNorm.probes import GRID
 
 PAPER = slice(-len(GRID), None)  # the paper's points are the last of the fine grid
@@ -13,6 +16,15 @@ Runs = dict[str, dict]  # by "group/name"; what landscape_run.read_run gives
 
 class NotRun(Exception):
     """The runs that a finding or a picture needs are not there."""
+
+
+def read_runs(folder: Path) -> Runs:
+    """All finished runs of the preset whose folder it is.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    return {f"{path.parent.name}/{path.stem}": read_run(path) for path in sorted(folder.glob("*/*.npz"))}
 
 
 def find(runs: Runs, group: str, **wanted) -> list[dict]:
@@ -92,7 +104,8 @@ def _more(plain: float, normed: float) -> bool:
     return normed > plain
 
 
-# claim, quantity, group, learning rate, measure of a run, when the claim holds of (VGG-A, batch norm)
+# the claim ("": the one before), quantity, group, learning rate, measure of a run, and when the
+# claim holds of (VGG-A, batch norm)
 CLAIMS = (
     ("Training is faster at the same rate", "mean training loss (nats), LR 0.1",
      "pair", 0.1, _mean_loss, _less),

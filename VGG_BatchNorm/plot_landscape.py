@@ -16,8 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.figures import BATCH_NORM, PLAIN, plt, save_figure
-from VGG_BatchNorm.findings import PAPER, NotRun, Runs, accuracy, find, grid_limited, table
-from VGG_BatchNorm.landscape_run import read_run
+from VGG_BatchNorm.findings import PAPER, NotRun, Runs, accuracy, find, grid_limited, read_runs, table
 from VGG_BatchNorm.probes import FINE_GRID, GRID
 from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, UserError, atomic_write, run_main
 
@@ -76,7 +75,9 @@ def draw_envelope(runs: Runs):
     for axis, optimizer in zip(axes, ("adam", "sgd"), strict=True):
         for norm, (label, colour) in PAIR.items():
             found = find(runs, "envelope", norm=norm, optimizer=optimizer)
-            losses = np.stack([run["loss"] for run in found])
+            losses = np.full((len(found), found[0]["run"]["steps"]), 1e9)  # a diverged run is off the scale
+            for row, run in zip(losses, found, strict=True):
+                row[: len(run["loss"])] = np.nan_to_num(run["loss"], nan=1e9, posinf=1e9)
             min_curve, max_curve = losses.min(0), losses.max(0)
             steps = np.arange(1, len(min_curve) + 1)
             axis.fill_between(steps, min_curve, max_curve, color=colour, alpha=0.35, linewidth=0, label=label)
@@ -84,7 +85,7 @@ def draw_envelope(runs: Runs):
             axis.plot(steps, max_curve, color=colour, linewidth=0.8)
         rates = ", ".join(f"{run['run']['lr']:g}" for run in found)
         axis.set(xlabel="step", title=f"{optimizer.upper() if optimizer == 'sgd' else 'Adam'}, LR {rates}")
-    axes[0].set(ylabel="cross-entropy of the batch (nats)", ylim=(0, None))
+    axes[0].set(ylabel="cross-entropy of the batch (nats)", ylim=(0, 4))
     axes[1].legend(loc="lower left")
     figure.suptitle(scale(found[0]), fontsize=11)
     return figure
@@ -298,7 +299,7 @@ def main() -> None:
     args = parser.parse_args()
     folder = (args.results or newest(RESULTS_DIR / "bn")).resolve()
     args.out = args.out or FIGURES_DIR / "bn" / folder.name
-    runs = {f"{path.parent.name}/{path.stem}": read_run(path) for path in folder.glob("*/*.npz")}
+    runs = read_runs(folder)
     text = ["# Why batch normalisation helps: the pictures\n",
             f"Drawn by `VGG_BatchNorm/plot_landscape.py` from the preset `{folder.name}`.\n",
             table(runs) + "\n"]

@@ -3,7 +3,7 @@
     python codes/summarise.py runs/strong-s0 runs/strong-s1 runs/strong-s2 --ship runs/strong-s0
 
 A run that is in the file already is replaced; without arguments the tables alone are renewed,
-from runs.csv and bench.json. A table stands between <!-- name --> and <!-- /name -->.
+from the files in reports/results/. A table stands between <!-- name --> and <!-- /name -->.
 --ship writes a run's weights, in float16 and without optimizer state, to reports/models/cifarnet.pt,
 and its log to reports/results/cifarnet/, from which its training curves are drawn.
 """
@@ -20,6 +20,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.settings import choose_settings, parse_arguments
+from VGG_BatchNorm import findings
 from VGG_BatchNorm.runs import (
     RESULTS_DIR,
     ROOT,
@@ -116,6 +117,7 @@ def tables(results: Path = RESULTS_DIR) -> dict[str, str]:
     try:
         return {"accuracy": accuracy_table(read_rows(results / "runs.csv")),
                 "bench": bench_table(read_json(results / "bench.json")),
+                "bn": findings.table(findings.read_runs(results / "bn" / "evening")),
                 "peer": peer_text(read_json(results / "peer.json"), read_rows(results / "runs.csv"))}
     except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
         raise UserError(f"a file in {results} has another shape than expected: {error!r}") from None
