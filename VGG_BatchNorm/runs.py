@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ RESULTS_DIR = ROOT / "reports" / "results"
 FIGURES_DIR = ROOT / "reports" / "figures"
 SHIPPED_WEIGHTS = ROOT / "reports" / "models" / "cifarnet.pt"
 CHECKPOINT_FORMAT = "cifar10-checkpoint-1"
+STOPPED = "stopped; the same command (train.py: with --resume) goes on from there"
 
 
 class UserError(Exception):
@@ -36,6 +38,8 @@ class UserError(Exception):
 
 def run_main(main: Callable[[], None]) -> None:
     """Call a script's `main`; what a user can mend ends in one line and exit code 2, Ctrl-C in 130."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where Ctrl-C is ignored
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         main()
     except UserError as error:
@@ -48,7 +52,20 @@ def run_main(main: Callable[[], None]) -> None:
         place = f" ({error.filename})" if error.filename else ""
         sys.exit(_complain(f"cannot read or write: {error.strerror}{place}; nothing saved so far is lost", 2))
     except KeyboardInterrupt:
-        sys.exit(_complain("stopped; the same command (train.py: with --resume) goes on from there", 130))
+        sys.exit(_complain(STOPPED, 130))
+
+
+def _interrupt(*_) -> None:
+    """What SIGINT does: KeyboardInterrupt, and silence from the objects that it leaves half made."""
+    sys.unraisablehook = _after_interrupt
+    raise KeyboardInterrupt
+
+
+def _after_interrupt(unraisable) -> None:
+    """A destructor failed: by the interrupt itself, which it would swallow, or since its object is half made."""
+    if unraisable.exc_type is KeyboardInterrupt:
+        sys.stdout.flush()
+        os._exit(_complain(STOPPED, 130))
 
 
 def _complain(text: str, code: int) -> int:

@@ -1,11 +1,14 @@
 import errno
 import os
 import pickle
+import signal
+import subprocess
 import sys
 import time
 
 import pytest
 import torch
+from conftest import ROOT
 
 from VGG_BatchNorm import runs
 from VGG_BatchNorm.runs import (
@@ -142,3 +145,40 @@ def test_run_main_says_one_line(error, code, text, capsys, monkeypatch):
 def test_run_main_hides_no_defect():
     with pytest.raises(ZeroDivisionError):
         run_main(lambda: 1 / 0)
+
+
+HALF_MADE = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from VGG_BatchNorm.runs import run_main
+
+class Bar:
+    def __init__(self):
+        {init}
+        self.file = sys.stderr
+
+    def __del__(self):
+        {end}
+
+def main():
+    Bar()
+    while True:
+        pass
+
+run_main(main)
+"""
+SIGINT = "os.kill(os.getpid(), signal.SIGINT)"
+
+
+@pytest.mark.parametrize("init, end", [(SIGINT, "self.file.flush()"), ("pass", SIGINT)])
+def test_ctrl_c_is_one_line_even_where_it_strikes_a_half_made_object_or_a_destructor(init, end):
+    """As tqdm's bars are: a destructor that expects a whole object, and may be running when Ctrl-C comes."""
+    done = subprocess.run(
+        [sys.executable, "-c", HALF_MADE.format(init=init, end=end), str(ROOT)],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert done.returncode == 130 and len(done.stderr.splitlines()) == 1 and "stopped" in done.stderr
