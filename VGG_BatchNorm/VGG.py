@@ -16,6 +16,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm import batchnorm
+from VGG_BatchNorm.convolution import Conv3x3
 from VGG_BatchNorm.runs import UserError
 
 # output channels of 3×3 convolutions, "M": 2×2 max pooling, (channels, 1): a 1×1 convolution,
@@ -113,7 +114,7 @@ def _convolutions(row: tuple, norm, width: float, channels: int) -> list[nn.Modu
         else:
             out, kernel = entry if isinstance(entry, tuple) else (entry, 3)
             out = math.ceil(out * width)
-            layers.append(nn.Conv2d(channels, out, kernel, padding=kernel // 2))
+            layers.append(Conv3x3(channels, out) if kernel == 3 else nn.Conv2d(channels, out, kernel))
             if norm is not None:
                 layers.append(norm(out, number))
             layers.append(nn.ReLU(True))

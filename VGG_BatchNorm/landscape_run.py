@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm import probes
+from VGG_BatchNorm.convolution import choose_algorithms, conv3x3_layers
 from VGG_BatchNorm.loaders import BatchLoader, Split, normalize
 from VGG_BatchNorm.runs import UserError, atomic_write, environment, load_checkpoint, save_checkpoint
 from VGG_BatchNorm.VGG import NORMS, VGG
@@ -99,9 +100,10 @@ class StudyRun:
         self.run, self.device, self.step, self.seconds = run, device, 0, 0.0
         self.loader = BatchLoader(train.take(slice(run.n_items)), run.batch_size, seed=run.seed)
         self.net = fresh_net(run).to(device)
+        choose_algorithms(self.net, next(self.loader.epoch(0))[0])
         trained = [p for p in self.net.parameters() if p.requires_grad]
         kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[run.optimizer]
-        self.optimizer = kind(trained, lr=run.lr)
+        self.optimizer = kind(trained, lr=run.lr, fused=True)
         self.record = Record()
 
     def train_step(self, x: torch.Tensor, y: torch.Tensor) -> None:
@@ -191,7 +193,13 @@ class StudyRun:
     def save(self, path: Path) -> None:
         save_checkpoint(path, "vgg", {"norm": self.run.norm, "width": self.run.width}, self.net.state_dict(),
                         optimizer=self.optimizer.state_dict(), step=self.step, seconds=self.seconds,
-                        lists=self.record.lists, run=dataclasses.asdict(self.run))
+                        lists=self.record.lists, run=dataclasses.asdict(self.run),
+                        algorithms=self.algorithms)
+
+    @property
+    def algorithms(self) -> list[str]:
+        """How the 3×3 convolutions are computed, in order: chosen by time, so kept for the same bits."""
+        return [layer.algorithm for layer in conv3x3_layers(self.net)]
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same run; of another one, it is left unread."""
@@ -200,6 +208,8 @@ class StudyRun:
             return
         self.net.load_state_dict(saved["weights"])
         self.optimizer.load_state_dict(saved["optimizer"])
+        for layer, name in zip(conv3x3_layers(self.net), saved["algorithms"], strict=True):
+            layer.algorithm = name
         self.step, self.seconds, self.record = saved["step"], saved["seconds"], Record(saved["lists"])
 
 
@@ -252,7 +262,7 @@ def perform(run: Run, train: Split, validation: Split, device: torch.device, res
         scaled = rescaled(study.net, next(study.loader.epoch(0)), run.lr)
         arrays |= {name: np.asarray(values, np.float32) for name, values in scaled.items()}
     about = {"run": dataclasses.asdict(run), "seconds_per_step": study.seconds / study.step,
-             **environment(device)}
+             "algorithms": study.algorithms, **environment(device)}
     with atomic_write(path) as file:
         np.savez_compressed(file, about=json.dumps(about), **arrays)
     checkpoint.unlink(missing_ok=True)

@@ -62,7 +62,7 @@ def _interrupt(*_) -> None:
 
 
 def _after_interrupt(unraisable) -> None:
-    """A destructor failed: by the interrupt itself, which it would swallow, or since its object is half made."""
+    """A destructor failed: its object is half made, or it was struck itself and swallows the interrupt."""
     if unraisable.exc_type is KeyboardInterrupt:
         sys.stdout.flush()
         os._exit(_complain(STOPPED, 130))

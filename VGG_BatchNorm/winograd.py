@@ -11,11 +11,11 @@ backward pass is the exact adjoint, step by step. Images go through in chunks wh
 intermediate results fit the cache. Relative error against a direct convolution: about 4e-6.
 
 Whether it beats torch's direct convolution depends on the processor: where torch's matrix
-products run at half the rate of its convolutions (AMD), it does not. `codes/train.py` times both.
+products run at half the rate of its convolutions (AMD), it does not: convolution.py and
+`codes/train.py` time it.
 """
 
 import torch
-from torch.autograd.function import once_differentiable
 
 _BT = torch.tensor([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
                     [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1.0]])
@@ -37,7 +37,7 @@ def applies(x: torch.Tensor, weight: torch.Tensor) -> bool:
 def conv3x3(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """`F.conv2d(x, weight, padding=1)` for x (N, C, H, W) and weight (K, C, 3, 3), channels last.
 
-    Differentiable once; for second derivatives take `F.conv2d`.
+    Second derivatives are those of the direct convolution.
     """
     return _Conv3x3.apply(x, weight)
 
@@ -52,13 +52,14 @@ class _Conv3x3(torch.autograd.Function):
         for part in _chunks(n, h * w * max(c, k)):
             m = torch.bmm(_transformed_tiles(x[part], h, w), u)  # (36, tiles, K)
             y[part] = (OUTPUT @ m.view(36, -1)).view(4, 4, -1, h, w, k).permute(2, 3, 0, 4, 1, 5)
-        ctx.save_for_backward(x, u)
+        ctx.save_for_backward(x, weight, u)
         return y.view(n, 4 * h, 4 * w, k)[:, :height, :width].permute(0, 3, 1, 2)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, dy):
-        x, u = ctx.saved_tensors
+        x, weight, u = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            return direct_backward(dy, x, weight, ctx.needs_input_grad)
         (n, c, height, width), k = x.shape, u.shape[2]
         h, w = -(-height // 4), -(-width // 4)
         dy = dy.permute(0, 2, 3, 1)
@@ -75,6 +76,14 @@ class _Conv3x3(torch.autograd.Function):
                 d = INPUT.T @ torch.bmm(dm, u.transpose(1, 2)).view(36, -1)
                 dx[part] = _overlap_add(d.view(6, 6, -1, h, w, c))[:, :, 1:height + 1, 1:width + 1]
         return dx, (FILTER.T @ du.view(36, -1)).view(3, 3, c, k).permute(3, 2, 0, 1)
+
+
+def direct_backward(dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor,
+                    needed: tuple[bool, bool]) -> tuple:
+    """Gradients by x and weight of `F.conv2d(x, weight, padding=1)`, differentiable again."""
+    one, zero = (1, 1), (0, 0)
+    return torch.ops.aten.convolution_backward(dy, x, weight, None, one, one, one, False, zero, 1,
+                                               (*needed, False))[:2]
 
 
 def _chunks(n: int, floats_an_image: int) -> list[slice]:

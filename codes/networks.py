@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from VGG_BatchNorm import winograd
+from VGG_BatchNorm.convolution import Conv3x3, conv3x3_layers
 from VGG_BatchNorm.runs import UserError
 from VGG_BatchNorm.VGG import VGG, VGG_A, VGG_A_Dropout, VGG_A_Light, VGG_BatchNorm
 
@@ -30,27 +30,15 @@ POOLS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 NORMS = ("batch", "group", "none")
 
 
-class Conv3x3(nn.Conv2d):
-    """3×3 convolution, stride 1, same size; the first output channels start as the identity.
+class DiracConv3x3(Conv3x3):
+    """3×3 convolution whose first output channels start as the identity.
 
-    The identity ("Dirac") start passes the input on through a fresh net. With `winograd` set,
-    Winograd's algorithm takes over on a CPU.
+    The identity ("Dirac") start passes the input on through a fresh net.
     """
-
-    winograd = False
-
-    def __init__(self, in_channels: int, out_channels: int, bias: bool = False):
-        super().__init__(in_channels, out_channels, 3, padding=1, bias=bias)
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
         nn.init.dirac_(self.weight.data[: self.in_channels])
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not (self.winograd and winograd.applies(x, self.weight)):
-            return super().forward(x)
-        y = winograd.conv3x3(x, self.weight)
-        return y if self.bias is None else y + self.bias.view(1, -1, 1, 1)
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -100,7 +88,8 @@ class ConvGroup(nn.Module):
         super().__init__()
         channels = [in_channels] + [out_channels] * depth
         bias = norm == "none"
-        self.convs = nn.ModuleList(Conv3x3(a, b, bias) for a, b in zip(channels, channels[1:], strict=False))
+        self.convs = nn.ModuleList(
+            DiracConv3x3(a, b, bias) for a, b in zip(channels, channels[1:], strict=False))
         self.norms = nn.ModuleList(make_norm(norm, out_channels) for _ in range(depth))
         self.pool = POOLS[pool](2)
         self.activation = ACTIVATIONS[activation]()
@@ -148,7 +137,7 @@ class CifarNet(nn.Module):
             raise UserError("residual connections need depth ≥ 2")
         self.whiten = whiten
         self.stem = (nn.Conv2d(3, self.WHITEN_CHANNELS, 2) if whiten
-                     else Conv3x3(3, self.WHITEN_CHANNELS, bias=True))
+                     else DiracConv3x3(3, self.WHITEN_CHANNELS))
         self.stem.weight.requires_grad_(not whiten)
         self.activation = ACTIVATIONS[activation]()
         channels = [self.WHITEN_CHANNELS, *widths]
@@ -218,10 +207,9 @@ def restore(checkpoint: dict) -> nn.Module:
 
 
 def use_winograd(net: nn.Module, yes: bool) -> None:
-    """Switch the 3×3 convolutions of a CifarNet to Winograd's algorithm, or back to direct ones."""
-    for layer in net.modules():
-        if isinstance(layer, Conv3x3):
-            layer.winograd = yes
+    """Switch the 3×3 convolutions to Winograd's algorithm, or back to direct ones."""
+    for layer in conv3x3_layers(net):
+        layer.algorithm = "winograd" if yes else "direct"
 
 
 def parameter_count(net: nn.Module) -> int:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from VGG_BatchNorm import VGG_Loss_Landscape, findings, landscape_run, plot_landscape
+from VGG_BatchNorm.convolution import conv3x3_layers
 from VGG_BatchNorm.landscape_run import Run, StudyRun, fresh_net, perform, read_run, rescaled
 from VGG_BatchNorm.loaders import load_cifar10, split_validation
 from VGG_BatchNorm.runs import UserError
@@ -73,6 +74,17 @@ def test_interrupted_and_resumed_it_ends_the_same(data, tmp_path, monkeypatch):
     assert not (tmp_path / f"{PROBED.name}.pt").exists()
     name = f"{PROBED.name}.npz"
     assert same(read_run(tmp_path / "whole" / name), read_run(tmp_path / "parts" / name))
+
+
+def test_a_resumed_run_computes_its_convolutions_as_before(data, tmp_path):
+    """Which algorithm is the fastest may come out otherwise the next time; the bits must not."""
+    names = ["direct", "winograd", "dense", "direct", "direct", "winograd", "direct", "dense"]
+    study, other = (StudyRun(PROBED, data[0], torch.device("cpu")) for _ in range(2))
+    for layer, name in zip(conv3x3_layers(study.net), names, strict=True):
+        layer.algorithm = name
+    study.save(tmp_path / "c.pt")
+    other.load(tmp_path / "c.pt")
+    assert other.algorithms == names
 
 
 def test_the_nets_start_from_the_same_weights_and_see_the_same_batches(data):

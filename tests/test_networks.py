@@ -7,7 +7,7 @@ from codes.networks import (
     ACTIVATIONS,
     NORMS,
     POOLS,
-    Conv3x3,
+    DiracConv3x3,
     build,
     parameter_count,
     restore,
@@ -107,7 +107,7 @@ def test_convolutions_start_as_the_identity():
 
 
 def test_a_convolution_with_bias_by_winograds_algorithm():
-    layer = Conv3x3(64, 64, bias=True)
+    layer = DiracConv3x3(64, 64)
     x = torch.randn(2, 64, 9, 9)
     expected = layer(x)
     torch.testing.assert_close(

@@ -40,15 +40,6 @@ def test_the_tables_are_exact():
     torch.testing.assert_close(y, F.conv2d(d[None, None], g[None, None])[0, 0], atol=1e-12, rtol=0)
 
 
-def test_second_derivative_is_refused():
-    x = torch.randn(1, 2, 8, 8, requires_grad=True)
-    (first,) = torch.autograd.grad(
-        winograd.conv3x3(x, torch.randn(2, 2, 3, 3)).square().sum(), x, create_graph=True
-    )
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        first.sum().backward()
-
-
 def test_taken_only_where_it_can_pay():
     x, weight = torch.randn(1, 64, 8, 8), torch.randn(64, 64, 3, 3)
     assert winograd.applies(x, weight)
