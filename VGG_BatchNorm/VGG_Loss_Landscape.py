@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from VGG_BatchNorm.findings import steps_to
 from VGG_BatchNorm.landscape_run import Run, StudyRun, perform, read_run
 from VGG_BatchNorm.loaders import DATA_DIR, Split, load_cifar10, split_validation
 from VGG_BatchNorm.runs import (
@@ -146,29 +147,19 @@ def choose(preset: str | None, groups: list[str], train: Split, device: torch.de
     return {f"{name}/{group}": some for group, some in runs.items()}
 
 
-def steps_to(correct: np.ndarray, batch_size: int, accuracy: float, window: int = 50) -> int | None:
-    """First step by which the mean training accuracy over `window` batches has reached `accuracy`."""
-    if len(correct) < window:
-        return None
-    mean = np.convolve(correct / batch_size, np.ones(window) / window, mode="valid")
-    reached = np.flatnonzero(mean >= accuracy)
-    return int(reached[0]) + window if len(reached) else None
-
-
 def summarise(folder: Path) -> list[dict]:
     """A row for each finished run under `folder`; written to summary.csv there."""
     rows = []
     for path in sorted(folder.glob("*/*.npz")):
         content = read_run(path)
         run = content["run"]
-        correct = content["correct"]
         rows.append({"group": path.parent.name, "run": path.stem,
                      **{key: run[key] for key in ("norm", "optimizer", "lr", "seed", "width")},
-                     "steps": len(correct),
+                     "steps": len(content["loss"]),
                      "diverged": not np.isfinite(content["loss"][-1]),
                      "validation_accuracy": float(content["validation_accuracy"][-1]),
                      "last_loss": float(content["loss"][-50:].mean()),
-                     **{f"steps_to_{accuracy:.0%}": steps_to(correct, run["batch_size"], accuracy)
+                     **{f"steps_to_{accuracy:.0%}": steps_to(content, accuracy)
                         for accuracy in (0.5, 0.7, 0.9)},
                      "seconds_per_step": content["seconds_per_step"], "device": content["device"]})
     write_csv(folder / "summary.csv", rows)

@@ -23,18 +23,21 @@ from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, UserError, atomic_write
 PAIR = {"none": ("VGG-A", PLAIN), "batch": ("VGG-A with batch norm", BATCH_NORM)}
 
 
-def pair(runs: Runs, lr: float = 0.1) -> list[tuple[str, str, dict]]:
-    """(label, colour, run) of the two nets at one learning rate, first seed."""
+def pair(runs: Runs, lr: float = 0.1) -> list[tuple[str, str, list[dict]]]:
+    """(label, colour, runs by seed) of the two nets at one learning rate."""
     group = "pair" if lr == 0.1 else "rates"
-    return [(label, colour, find(runs, group, norm=norm, lr=lr)[0]) for norm, (label, colour) in PAIR.items()]
+    return [(label, colour, find(runs, group, norm=norm, lr=lr)) for norm, (label, colour) in PAIR.items()]
 
 
-def scale(run: dict, *extra: str) -> str:
-    """The scale of a picture, for its face."""
-    r = run["run"]
+def scale(drawn: list[dict], *extra: str) -> str:
+    """The scale of a picture of the runs `drawn`, for its face."""
+    r = drawn[0]["run"]
     width = "" if r["width"] == 1 else f", width ×{r['width']:g}"
-    steps = f"{len(run['loss']):,} steps of {r['batch_size']} images out of {r['n_items']:,}"
-    return "; ".join([f"VGG-A{width}, {steps}", *extra])
+    lengths = sorted({run["run"]["steps"] for run in drawn})
+    steps = " to ".join(f"{n:,}" for n in dict.fromkeys((lengths[0], lengths[-1])))
+    seeds = len({run["run"]["seed"] for run in drawn})
+    return "; ".join([f"VGG-A{width}, {steps} steps of {r['batch_size']} images out of {r['n_items']:,}",
+                      *extra, *[f"{seeds} seeds"] * (seeds > 1)])
 
 
 def running_mean(values: np.ndarray, window: int = 25) -> np.ndarray:
@@ -45,24 +48,30 @@ def running_mean(values: np.ndarray, window: int = 25) -> np.ndarray:
 
 
 def draw_training(runs: Runs):
-    """With batch norm (blue) training is faster at the same learning rate, and a rate of 0.5 still
-    works. Thin lines are single batches, thick ones means over 25. It does not show why, nor that
-    batch norm ends higher: the runs are short."""
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6))
-    for lr, style in ((0.1, "-"), (0.5, "--")):
-        for label, colour, run in pair(runs, lr):
-            steps, name = np.arange(1, len(run["loss"]) + 1), f"{label}, LR {lr:g}"
-            accuracy = 100 * run["correct"] / run["run"]["batch_size"]
-            for axis, values in zip(axes, (accuracy, run["loss"]), strict=False):
-                axis.plot(steps, values, color=colour, alpha=0.12, linewidth=0.6)
-                axis.plot(steps, running_mean(values), style, color=colour)
-            axes[2].plot(run["validation_steps"], 100 * run["validation_accuracy"], style, marker="o",
-                         color=colour, label=name)
+    """With batch norm (blue) training is faster at the same learning rate, and at 0.5, where the plain
+    net learns nothing, it still learns. Lines are means over the last 25 batches, one for each seed;
+    the pale ones behind are single batches of the first. It does not show why, nor that batch norm
+    ends higher: the runs are short."""
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.8))
+    drawn = []
+    for lr, style, face in ((0.1, "-", None), (0.5, "--", "white")):
+        for label, colour, found in pair(runs, lr):
+            for i, run in enumerate(found):
+                steps = np.arange(1, len(run["loss"]) + 1)
+                accuracy = 100 * run["correct"] / run["run"]["batch_size"]
+                for axis, values in zip(axes, (accuracy, run["loss"]), strict=False):
+                    axis.plot(steps, values, color=colour, alpha=0.12 * (i == 0), linewidth=0.6)
+                    axis.plot(steps, running_mean(values), style, color=colour, linewidth=1.4)
+                name = f"{label}, LR {lr:g}" if i == 0 else None
+                axes[2].plot(run["validation_steps"], 100 * run["validation_accuracy"], style, marker="o",
+                             markerfacecolor=face, color=colour, label=name)
+            drawn += found
     axes[0].set(xlabel="step", ylabel="training accuracy (%)", ylim=(0, 100))
     axes[1].set(xlabel="step", ylabel="cross-entropy (nats)", ylim=(0, 3.5))
-    axes[2].set(xlabel="step", ylabel="validation accuracy (%)", ylim=(0, 100))
-    figure.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
-    figure.suptitle(scale(run, "plain SGD"), fontsize=11)
+    axes[2].set(xlabel="step", ylabel="validation accuracy (%)", xlim=(0, None), ylim=(0, 100))
+    figure.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9,
+                  handlelength=3)
+    figure.suptitle(scale(drawn, "plain SGD"), fontsize=11)
     return figure
 
 
@@ -87,53 +96,63 @@ def draw_envelope(runs: Runs):
         axis.set(xlabel="step", title=f"{optimizer.upper() if optimizer == 'sgd' else 'Adam'}, LR {rates}")
     axes[0].set(ylabel="cross-entropy of the batch (nats)", ylim=(0, 4))
     axes[1].legend(loc="lower left")
-    figure.suptitle(scale(found[0]), fontsize=11)
+    figure.suptitle(scale(found), fontsize=11)
     return figure
 
 
 def draw_three_panels(runs: Runs):
     """The paper's figure 4: at each step, the loss and the gradient are measured ½, 1, 2 and 4
     learning rates along the gradient, on the same batch. Left: range of the loss. Middle: range of
-    the distance between the gradient there and here. Right: the largest distance divided by the
-    length of the way; crosses mark where the shortest step sets it. The values belong to this net and
-    rate; the paper's net is deeper. Smoothness in parameter space depends on the scale of the
-    weights: see 08."""
-    figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.8))
-    for label, colour, run in pair(runs):
-        steps = run["probe_steps"]
+    the distance between the gradient there and here; both of the first seed. Right: the largest
+    distance divided by the length of the way, a line for each seed. Crosses: the gradient has changed by
+    as much as its own size at the shortest step already; then β is about 1 over that step, set by
+    the grid and not by the landscape (07). The values belong to this net and rate; the paper's net is
+    deeper. Smoothness in parameter space depends on the scale of the weights: see 08."""
+    figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.9))
+    drawn = []
+    for label, colour, found in pair(runs):
+        steps = found[0]["probe_steps"]
         for axis, name in zip(axes, ("losses", "distances"), strict=False):
-            band = run[name][:, PAPER]
+            band = found[0][name][:, PAPER]
             axis.fill_between(steps, band.min(1), band.max(1), color=colour, alpha=0.35, label=label)
-        beta, limited = run["smoothness"][:, PAPER].max(1), grid_limited(run)
-        axes[2].plot(steps, beta, color=colour)
-        axes[2].plot(steps[limited], beta[limited], "x", color=colour, markersize=5)
+        for run in found:
+            beta, limited = run["smoothness"][:, PAPER].max(1), grid_limited(run)
+            axes[2].plot(run["probe_steps"], beta, color=colour, linewidth=1.4)
+            axes[2].plot(run["probe_steps"][limited], beta[limited], "x", color=colour, markersize=5)
+        drawn += found
     axes[0].set(xlabel="step", ylabel="loss along the gradient (nats)", yscale="log",
                 title="variation of the loss")
     axes[1].set(xlabel="step", ylabel="‖change of the gradient‖", ylim=(0, None),
                 title="gradient predictiveness")
     axes[2].set(xlabel="step", ylabel="effective β", ylim=(0, None), title="effective β-smoothness")
+    axes[2].plot([], [], "kx", markersize=5, label="set by the grid")
+    axes[2].set_ylim(0, 1.15 * axes[2].get_ylim()[1])
+    axes[2].legend(fontsize=9, loc="upper right")
     axes[0].legend(fontsize=9)
-    figure.suptitle(scale(run, f"SGD, LR {run['run']['lr']:g}"), fontsize=11)
+    figure.suptitle(scale(drawn, f"SGD, LR {drawn[0]['run']['lr']:g}"), fontsize=11)
     return figure
 
 
 def draw_covariate_shift(runs: Runs):
     """Internal covariate shift by the paper's definition 2.1: how far each layer's gradient turns and
-    moves when the layers before it take their step. Lines are medians over training, bands the
-    middle half. Layer 1 has nothing before it. If batch norm worked by reducing this shift, blue would
-    have to lie nearer to 0 (left) and to 1 (right)."""
+    moves when the layers before it take their step. Lines are medians over training and seeds, bands
+    the middle half. Layer 1 has nothing before it. If batch norm worked by reducing this shift, blue
+    would have to lie nearer to 0 (left) and to 1 (right)."""
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8))
-    for label, colour, run in pair(runs):
-        layers = np.arange(1, run["shift_relative"].shape[1] + 1)
+    drawn = []
+    for label, colour, found in pair(runs):
         for axis, name in zip(axes, ("shift_relative", "shift_cosine"), strict=True):
-            low, middle, high = np.nanpercentile(run[name], (25, 50, 75), axis=0)
+            moments = np.concatenate([run[name] for run in found])
+            layers = np.arange(1, moments.shape[1] + 1)
+            low, middle, high = np.nanpercentile(moments, (25, 50, 75), axis=0)
             axis.fill_between(layers, low, high, color=colour, alpha=0.25, linewidth=0)
             axis.plot(layers, middle, "o-", color=colour, label=label)
-    axes[0].set(xlabel="layer", ylabel="‖G − G′‖ / ‖G‖")
+        drawn += found
+    axes[0].set(xlabel="layer", ylabel="‖G − G′‖ / ‖G‖", ylim=(0, None))
     axes[1].set(xlabel="layer", ylabel="cosine of G and G′")
     axes[0].legend(fontsize=9)
-    moments = f"{len(run['fine_steps'])} moments"
-    figure.suptitle(scale(run, f"SGD, LR {run['run']['lr']:g}", moments), fontsize=11)
+    about = f"SGD, LR {drawn[0]['run']['lr']:g}", f"{len(moments)} moments"
+    figure.suptitle(scale(drawn, *about), fontsize=11)
     return figure
 
 
@@ -152,15 +171,17 @@ def draw_rescues(runs: Runs):
     rates that work; the other curves ask what else does. Each point is one short run: which curve
     ends highest after long training is another question."""
     figure, axis = plt.subplots(figsize=(7.5, 4.4))
+    drawn = []
     for (norm, warmup, only_norm), (label, colour, style) in RESCUES.items():
         found = find(runs, "rescue", norm=norm, only_norm=only_norm)
         found = [r for r in found if bool(r["run"]["warmup"]) == warmup]
         axis.plot([r["run"]["lr"] for r in found], [accuracy(r) for r in found], style,
                   color=colour, label=label)
+        drawn += found
     axis.axhline(10, color="grey", linewidth=1, linestyle=":")
     axis.set(xlabel="learning rate", ylabel="validation accuracy (%)", xscale="log", ylim=(0, 100))
     axis.legend(fontsize=9, ncols=2, loc="upper left")
-    figure.suptitle(scale(found[0], "plain SGD"), fontsize=11)
+    figure.suptitle(scale(drawn, "plain SGD"), fontsize=11)
     return figure
 
 
@@ -168,10 +189,9 @@ def draw_activations(runs: Runs):
     """What the ReLUs of three layers are given, as training goes on: median, middle half and middle
     90 % of the values. Batch norm holds the spread near γ; without it the spread drifts with the
     weights. That the distributions are steadier does not make them the cause: see 04."""
-    found = pair(runs)
     layers = (0, 3, 7)
     figure, axes = plt.subplots(2, len(layers), figsize=(10, 5.2), sharex=True)
-    for row, (label, colour, run) in zip(axes, found, strict=True):
+    for row, (label, colour, (run, *_)) in zip(axes, pair(runs), strict=True):
         for axis, layer in zip(row, layers, strict=True):
             q = run["activation_quantiles"][:, layer]
             axis.fill_between(run["probe_steps"], q[:, 0], q[:, 4], color=colour, alpha=0.2, linewidth=0)
@@ -181,7 +201,7 @@ def draw_activations(runs: Runs):
         row[0].set_ylabel("input of the ReLU")
     for axis in axes[-1]:
         axis.set_xlabel("step")
-    figure.suptitle(scale(run, f"SGD, LR {run['run']['lr']:g}"), fontsize=11)
+    figure.suptitle(scale([run], f"SGD, LR {run['run']['lr']:g}"), fontsize=11)
     return figure
 
 
@@ -191,8 +211,10 @@ def draw_edge(runs: Runs):
     descent on a quadratic becomes unstable; on the paper's grid, from ½ LR on, that is also the largest
     value a vanishing gradient could give. Left of ½ LR the two part."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
+    drawn = []
     for lr, style, marker in ((0.05, ":", "v"), (0.1, "-", "o"), (0.2, "--", "^")):
-        for axis, (label, colour, run) in zip(axes, pair(runs, lr), strict=True):
+        for axis, (label, colour, (run, *_)) in zip(axes, pair(runs, lr), strict=True):
+            drawn.append(run)
             fine = ~np.isnan(run["smoothness"]).any(1)
             late = run["probe_steps"] >= len(run["loss"]) / 2
             secants = run["smoothness"][fine & late if (fine & late).any() else fine]
@@ -205,7 +227,7 @@ def draw_edge(runs: Runs):
     axes[0].set(ylabel="secant β(α)")
     for axis in axes:
         axis.legend(fontsize=9)
-    figure.suptitle(scale(run, "plain SGD", "grey bars at the foot: the paper's grid"), fontsize=11)
+    figure.suptitle(scale(drawn, "plain SGD", "grey bars at the foot: the paper's grid"), fontsize=11)
     return figure
 
 
@@ -215,7 +237,7 @@ def draw_scaling(runs: Runs):
     and comparing two nets' β says little unless their weights' scales are compared too. Without batch norm
     the function itself changes."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.8))
-    for label, colour, run in pair(runs):
+    for label, colour, (run, *_) in pair(runs):
         c = run["scale"]
         axes[0].plot(c, run["scale_loss"], "o-", color=colour, label=label)
         axes[1].plot(c, np.abs(run["scale_rayleigh"]), "o-", color=colour, label=label)
@@ -226,7 +248,7 @@ def draw_scaling(runs: Runs):
         axis.set_xticks(c, [f"{value:g}" for value in c])
         axis.minorticks_off()
         axis.legend(fontsize=9)
-    figure.suptitle(scale(run, f"SGD, LR {run['run']['lr']:g}", "after the last step"), fontsize=11)
+    figure.suptitle(scale([run], f"SGD, LR {run['run']['lr']:g}", "after the last step"), fontsize=11)
     return figure
 
 
@@ -235,7 +257,7 @@ def draw_start(runs: Runs):
     first step and a hundred later. At the start batch norm can be the rougher of the two, and its gradients
     grow towards the input; the advantage comes with training."""
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8))
-    for label, colour, run in pair(runs):
+    for label, colour, (run, *_) in pair(runs):
         early = run["probe_steps"] <= run["run"]["dense"]
         beta = run["smoothness"][early, PAPER].max(1)
         axes[0].plot(run["probe_steps"][early], beta, "o-", markersize=3, color=colour, label=label)
@@ -249,7 +271,7 @@ def draw_start(runs: Runs):
     axes[1].set(xlabel="ReLU, from the input on", ylabel="‖∂L/∂input‖", yscale="log")
     axes[0].legend(fontsize=9)
     axes[1].legend(fontsize=8)
-    figure.suptitle(scale(run, f"SGD, LR {run['run']['lr']:g}"), fontsize=11)
+    figure.suptitle(scale([run], f"SGD, LR {run['run']['lr']:g}"), fontsize=11)
     return figure
 
 
@@ -258,7 +280,7 @@ def draw_map(runs: Runs):
     with itself (below), over the length of the step (upwards) and training (to the right). Dark below:
     a step of that length ends where the gradient no longer points the same way."""
     figure, axes = plt.subplots(2, 2, figsize=(10, 6), sharex=True, sharey=True)
-    for column, (label, _, run) in zip(axes.T, pair(runs), strict=True):
+    for column, (label, _, (run, *_)) in zip(axes.T, pair(runs), strict=True):
         fine = ~np.isnan(run["distances"]).any(1)
         steps, alphas = run["probe_steps"][fine], run["run"]["lr"] * np.array(FINE_GRID)
         change = run["distances"][fine] / run["gradient_norm"][fine, None]
@@ -272,7 +294,7 @@ def draw_map(runs: Runs):
             axis.set_ylabel("length of the step α") if column[0] is axes[0, 0] else None
     figure.colorbar(images[0], ax=axes[0], label="log₁₀ ‖Δg‖ / ‖g‖")
     figure.colorbar(images[1], ax=axes[1], label="cosine")
-    figure.suptitle(scale(run, f"SGD, LR {run['run']['lr']:g}"), fontsize=11)
+    figure.suptitle(scale([run], f"SGD, LR {run['run']['lr']:g}"), fontsize=11)
     return figure
 
 

@@ -10,17 +10,15 @@ reports/results/bench.json.
 
 import argparse
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.networks import training_flops, use_winograd
 from codes.settings import DEFAULTS, PRESETS
 from codes.trainer import Trainer
+from VGG_BatchNorm.bench_study import best_seconds, gemm_rate
 from VGG_BatchNorm.loaders import Split
 from VGG_BatchNorm.runs import (
     RESULTS_DIR,
@@ -31,26 +29,6 @@ from VGG_BatchNorm.runs import (
     run_main,
     write_json,
 )
-
-
-def best_seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Shortest of `repeats` calls, after one that is not counted."""
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])
-
-
-def gemm_rate(device: torch.device, repeats: int, n: int = 2048) -> float:
-    """FLOP/s of an n×n×n float32 product, as torch.mm or as a 1×1 convolution."""
-    a, b, out = (torch.randn(n, n, device=device) for _ in range(3))
-    pixels, filters = a.view(1, n, 1, n).permute(0, 3, 1, 2), b.view(n, n, 1, 1)
-    return 2 * n**3 / min(best_seconds(lambda: torch.mm(a, b, out=out), 5 * repeats, device),
-                          best_seconds(lambda: F.conv2d(pixels, filters), 5 * repeats, device))
 
 
 def measure_step(preset: str, size: int, device: torch.device, repeats: int) -> dict:
