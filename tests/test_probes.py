@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from VGG_BatchNorm import probes
 from VGG_BatchNorm.probes import curvature, internal_covariate_shift, probe, trainable, weight_names
 from VGG_BatchNorm.VGG import VGG
 
@@ -47,6 +48,17 @@ def test_a_quadratic_with_known_answers():
         assert found["smoothness"][i] == pytest.approx(((h * g).norm() / g.norm()).item())
         assert found["cosines"][i] == pytest.approx(F.cosine_similarity(h * there, g, dim=0).item())
     assert not found["grid_limited"]
+
+
+def test_sums_are_exact_for_any_shape_and_layout(monkeypatch):
+    monkeypatch.setattr(probes, "PART", 100)
+    torch.manual_seed(0)
+    shapes = [(), (0,), (7,), (5, 300), (6, 4, 3, 3), (250, 2, 1, 1)]
+    a, b = ({str(s): torch.randn(s) for s in shapes} for _ in range(2))
+    b["(6, 4, 3, 3)"] = b["(6, 4, 3, 3)"].to(memory_format=torch.channels_last)
+    expected = sum((a[name].double() * b[name].double()).sum().item() for name in a)
+    assert probes.dot(a, b) == pytest.approx(expected, rel=1e-12)
+    assert probes.norm(a) == pytest.approx(probes.dot(a, a) ** 0.5, rel=1e-12)
 
 
 def test_curvature_of_a_quadratic_and_its_own_step():
