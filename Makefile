@@ -54,7 +54,8 @@ reports/figures/filters.png: codes/visualize_filters.py reports/models/cifarnet.
 reports/figures/training_curves.png: codes/plot_curves.py reports/results/cifarnet/log.csv | $(VENV)/.installed
 	$(PY) $< reports/results/cifarnet --out $@
 
-reports/figures/bn/evening/README.md: VGG_BatchNorm/plot_landscape.py VGG_BatchNorm/findings.py reports/results/bn/evening/summary.csv | $(VENV)/.installed
+reports/figures/bn/evening/README.md: VGG_BatchNorm/plot_landscape.py $(wildcard VGG_BatchNorm/draw_*.py) \
+  VGG_BatchNorm/findings.py reports/results/bn/evening/summary.csv | $(VENV)/.installed
 	$(PY) $< $(dir reports/results/bn/evening/summary.csv)
 
 test: $(VENV)/.installed ## 2     the test suite; needs neither CIFAR-10 nor network

@@ -92,6 +92,18 @@ def bench_table(bench: dict) -> str:
                                f"{bench['device']}, {bench['threads']} threads, torch {bench['torch']}.")
 
 
+def study_bench_table(bench: dict) -> str:
+    """One line a net: the course kit's loop and ours, and what probes cost."""
+    lines = ["| VGG-A | the kit's step | ours | faster by | FLOP rate over GEMM's | a probe every 100 steps adds |",
+             "|---|---|---|---|---|---|"]
+    names = {"none": "without batch norm", "batch": "with batch norm"}
+    lines += [f"| {names[row['norm']]} | {row['kit_step_seconds']:.3f} s | {row['step_seconds']:.3f} s | {row['ratio']:.2f} × | "
+              f"{row['rate_over_gemm']:.2f} | {100 * row['probe_share_every_100_steps']:.1f} % |" for row in bench["rows"]]
+    return "\n".join(lines) + (f"\n\nSteps of {bench['batch_size']} images by Adam, loader included, on {bench['device']}, {bench['threads']} "
+                               f"threads, torch {bench['torch']}; GEMM (2048³) {bench['gemm_flops_per_second'] / 1e9:.0f} GFLOP/s; "
+                               "FLOPs counted on direct convolutions.")
+
+
 def peer_text(peer: dict, rows: list[dict[str, str]]) -> str:
     """`strong` beside the public speed record, timed on the same machine."""
     theirs = peer["step_seconds"] * peer["steps"] / 60
@@ -118,6 +130,7 @@ def tables(results: Path = RESULTS_DIR) -> dict[str, str]:
         return {"accuracy": accuracy_table(read_rows(results / "runs.csv")),
                 "bench": bench_table(read_json(results / "bench.json")),
                 "bn": findings.table(findings.read_runs(results / "bn" / "evening")),
+                "bn-bench": study_bench_table(read_json(results / "bn" / "bench.json")),
                 "peer": peer_text(read_json(results / "peer.json"), read_rows(results / "runs.csv"))}
     except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
         raise UserError(f"a file in {results} has another shape than expected: {error!r}") from None

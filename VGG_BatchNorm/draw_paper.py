@@ -1,0 +1,193 @@
+"""The pictures of the paper and of the handout, each from the runs of a preset.
+
+A function's docstring is its picture's caption.
+"""
+
+import numpy as np
+
+from VGG_BatchNorm.figures import BATCH_NORM, PLAIN, plt
+from VGG_BatchNorm.findings import PAPER, Runs, accuracy, find, grid_limited
+
+PAIR = {"none": ("VGG-A", PLAIN), "batch": ("VGG-A with batch norm", BATCH_NORM)}
+
+
+def pair(runs: Runs, lr: float = 0.1) -> list[tuple[str, str, list[dict]]]:
+    """(label, colour, runs by seed) of the two nets at one learning rate."""
+    group = "pair" if lr == 0.1 else "rates"
+    return [(label, colour, find(runs, group, norm=norm, lr=lr)) for norm, (label, colour) in PAIR.items()]
+
+
+def scale(drawn: list[dict], *extra: str) -> str:
+    """The scale of a picture of the runs `drawn`, for its face."""
+    r = drawn[0]["run"]
+    width = "" if r["width"] == 1 else f", width ×{r['width']:g}"
+    lengths = sorted({run["run"]["steps"] for run in drawn})
+    steps = " to ".join(f"{n:,}" for n in dict.fromkeys((lengths[0], lengths[-1])))
+    seeds = len({run["run"]["seed"] for run in drawn})
+    return "; ".join([f"VGG-A{width}, {steps} steps of {r['batch_size']} images out of {r['n_items']:,}",
+                      *extra, *[f"{seeds} seeds"] * (seeds > 1)])
+
+
+def running_mean(values: np.ndarray, window: int = 25) -> np.ndarray:
+    """Mean of the last `window` values; of as many as there are at the start."""
+    total = np.cumsum(np.insert(values.astype(float), 0, 0.0))
+    first = np.maximum(np.arange(1, len(values) + 1) - window, 0)
+    return (total[1:] - total[first]) / (np.arange(1, len(values) + 1) - first)
+
+
+def draw_training(runs: Runs):
+    """With batch norm (blue) training is faster at the same learning rate, and at 0.5, where the plain
+    net learns nothing, it still learns. Lines are means over the last 25 batches, one for each seed;
+    the pale ones behind are single batches of the first. It does not show why, nor that batch norm
+    ends higher: the runs are short."""
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.8))
+    drawn = []
+    for lr, style, face in ((0.1, "-", None), (0.5, "--", "white")):
+        for label, colour, found in pair(runs, lr):
+            for i, run in enumerate(found):
+                steps = np.arange(1, len(run["loss"]) + 1)
+                accuracy = 100 * run["correct"] / run["run"]["batch_size"]
+                for axis, values in zip(axes, (accuracy, run["loss"]), strict=False):
+                    axis.plot(steps, values, color=colour, alpha=0.12 * (i == 0), linewidth=0.6)
+                    axis.plot(steps, running_mean(values), style, color=colour, linewidth=1.4)
+                name = f"{label}, LR {lr:g}" if i == 0 else None
+                axes[2].plot(run["validation_steps"], 100 * run["validation_accuracy"], style, marker="o",
+                             markerfacecolor=face, color=colour, label=name)
+            drawn += found
+    axes[0].set(xlabel="step", ylabel="training accuracy (%)", ylim=(0, 100))
+    axes[1].set(xlabel="step", ylabel="cross-entropy (nats)", ylim=(0, 3.5))
+    axes[2].set(xlabel="step", ylabel="validation accuracy (%)", xlim=(0, None), ylim=(0, 100))
+    figure.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9,
+                  handlelength=3)
+    figure.suptitle(scale(drawn, "plain SGD"), fontsize=11)
+    return figure
+
+
+def draw_envelope(runs: Runs):
+    """The handout's picture: at each step, the band between the lowest and the highest loss over
+    four training runs that differ in learning rate alone. A narrow band low down means that the
+    choice matters less. It mixes the rates' speeds with the landscape: a rate of 1e-4 is slow in
+    any landscape. The next picture measures the landscape itself."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
+    for axis, optimizer in zip(axes, ("adam", "sgd"), strict=True):
+        for norm, (label, colour) in PAIR.items():
+            found = find(runs, "envelope", norm=norm, optimizer=optimizer)
+            losses = np.full((len(found), found[0]["run"]["steps"]), 1e9)  # a diverged run is off the scale
+            for row, run in zip(losses, found, strict=True):
+                row[: len(run["loss"])] = np.nan_to_num(run["loss"], nan=1e9, posinf=1e9)
+            min_curve, max_curve = losses.min(0), losses.max(0)
+            steps = np.arange(1, len(min_curve) + 1)
+            axis.fill_between(steps, min_curve, max_curve, color=colour, alpha=0.35, linewidth=0, label=label)
+            axis.plot(steps, min_curve, color=colour, linewidth=0.8)
+            axis.plot(steps, max_curve, color=colour, linewidth=0.8)
+        rates = ", ".join(f"{run['run']['lr']:g}" for run in found)
+        axis.set(xlabel="step", title=f"{optimizer.upper() if optimizer == 'sgd' else 'Adam'}, LR {rates}")
+    axes[0].set(ylabel="cross-entropy of the batch (nats)", ylim=(0, 4))
+    axes[1].legend(loc="lower left")
+    figure.suptitle(scale(found), fontsize=11)
+    return figure
+
+
+def draw_three_panels(runs: Runs):
+    """The paper's figure 4: at each step, the loss and the gradient are measured ½, 1, 2 and 4
+    learning rates along the gradient, on the same batch. Left: range of the loss. Middle: range of
+    the distance between the gradient there and here; both of the first seed. Right: the largest
+    distance divided by the length of the way, a line for each seed. Crosses: the gradient has changed by
+    as much as its own size at the shortest step already; then β is about 1 over that step, set by
+    the grid and not by the landscape (07). The values belong to this net and rate; the paper's net is
+    deeper. Smoothness in parameter space depends on the scale of the weights: see 08."""
+    figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.9))
+    drawn = []
+    for label, colour, found in pair(runs):
+        steps = found[0]["probe_steps"]
+        for axis, name in zip(axes, ("losses", "distances"), strict=False):
+            band = found[0][name][:, PAPER]
+            axis.fill_between(steps, band.min(1), band.max(1), color=colour, alpha=0.35, label=label)
+        for run in found:
+            beta, limited = run["smoothness"][:, PAPER].max(1), grid_limited(run)
+            axes[2].plot(run["probe_steps"], beta, color=colour, linewidth=1.4)
+            axes[2].plot(run["probe_steps"][limited], beta[limited], "x", color=colour, markersize=5)
+        drawn += found
+    axes[0].set(xlabel="step", ylabel="loss along the gradient (nats)", yscale="log",
+                title="variation of the loss")
+    axes[1].set(xlabel="step", ylabel="‖change of the gradient‖", ylim=(0, None),
+                title="gradient predictiveness")
+    axes[2].set(xlabel="step", ylabel="effective β", ylim=(0, None), title="effective β-smoothness")
+    axes[2].plot([], [], "kx", markersize=5, label="set by the grid")
+    axes[2].set_ylim(0, 1.15 * axes[2].get_ylim()[1])
+    axes[2].legend(fontsize=9, loc="upper right")
+    axes[0].legend(fontsize=9)
+    figure.suptitle(scale(drawn, f"SGD, LR {drawn[0]['run']['lr']:g}"), fontsize=11)
+    return figure
+
+
+def draw_covariate_shift(runs: Runs):
+    """Internal covariate shift by the paper's definition 2.1: how far each layer's gradient turns and
+    moves when the layers before it take their step. Lines are medians over training and seeds, bands
+    the middle half. Layer 1 has nothing before it. If batch norm worked by reducing this shift, blue
+    would have to lie nearer to 0 (left) and to 1 (right)."""
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8))
+    drawn = []
+    for label, colour, found in pair(runs):
+        for axis, name in zip(axes, ("shift_relative", "shift_cosine"), strict=True):
+            moments = np.concatenate([run[name] for run in found])
+            layers = np.arange(1, moments.shape[1] + 1)
+            low, middle, high = np.nanpercentile(moments, (25, 50, 75), axis=0)
+            axis.fill_between(layers, low, high, color=colour, alpha=0.25, linewidth=0)
+            axis.plot(layers, middle, "o-", color=colour, label=label)
+        drawn += found
+    axes[0].set(xlabel="layer", ylabel="‖G − G′‖ / ‖G‖", ylim=(0, None))
+    axes[1].set(xlabel="layer", ylabel="cosine of G and G′")
+    axes[0].legend(fontsize=9)
+    about = f"SGD, LR {drawn[0]['run']['lr']:g}", f"{len(moments)} moments"
+    figure.suptitle(scale(drawn, *about), fontsize=11)
+    return figure
+
+
+RESCUES = {  # (norm, warm-up?, only γ and β?): label and style
+    ("none", False, False): ("no normalisation", PLAIN, "o-"),
+    ("none", True, False): ("no normalisation, warm-up", PLAIN, "s--"),
+    ("batch", False, False): ("batch norm", BATCH_NORM, "o-"),
+    ("batch", False, True): ("batch norm, only γ and β trained", BATCH_NORM, "s--"),
+    ("noisy_batch", False, False): ("noisy batch norm", "#56B4E9", "^-"),
+    ("group", False, False): ("group norm", "#009E73", "D-"),
+}
+
+
+def draw_rescues(runs: Runs):
+    """Accuracy after the same number of steps against the learning rate. Batch norm widens the range of
+    rates that work; the other curves ask what else does. Each point is one short run: which curve
+    ends highest after long training is another question."""
+    figure, axis = plt.subplots(figsize=(7.5, 4.4))
+    drawn = []
+    for (norm, warmup, only_norm), (label, colour, style) in RESCUES.items():
+        found = find(runs, "rescue", norm=norm, only_norm=only_norm)
+        found = [r for r in found if bool(r["run"]["warmup"]) == warmup]
+        axis.plot([r["run"]["lr"] for r in found], [accuracy(r) for r in found], style,
+                  color=colour, label=label)
+        drawn += found
+    axis.axhline(10, color="grey", linewidth=1, linestyle=":")
+    axis.set(xlabel="learning rate", ylabel="validation accuracy (%)", xscale="log", ylim=(0, 100))
+    axis.legend(fontsize=9, ncols=2, loc="upper left")
+    figure.suptitle(scale(drawn, "plain SGD"), fontsize=11)
+    return figure
+
+
+def draw_activations(runs: Runs):
+    """What the ReLUs of three layers are given, as training goes on: median, middle half and middle
+    90 % of the values. Batch norm holds the spread near γ; without it the spread drifts with the
+    weights. That the distributions are steadier does not make them the cause: see 04."""
+    layers = (0, 3, 7)
+    figure, axes = plt.subplots(2, len(layers), figsize=(10, 5.2), sharex=True)
+    for row, (label, colour, (run, *_)) in zip(axes, pair(runs), strict=True):
+        for axis, layer in zip(row, layers, strict=True):
+            q = run["activation_quantiles"][:, layer]
+            axis.fill_between(run["probe_steps"], q[:, 0], q[:, 4], color=colour, alpha=0.2, linewidth=0)
+            axis.fill_between(run["probe_steps"], q[:, 1], q[:, 3], color=colour, alpha=0.4, linewidth=0)
+            axis.plot(run["probe_steps"], q[:, 2], color=colour)
+            axis.set_title(f"{label}, convolution {layer + 1}", fontsize=10)
+        row[0].set_ylabel("input of the ReLU")
+    for axis in axes[-1]:
+        axis.set_xlabel("step")
+    figure.suptitle(scale([run], f"SGD, LR {run['run']['lr']:g}"), fontsize=11)
+    return figure
