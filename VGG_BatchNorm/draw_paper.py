@@ -6,7 +6,7 @@ A function's docstring is its picture's caption.
 import numpy as np
 
 from VGG_BatchNorm.figures import BATCH_NORM, PLAIN, plt
-from VGG_BatchNorm.findings import PAPER, Runs, accuracy, find, grid_limited
+from VGG_BatchNorm.findings import PAPER, Runs, accuracy, find, grid_limited, training_accuracy
 
 PAIR = {"none": ("VGG-A", PLAIN), "batch": ("VGG-A with batch norm", BATCH_NORM)}
 
@@ -155,20 +155,30 @@ RESCUES = {  # (norm, warm-up?, only γ and β?): label and style
 
 
 def draw_rescues(runs: Runs):
-    """Accuracy after the same number of steps against the learning rate. Batch norm widens the range of
-    rates that work; the other curves ask what else does. Each point is one short run: which curve
-    ends highest after long training is another question."""
-    figure, axis = plt.subplots(figsize=(7.5, 4.4))
+    """What else lets a net train at large rates? Accuracy after as many steps against learning rate: left
+    over the last 50 training batches, as in the paper, right on held-out images. Warm-up is over the
+    first third. A diverged run (cross) is at chance, the dotted line. Noisy batch norm trains nearly
+    as batch norm does although its activations jump at every step; held-out images are seen without
+    the noise, and so in another distribution than the running averages know. One run a point, and short:
+    which net is best after long training is another question."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), sharex=True, sharey=True)
     drawn = []
     for (norm, warmup, only_norm), (label, colour, style) in RESCUES.items():
         found = find(runs, "rescue", norm=norm, only_norm=only_norm)
         found = [r for r in found if bool(r["run"]["warmup"]) == warmup]
-        axis.plot([r["run"]["lr"] for r in found], [accuracy(r) for r in found], style,
-                  color=colour, label=label)
+        rates = [r["run"]["lr"] for r in found]
+        for axis, measure in zip(axes, (training_accuracy, accuracy), strict=True):
+            axis.plot(rates, [measure(r) for r in found], style, color=colour, label=label, markersize=5)
+            lost = [r for r in found if not np.isfinite(r["loss"][-1])]
+            axis.plot([r["run"]["lr"] for r in lost], [measure(r) for r in lost], "kx", zorder=3)
         drawn += found
-    axis.axhline(10, color="grey", linewidth=1, linestyle=":")
-    axis.set(xlabel="learning rate", ylabel="validation accuracy (%)", xscale="log", ylim=(0, 100))
-    axis.legend(fontsize=9, ncols=2, loc="upper left")
+    for axis, name in zip(axes, ("training", "validation"), strict=True):
+        axis.axhline(10, color="grey", linewidth=1, linestyle=":")
+        axis.set(xlabel="learning rate", ylabel=f"{name} accuracy (%)", xscale="log", ylim=(0, None))
+        axis.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        axis.minorticks_off()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9,
+                  handlelength=3)
     figure.suptitle(scale(drawn, "plain SGD"), fontsize=11)
     return figure
 

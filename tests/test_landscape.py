@@ -237,7 +237,7 @@ def test_quick_is_fitted_to_its_budget_and_the_plan_is_kept(data, tmp_path, monk
 
 def test_a_claim_is_judged_seed_by_seed():
     def run(norm: str, accuracy: float, seed: int = 0) -> dict:
-        about = {"run": {"norm": norm, "lr": 0.5, "seed": seed}}
+        about = {"run": {"norm": norm, "lr": 0.5, "seed": seed, "warmup": 0, "only_norm": False}}
         return {**about, "validation_accuracy": np.array([0.1, accuracy])}
 
     runs = {"rates/a": run("none", 0.3), "rates/b": run("batch", 0.6)}
