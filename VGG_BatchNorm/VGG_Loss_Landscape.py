@@ -21,13 +21,14 @@ import argparse
 import dataclasses
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from VGG_BatchNorm.findings import steps_to
+from VGG_BatchNorm.findings import LAST_STUDY, steps_to
 from VGG_BatchNorm.landscape_run import Run, StudyRun, perform, read_run
 from VGG_BatchNorm.loaders import DATA_DIR, Split, load_cifar10, split_validation
 from VGG_BatchNorm.runs import (
@@ -45,7 +46,8 @@ from VGG_BatchNorm.runs import (
 LEARNING_RATES = (1e-3, 2e-3, 1e-4, 5e-4)  # the handout's
 PAIR = ("none", "batch")
 GROUPS = ("pair", "envelope", "rates", "rescue", "norms")
-BUDGET = 10  # minutes that `auto` and `quick` may take
+BUDGET = 9  # minutes that `auto` and `quick` may take
+RESULTS = RESULTS_DIR / "bn"
 
 PRESETS = {  # steps of the runs of each group, and what the runs share
     # two CPU cores, ten minutes
@@ -55,17 +57,17 @@ PRESETS = {  # steps of the runs of each group, and what the runs share
     "evening": dict(width=1.0, n_items=45_000, pair=1500, envelope=351, rates=500, rescue=240, norms=0,
                     seeds=3, probe_every=50, dense=200, other_rates=(0.05, 0.2, 0.5)),
     # a small GPU, or a night on a CPU
-    "standard": dict(width=1.0, n_items=45_000, pair=5000, envelope=1755, rates=5000, rescue=702, norms=702,
+    "standard": dict(width=1.0, n_items=45_000, pair=5000, envelope=1755, rates=5000, rescue=702, norms=5000,
                      seeds=1, probe_every=50, dense=200, other_rates=(0.01, 0.05, 0.2, 0.5)),
     # a large GPU
-    "paper": dict(width=1.0, n_items=45_000, pair=15_000, envelope=7020, rates=15_000, rescue=3510,
+    "paper": dict(width=1.0, n_items=45_000, pair=15_000, envelope=1755, rates=15_000, rescue=702,
                   norms=15_000, seeds=3, probe_every=100, dense=200, other_rates=(0.01, 0.05, 0.2, 0.5)),
 }
 RESCUES = (  # beside the pair: norm, and what else is changed
     ("none", {}), ("batch", {}), ("none", {"warmup": True}), ("group", {}), ("noisy_batch", {}),
     ("batch", {"only_norm": True}))
 RESCUE_RATES = (0.03, 0.1, 0.3, 1.0)
-PROBE_COST, FINE_PROBE_COST = 7, 30  # in training steps, about
+PROBE_COST, FINE_PROBE_COST, RESCALED_COST, VALIDATION_COST = 7, 30, 150, 13  # in training steps, about
 
 
 def plan(preset: str, factor: float = 1.0) -> dict[str, list[Run]]:
@@ -92,12 +94,14 @@ def plan(preset: str, factor: float = 1.0) -> dict[str, list[Run]]:
 
 
 def cost(run: Run) -> float:
-    """Training steps that the run takes as long as, probes included."""
+    """Training steps that the run takes as long as, probes and validation included."""
+    epochs = -(-run.steps // (run.n_items // run.batch_size))
+    plain = run.steps + VALIDATION_COST * epochs
     if not run.probe_every:
-        return run.steps
+        return plain
     due = [s for s in range(run.steps) if s % (10 if s < run.dense else run.probe_every) == 0]
     fine = sum(s % (run.fine * run.probe_every) == 0 for s in due)
-    return run.steps + PROBE_COST * (len(due) - fine) + FINE_PROBE_COST * fine
+    return plain + PROBE_COST * (len(due) - fine) + FINE_PROBE_COST * fine + RESCALED_COST
 
 
 def step_seconds(run: Run, train: Split, device: torch.device) -> float:
@@ -122,22 +126,40 @@ def minutes(runs: dict[str, list[Run]], train: Split, device: torch.device, time
     return total / 60
 
 
+def kept_factor(plan_file: Path) -> float | None:
+    """By how much the runs of a preset that was begun are shortened; None: it was not begun."""
+    if not plan_file.exists():
+        return None
+    try:
+        return float(read_json(plan_file)["factor"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{plan_file} is damaged; delete it and run again") from None
+
+
+def fitted_factor(name: str, minutes: Callable[[dict], float]) -> float:
+    """What shortens `quick` to its budget; the other presets are run at their full length."""
+    factor = 1.0
+    for _ in range(10):
+        whole = minutes(plan(name, factor))
+        if name != "quick" or whole <= BUDGET:
+            break
+        factor *= 0.98 * BUDGET / whole
+    return factor
+
+
 def choose(preset: str | None, groups: list[str], train: Split, device: torch.device,
            results: Path) -> dict[str, list[Run]]:
     """Settle the plan, print it, and keep it: what was begun is gone on with, not planned anew."""
     timed = {}
-    for name in [preset] if preset else ["paper", "standard", "quick"]:
-        kept = results / name / "plan.json"
-        factor = read_json(kept)["factor"] if kept.exists() else 1.0
-        if preset and kept.exists():
+    names = [preset] if preset else ["paper", "standard", "quick"]
+    begun = [name for name in names if kept_factor(results / name / "plan.json") is not None]
+    for name in begun or names:
+        factor = kept_factor(results / name / "plan.json")
+        if preset or begun or name == "quick" or minutes(plan(name), train, device, timed) <= BUDGET:
             break
-        whole = minutes(plan(name, factor), train, device, timed)
-        if preset or whole <= BUDGET or name == "quick":
-            break
-    if name == "quick" and not kept.exists() and whole > BUDGET:
-        factor = BUDGET / whole
-    if not kept.exists():
-        write_json(kept, {"factor": factor})
+    if factor is None:
+        factor = fitted_factor(name, lambda runs: minutes(runs, train, device, timed))
+        write_json(results / name / "plan.json", {"factor": factor})
     runs = {group: some for group, some in plan(name, factor).items() if group in groups}
     left = {group: [run for run in some if not (results / name / group / f"{run.name}.npz").exists()]
             for group, some in runs.items()}
@@ -162,7 +184,8 @@ def summarise(folder: Path) -> list[dict]:
                      **{f"steps_to_{accuracy:.0%}": steps_to(content, accuracy)
                         for accuracy in (0.5, 0.7, 0.9)},
                      "seconds_per_step": content["seconds_per_step"], "device": content["device"]})
-    write_csv(folder / "summary.csv", rows)
+    if rows:
+        write_csv(folder / "summary.csv", rows)
     return rows
 
 
@@ -181,28 +204,31 @@ def table(rows: list[dict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--preset", choices=PRESETS, help="default: the largest that fits ten minutes here")
+    parser.add_argument("--preset", choices=PRESETS,
+                        help="default: the one that was begun, else the largest that fits ten minutes here")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, choices=range(1, 1025), metavar="N", help="CPU threads")
-    parser.add_argument("--out", type=Path, default=RESULTS_DIR / "bn", help="folder of the results")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     args = parser.parse_args()
     keep_freed_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
     device = pick_device(args.device)
     train, validation = (split.to(device) for split in split_validation(load_cifar10(args.data_dir)[0]))
+    scratch = RUNS_DIR / "bn" if args.out == RESULTS else args.out / "checkpoints"
     runs = choose(args.preset, args.groups, train, device, args.out)
     for group, some in runs.items():
         for run in some:
             start = time.perf_counter()
-            if perform(run, train, validation, device, args.out / group, RUNS_DIR / "bn" / group):
+            if perform(run, train, validation, device, args.out / group, scratch / group):
                 print(f"{group}/{run.name}: {(time.perf_counter() - start) / 60:.1f} minutes", flush=True)
     folder = args.out / next(iter(runs)).split("/")[0]
     rows = [row for row in summarise(folder) if row["group"] in args.groups]
     if not rows:
         raise UserError("this preset has no runs in these groups")
+    write_json(LAST_STUDY, {"folder": str(folder.resolve())})
     print(f"{table(rows)}\n{folder / 'summary.csv'}; plot_landscape.py draws the pictures")
 
 

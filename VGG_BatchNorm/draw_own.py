@@ -12,61 +12,73 @@ from VGG_BatchNorm.probes import FINE_GRID, GRID
 
 
 def draw_edge(runs: Runs):
-    """Is the plateau of β the grid's floor or the edge of stability? Mean secant ‖Δg‖/(α‖g‖) over the
-    second half of training, for steps α from 2⁻⁸ to 4 learning rates. Dashed: 2/LR, where gradient
-    descent on a quadratic becomes unstable; on the paper's grid, from ½ LR on, that is also the largest
-    value a vanishing gradient could give. Left of ½ LR the two part."""
+    """Is the plateau of β the grid's floor or the edge of stability? Median secant ‖Δg‖/(α‖g‖) for steps α
+    from 2⁻⁸ to 4 learning rates, over the same span of training and all seeds. Grey: 2/LR, where
+    gradient descent on a quadratic becomes unstable; on the paper's grid (bars at the foot), from ½ LR
+    on, it is also the most that a vanishing gradient can give. Left of the bars the two part: an edge of
+    stability would be flat there at 2/LR, a floor of the grid lets the secants rise through it."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
+    found = {lr: pair(runs, lr) for lr in (0.05, 0.1, 0.2)}
+    shortest = min(len(run["loss"]) for nets in found.values() for _, _, some in nets for run in some)
     drawn = []
     for lr, style, marker in ((0.05, ":", "v"), (0.1, "-", "o"), (0.2, "--", "^")):
-        for axis, (label, colour, (run, *_)) in zip(axes, pair(runs, lr), strict=True):
-            drawn.append(run)
-            fine = ~np.isnan(run["smoothness"]).any(1)
-            late = run["probe_steps"] >= len(run["loss"]) / 2
-            secants = run["smoothness"][fine & late if (fine & late).any() else fine]
-            axis.plot(lr * np.array(FINE_GRID), secants.mean(0), style, marker=marker, markersize=4,
-                      color=colour, label=f"LR {lr:g}")
+        for axis, (label, colour, some) in zip(axes, found[lr], strict=True):
+            secants = np.concatenate([_fine_secants(run, shortest / 5, shortest) for run in some])
+            axis.plot(lr * np.array(FINE_GRID), np.median(secants, axis=0), style, marker=marker,
+                      markersize=4, color=colour, label=f"LR {lr:g}, {len(secants)} probes")
             axis.axhline(2 / lr, color="grey", linewidth=1, linestyle=style)
             axis.text(lr * FINE_GRID[0], 2 / lr, f"2/{lr:g}", fontsize=8, color="grey", va="bottom")
             axis.axvspan(lr * GRID[0], lr * GRID[-1], ymax=0.02, color="black", alpha=0.15)
-            axis.set(xscale="log", yscale="log", xlabel="length of the step α", title=label)
+            axis.set(xscale="log", yscale="log", xlabel="step size α", title=label)
+            drawn += some
     axes[0].set(ylabel="secant β(α)")
     for axis in axes:
-        axis.legend(fontsize=9)
-    figure.suptitle(scale(drawn, "plain SGD", "grey bars at the foot: the paper's grid"), fontsize=11)
+        axis.legend(fontsize=9, handlelength=3)
+    span = f"steps {shortest // 5:,} to {shortest:,}"
+    figure.suptitle(scale(drawn, "plain SGD", span), fontsize=11)
     return figure
 
 
+def _fine_secants(run: dict, first: float, end: float) -> np.ndarray:
+    """Secants of the probes on the whole fine grid in steps `first` ≤ t < `end`; if none, from step 0 on."""
+    fine = ~np.isnan(run["smoothness"]).any(1) & (run["probe_steps"] < end)
+    late = fine & (run["probe_steps"] >= first)
+    return run["smoothness"][late if late.any() else fine]
+
+
 def draw_scaling(runs: Runs):
-    """All filters of the trained nets multiplied by c. With batch norm the loss stays, yet β falls as c⁻²:
-    the same function, another smoothness. A smaller β is thus no property of the function alone,
-    and comparing two nets' β says little unless their weights' scales are compared too. Without batch norm
-    the function itself changes."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8))
+    """All filters of the trained nets (first seed) multiplied by c. With batch norm the loss stays, yet the
+    curvature κ along the gradient goes as c⁻² below c = 1, and β on the paper's grid falls too: the same
+    function, another smoothness. For large c the layers that were not scaled (γ, β, the linear ones)
+    set κ. A smaller β is thus no property of the function alone, and comparing two nets' β says little
+    unless their weights' scales are compared too. Without batch norm the function itself changes."""
+    figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.8))
     for label, colour, (run, *_) in pair(runs):
         c = run["scale"]
-        axes[0].plot(c, run["scale_loss"], "o-", color=colour, label=label)
-        axes[1].plot(c, np.abs(run["scale_rayleigh"]), "o-", color=colour, label=label)
+        for axis, name in zip(axes, ("scale_loss", "scale_rayleigh", "scale_smoothness"), strict=True):
+            axis.plot(c, np.abs(run[name]), "o-", color=colour, label=label)
     axes[1].plot(c, np.abs(run["scale_rayleigh"][c == 1]) / c**2, ":", color="grey", label="c⁻²")
-    axes[0].set(xlabel="factor c of the filters", ylabel="loss (nats)", xscale="log", yscale="log")
-    axes[1].set(xlabel="factor c of the filters", ylabel="|gᵀHg| / ‖g‖²", xscale="log", yscale="log")
-    for axis in axes:
+    for axis, name in zip(axes, ("loss (nats)", "|κ| = |gᵀHg| / ‖g‖²", "effective β"), strict=True):
+        axis.set(xlabel="factor c of the filters", ylabel=name, xscale="log", yscale="log")
         axis.set_xticks(c, [f"{value:g}" for value in c])
         axis.minorticks_off()
-        axis.legend(fontsize=9)
+    axes[1].legend(fontsize=9)
     figure.suptitle(scale([run], f"SGD, LR {run['run']['lr']:g}", "after the last step"), fontsize=11)
     return figure
 
 
 def draw_start(runs: Runs):
-    """The first steps, densely. Left: β. Right: size of the gradient by the input of each ReLU, at the
-    first step and a hundred later. At the start batch norm can be the rougher of the two, and its gradients
-    grow towards the input; the advantage comes with training."""
+    """The first steps, densely (first seed). Left: β; dots mark where the shortest step of the grid gives
+    the largest value. Right: size of the gradient by the input of each ReLU, at the first step and a
+    hundred later: without batch norm it shrinks towards the input, with it it grows. At the very start
+    batch norm can be the rougher of the two."""
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8))
     for label, colour, (run, *_) in pair(runs):
         early = run["probe_steps"] <= run["run"]["dense"]
         beta = run["smoothness"][early, PAPER].max(1)
-        axes[0].plot(run["probe_steps"][early], beta, "o-", markersize=3, color=colour, label=label)
+        shortest = run["smoothness"][early, PAPER].argmax(1) == 0
+        axes[0].plot(run["probe_steps"][early], beta, color=colour, label=label)
+        axes[0].plot(run["probe_steps"][early][shortest], beta[shortest], "o", markersize=4, color=colour)
         for step, style in ((0, "o-"), (100, "s--")):
             at = np.flatnonzero(run["probe_steps"] == step)
             if len(at):
@@ -83,8 +95,8 @@ def draw_start(runs: Runs):
 
 def draw_map(runs: Runs):
     """How long the gradient stays good: change of the gradient relative to its size (above) and its cosine
-    with itself (below), over the length of the step (upwards) and training (to the right). Dark below:
-    a step of that length ends where the gradient no longer points the same way."""
+    with itself (below), over the step size (upwards) and training (to the right), first seed. Dark below:
+    a step of that size ends where the gradient no longer points the same way."""
     figure, axes = plt.subplots(2, 2, figsize=(10, 6), sharex=True, sharey=True)
     for column, (label, _, (run, *_)) in zip(axes.T, pair(runs), strict=True):
         fine = ~np.isnan(run["distances"]).any(1)
@@ -97,7 +109,7 @@ def draw_map(runs: Runs):
         column[1].set(xlabel="step")
         for axis in column:
             axis.grid(False)
-            axis.set_ylabel("length of the step α") if column[0] is axes[0, 0] else None
+            axis.set_ylabel("step size α") if column[0] is axes[0, 0] else None
     figure.colorbar(images[0], ax=axes[0], label="log₁₀ ‖Δg‖ / ‖g‖")
     figure.colorbar(images[1], ax=axes[1], label="cosine")
     figure.suptitle(scale([run], f"SGD, LR {run['run']['lr']:g}"), fontsize=11)

@@ -3,10 +3,13 @@
 A function's docstring is its picture's caption.
 """
 
+from collections import Counter
+from collections.abc import Iterable
+
 import numpy as np
 
 from VGG_BatchNorm.figures import BATCH_NORM, PLAIN, plt
-from VGG_BatchNorm.findings import PAPER, Runs, accuracy, find, grid_limited, training_accuracy
+from VGG_BatchNorm.findings import PAPER, NotRun, Runs, accuracy, find, grid_limited, training_accuracy
 
 PAIR = {"none": ("VGG-A", PLAIN), "batch": ("VGG-A with batch norm", BATCH_NORM)}
 
@@ -23,9 +26,20 @@ def scale(drawn: list[dict], *extra: str) -> str:
     width = "" if r["width"] == 1 else f", width ×{r['width']:g}"
     lengths = sorted({run["run"]["steps"] for run in drawn})
     steps = " to ".join(f"{n:,}" for n in dict.fromkeys((lengths[0], lengths[-1])))
-    seeds = len({run["run"]["seed"] for run in drawn})
+    by_rate = Counter((run["run"]["norm"], run["run"]["lr"]) for run in drawn)
+    seeds = " or ".join(str(n) for n in sorted(set(by_rate.values())))
     return "; ".join([f"VGG-A{width}, {steps} steps of {r['batch_size']} images out of {r['n_items']:,}",
-                      *extra, *[f"{seeds} seeds"] * (seeds > 1)])
+                      *extra, *[f"{seeds} seeds"] * (max(by_rate.values()) > 1)])
+
+
+def same_rates(sets: Iterable[list[dict]]) -> None:
+    """Sets of runs are set against each other only where all are there.
+
+    Raises:
+        NotRun: their learning rates differ.
+    """
+    if len({tuple(run["run"]["lr"] for run in some) for some in sets}) > 1:
+        raise NotRun
 
 
 def running_mean(values: np.ndarray, window: int = 25) -> np.ndarray:
@@ -36,10 +50,10 @@ def running_mean(values: np.ndarray, window: int = 25) -> np.ndarray:
 
 
 def draw_training(runs: Runs):
-    """With batch norm (blue) training is faster at the same learning rate, and at 0.5, where the plain
-    net learns nothing, it still learns. Lines are means over the last 25 batches, one for each seed;
-    the pale ones behind are single batches of the first. It does not show why, nor that batch norm
-    ends higher: the runs are short."""
+    """Training with batch norm (blue) and without, at the paper's two learning rates. Lines are means over
+    the last 25 batches, one for each seed; the pale ones behind are single batches of the first. The
+    loss is on a logarithmic axis, since at large rates batch norm's first steps go far up before it
+    comes down. It does not show why, nor where longer training would end."""
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.8))
     drawn = []
     for lr, style, face in ((0.1, "-", None), (0.5, "--", "white")):
@@ -55,7 +69,7 @@ def draw_training(runs: Runs):
                              markerfacecolor=face, color=colour, label=name)
             drawn += found
     axes[0].set(xlabel="step", ylabel="training accuracy (%)", ylim=(0, 100))
-    axes[1].set(xlabel="step", ylabel="cross-entropy (nats)", ylim=(0, 3.5))
+    axes[1].set(xlabel="step", ylabel="cross-entropy (nats)", yscale="log")
     axes[2].set(xlabel="step", ylabel="validation accuracy (%)", xlim=(0, None), ylim=(0, 100))
     figure.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9,
                   handlelength=3)
@@ -68,23 +82,27 @@ def draw_envelope(runs: Runs):
     four training runs that differ in learning rate alone. A narrow band low down means that the
     choice matters less. It mixes the rates' speeds with the landscape: a rate of 1e-4 is slow in
     any landscape. The next picture measures the landscape itself."""
+    found = {(optimizer, norm): find(runs, "envelope", norm=norm, optimizer=optimizer)
+             for optimizer in ("adam", "sgd") for norm in PAIR}
+    same_rates(found.values())
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
-    for axis, optimizer in zip(axes, ("adam", "sgd"), strict=True):
-        for norm, (label, colour) in PAIR.items():
-            found = find(runs, "envelope", norm=norm, optimizer=optimizer)
-            losses = np.full((len(found), found[0]["run"]["steps"]), 1e9)  # a diverged run is off the scale
-            for row, run in zip(losses, found, strict=True):
-                row[: len(run["loss"])] = np.nan_to_num(run["loss"], nan=1e9, posinf=1e9)
-            min_curve, max_curve = losses.min(0), losses.max(0)
-            steps = np.arange(1, len(min_curve) + 1)
-            axis.fill_between(steps, min_curve, max_curve, color=colour, alpha=0.35, linewidth=0, label=label)
-            axis.plot(steps, min_curve, color=colour, linewidth=0.8)
-            axis.plot(steps, max_curve, color=colour, linewidth=0.8)
-        rates = ", ".join(f"{run['run']['lr']:g}" for run in found)
+    highest = 0.0
+    for (optimizer, norm), some in found.items():
+        axis, (label, colour) = axes[("adam", "sgd").index(optimizer)], PAIR[norm]
+        losses = np.full((len(some), some[0]["run"]["steps"]), np.inf)  # a diverged run is off the scale
+        for row, run in zip(losses, some, strict=True):
+            row[: len(run["loss"])] = np.nan_to_num(run["loss"], nan=np.inf)
+        highest = max(highest, losses[np.isfinite(losses)].max())
+        min_curve, max_curve = losses.min(0), np.minimum(losses.max(0), 1e9)
+        steps = np.arange(1, len(min_curve) + 1)
+        axis.fill_between(steps, min_curve, max_curve, color=colour, alpha=0.35, linewidth=0, label=label)
+        axis.plot(steps, min_curve, color=colour, linewidth=0.8)
+        axis.plot(steps, max_curve, color=colour, linewidth=0.8)
+        rates = ", ".join(f"{run['run']['lr']:g}" for run in some)
         axis.set(xlabel="step", title=f"{optimizer.upper() if optimizer == 'sgd' else 'Adam'}, LR {rates}")
-    axes[0].set(ylabel="cross-entropy of the batch (nats)", ylim=(0, 4))
+    axes[0].set(ylabel="cross-entropy of the batch (nats)", yscale="log", ylim=(None, 1.1 * highest))
     axes[1].legend(loc="lower left")
-    figure.suptitle(scale(found), fontsize=11)
+    figure.suptitle(scale(some), fontsize=11)
     return figure
 
 
@@ -92,9 +110,10 @@ def draw_three_panels(runs: Runs):
     """The paper's figure 4: at each step, the loss and the gradient are measured ½, 1, 2 and 4
     learning rates along the gradient, on the same batch. Left: range of the loss. Middle: range of
     the distance between the gradient there and here; both of the first seed. Right: the largest
-    distance divided by the length of the way, a line for each seed. Crosses: the gradient has changed by
-    as much as its own size at the shortest step already; then β is about 1 over that step, set by
-    the grid and not by the landscape (07). The values belong to this net and rate; the paper's net is
+    distance divided by the length of the way, a line for each seed. Dots: the shortest step gives the
+    largest value, so that a shorter one could give more. Crosses: there, besides, the gradient has
+    changed by its own size, give or take a tenth; then β is about 1 over that step, set by the grid
+    and not by the landscape (07). The values belong to this net and rate; the paper's net is
     deeper. Smoothness in parameter space depends on the scale of the weights: see 08."""
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.9))
     drawn = []
@@ -105,7 +124,9 @@ def draw_three_panels(runs: Runs):
             axis.fill_between(steps, band.min(1), band.max(1), color=colour, alpha=0.35, label=label)
         for run in found:
             beta, limited = run["smoothness"][:, PAPER].max(1), grid_limited(run)
-            axes[2].plot(run["probe_steps"], beta, color=colour, linewidth=1.4)
+            shortest = run["smoothness"][:, PAPER].argmax(1) == 0
+            axes[2].plot(run["probe_steps"], beta, color=colour, linewidth=1.2)
+            axes[2].plot(run["probe_steps"][shortest], beta[shortest], ".", color=colour, markersize=4)
             axes[2].plot(run["probe_steps"][limited], beta[limited], "x", color=colour, markersize=5)
         drawn += found
     axes[0].set(xlabel="step", ylabel="loss along the gradient (nats)", yscale="log",
@@ -113,8 +134,9 @@ def draw_three_panels(runs: Runs):
     axes[1].set(xlabel="step", ylabel="‖change of the gradient‖", ylim=(0, None),
                 title="gradient predictiveness")
     axes[2].set(xlabel="step", ylabel="effective β", ylim=(0, None), title="effective β-smoothness")
+    axes[2].plot([], [], "k.", markersize=4, label="at the shortest step")
     axes[2].plot([], [], "kx", markersize=5, label="set by the grid")
-    axes[2].set_ylim(0, 1.15 * axes[2].get_ylim()[1])
+    axes[2].set_ylim(0, 1.25 * axes[2].get_ylim()[1])
     axes[2].legend(fontsize=9, loc="upper right")
     axes[0].legend(fontsize=9)
     figure.suptitle(scale(drawn, f"SGD, LR {drawn[0]['run']['lr']:g}"), fontsize=11)
@@ -139,7 +161,7 @@ def draw_covariate_shift(runs: Runs):
     axes[0].set(xlabel="layer", ylabel="‖G − G′‖ / ‖G‖", ylim=(0, None))
     axes[1].set(xlabel="layer", ylabel="cosine of G and G′")
     axes[0].legend(fontsize=9)
-    about = f"SGD, LR {drawn[0]['run']['lr']:g}", f"{len(moments)} moments"
+    about = f"SGD, LR {drawn[0]['run']['lr']:g}", f"{len(moments)} moments in all"
     figure.suptitle(scale(drawn, *about), fontsize=11)
     return figure
 
@@ -157,21 +179,21 @@ RESCUES = {  # (norm, warm-up?, only γ and β?): label and style
 def draw_rescues(runs: Runs):
     """What else lets a net train at large rates? Accuracy after as many steps against learning rate: left
     over the last 50 training batches, as in the paper, right on held-out images. Warm-up is over the
-    first third. A diverged run (cross) is at chance, the dotted line. Noisy batch norm trains nearly
-    as batch norm does although its activations jump at every step; held-out images are seen without
-    the noise, and so in another distribution than the running averages know. One run a point, and short:
+    first third. A diverged run (cross) is at chance, the dotted line. Noisy batch norm is the paper's test
+    of covariate shift: its activations jump at every step. Held-out images pass it without the noise,
+    and so in another distribution than its running averages know. One run a point, and few steps:
     which net is best after long training is another question."""
+    found = {key: [run for run in find(runs, "rescue", norm=key[0], only_norm=key[2])
+                   if bool(run["run"]["warmup"]) == key[1]] for key in RESCUES}
+    same_rates(found.values())
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), sharex=True, sharey=True)
-    drawn = []
-    for (norm, warmup, only_norm), (label, colour, style) in RESCUES.items():
-        found = find(runs, "rescue", norm=norm, only_norm=only_norm)
-        found = [r for r in found if bool(r["run"]["warmup"]) == warmup]
-        rates = [r["run"]["lr"] for r in found]
+    for key, (label, colour, style) in RESCUES.items():
+        rates = [run["run"]["lr"] for run in found[key]]
+        lost = [run for run in found[key] if not np.isfinite(run["loss"][-1])]
         for axis, measure in zip(axes, (training_accuracy, accuracy), strict=True):
-            axis.plot(rates, [measure(r) for r in found], style, color=colour, label=label, markersize=5)
-            lost = [r for r in found if not np.isfinite(r["loss"][-1])]
-            axis.plot([r["run"]["lr"] for r in lost], [measure(r) for r in lost], "kx", zorder=3)
-        drawn += found
+            axis.plot(rates, [measure(run) for run in found[key]], style, color=colour, label=label,
+                      markersize=5)
+            axis.plot([run["run"]["lr"] for run in lost], [measure(run) for run in lost], "kx", zorder=3)
     for axis, name in zip(axes, ("training", "validation"), strict=True):
         axis.axhline(10, color="grey", linewidth=1, linestyle=":")
         axis.set(xlabel="learning rate", ylabel=f"{name} accuracy (%)", xscale="log", ylim=(0, None))
@@ -179,14 +201,15 @@ def draw_rescues(runs: Runs):
         axis.minorticks_off()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9,
                   handlelength=3)
-    figure.suptitle(scale(drawn, "plain SGD"), fontsize=11)
+    figure.suptitle(scale(sum(found.values(), []), "plain SGD"), fontsize=11)
     return figure
 
 
 def draw_activations(runs: Runs):
-    """What the ReLUs of three layers are given, as training goes on: median, middle half and middle
-    90 % of the values. Batch norm holds the spread near γ; without it the spread drifts with the
-    weights. That the distributions are steadier does not make them the cause: see 04."""
+    """What the ReLUs of three layers are given, as training goes on: histograms of the values as their
+    median, middle half and middle 90 %, each panel on its own scale; first seed. Batch norm holds the
+    spread near γ; without it the spread drifts with the weights. That the distributions are steadier
+    does not make them the cause: see 04."""
     layers = (0, 3, 7)
     figure, axes = plt.subplots(2, len(layers), figsize=(10, 5.2), sharex=True)
     for row, (label, colour, (run, *_)) in zip(axes, pair(runs), strict=True):

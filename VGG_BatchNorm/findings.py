@@ -3,14 +3,18 @@
 The claims are those of Santurkar et al. 2018 (arXiv 1805.11604), and three of our own figures.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from VGG_BatchNorm.landscape_run import read_run
 from VGG_BatchNorm.probes import GRID
+from VGG_BatchNorm.runs import RUNS_DIR
 
 PAPER = slice(-len(GRID), None)  # the paper's points are the last of the fine grid
+LAST_STUDY = RUNS_DIR / "bn" / "last.json"  # names the folder of the study that ran last
 Runs = dict[str, dict]  # by "group/name"; what landscape_run.read_run gives
 
 
@@ -47,7 +51,7 @@ def grid_limited(run: dict) -> np.ndarray:
 
 
 def accuracy(run: dict) -> float:
-    """On the validation images after the last step, in percent; of a diverged run, that of chance."""
+    """On the validation images after the last step, in percent; of a diverged run, about that of chance."""
     return 100 * float(run["validation_accuracy"][-1])
 
 
@@ -100,8 +104,8 @@ def _smoothness(run: dict) -> float:
     return float(np.median(_evenly(run, run["smoothness"][:, PAPER].max(1))))
 
 
-def _grid_share(run: dict) -> float:
-    return 100 * float(_evenly(run, grid_limited(run)).mean())
+def _shortest_share(run: dict) -> float:
+    return 100 * float(_evenly(run, run["smoothness"][:, PAPER].argmax(1) == 0).mean())
 
 
 def _fine_secant(run: dict) -> float:
@@ -125,67 +129,100 @@ def _scale_slope(run: dict) -> float:
     return float(np.log(np.abs(run["scale_rayleigh"][0] / run["scale_rayleigh"][2])) / np.log(1 / 4))
 
 
+def _scale_free_curvature(run: dict) -> float:
+    return float(np.nanmedian(run["layer_rayleigh"] * run["weight_norm"] ** 2))
+
+
+def _relative_update(run: dict) -> float:
+    return float(np.nanmedian(run["relative_update"]))
+
+
 def _less(plain: float, normed: float) -> bool:
-    return normed < plain
+    return normed < (np.inf if np.isnan(plain) else plain)
 
 
 def _more(plain: float, normed: float) -> bool:
-    return normed > plain
+    return normed > (-np.inf if np.isnan(plain) else plain)
 
 
-# the claim ("": the one before), quantity, group, learning rate, measure of a run, and when the
-# claim holds of (VGG-A, batch norm); in the group `rescue`, of (VGG-A, noisy batch norm)
+class Claim(NamedTuple):
+    """What is claimed ("": as before), by which number of a run, and when it holds of (VGG-A, `normed`)."""
+
+    text: str
+    quantity: str
+    measure: Callable[[dict], float]
+    holds: Callable[[float, float], bool]
+    group: str = "pair"
+    lr: float = 0.1
+    normed: str = "batch"
+
+
 CLAIMS = (
-    ("Training is faster at the same rate", "mean training loss (nats), LR 0.1",
-     "pair", 0.1, _mean_loss, _less),
-    ("", "steps to 50 % training accuracy, LR 0.1", "pair", 0.1, _steps_to_half, _less),
-    ("", "validation accuracy (%), LR 0.1", "pair", 0.1, accuracy, _more),
-    ("It bears larger rates", "validation accuracy (%), LR 0.5", "rates", 0.5, accuracy, _more),
-    ("The loss varies less along the gradient", "median width of the band (nats)",
-     "pair", 0.1, _loss_band, _less),
-    ("The gradient is more predictive", "median largest ‖Δg‖", "pair", 0.1, _gradient_change, _less),
-    ("", "the same, over ‖g‖", "pair", 0.1, _relative_change, _less),
-    ("", "median cosine one learning rate on", "pair", 0.1, _cosine, _more),
-    ("The effective β is smaller", "median β, steps of ½ to 4 LR", "pair", 0.1, _smoothness, _less),
-    ("", "median β, steps of LR/256", "pair", 0.1, _fine_secant, _less),
-    ("(ours) The grid sets β where batch norm is", "share of probes at the grid's floor (%)",
-     "pair", 0.1, _grid_share, _more),
-    ("Covariate shift is not reduced", "median ‖G − G′‖ / ‖G‖, layers 2 on", "pair", 0.1, _shift, _more),
-    ("", "median cosine of G and G′", "pair", 0.1, _shift_cosine, _less),
-    ("Noise after batch norm does not undo it", "training accuracy (%), noisy batch norm, LR 0.1",
-     "rescue", 0.1, training_accuracy, _more),
-    ("(ours) Batch norm starts rougher", "mean β of the first three probes",
-     "pair", 0.1, _first_smoothness, _more),
-    ("(ours) Its curvature goes as c⁻²", "exponent of gᵀHg/‖g‖² in c, ¼ to 1",
-     "pair", 0.1, _scale_slope, lambda _, normed: abs(normed + 2) < 0.3),
+    Claim("Training is faster at the same rate", "mean training loss (nats)", _mean_loss, _less),
+    Claim("", "steps to 50 % training accuracy", _steps_to_half, _less),
+    Claim("", "validation accuracy (%)", accuracy, _more),
+    Claim("It bears larger rates", "validation accuracy (%), LR 0.5", accuracy, _more, "rates", 0.5),
+    Claim("The loss varies less along the gradient", "median width of the band (nats)", _loss_band, _less),
+    Claim("The gradient is more predictive", "median largest ‖Δg‖", _gradient_change, _less),
+    Claim("", "the same, over ‖g‖", _relative_change, _less),
+    Claim("", "median cosine one learning rate on", _cosine, _more),
+    Claim("The effective β is smaller", "median β, steps of ½ to 4 LR", _smoothness, _less),
+    Claim("", "median β, steps of LR/256", _fine_secant, _less),
+    Claim("Covariate shift is not reduced", "median ‖G − G′‖ / ‖G‖, layers 2 on", _shift, _more),
+    Claim("", "median cosine of G and G′", _shift_cosine, _less),
+    Claim("Noise after batch norm does not undo it", "training accuracy (%), short runs, without noise",
+          training_accuracy, _more, "rescue"),
+    Claim("", "the same, with noise (noisy batch norm)", training_accuracy, _more, "rescue",
+          normed="noisy_batch"),
+    Claim("(ours) With batch norm the grid sets β", "probes with the largest β at the shortest step (%)",
+          _shortest_share, _more),
+    Claim("(ours) Free of the weights' scale, its curvature is larger",
+          "median κ‖θ‖² of a layer, κ = gᵀHg/‖g‖²", _scale_free_curvature, _more),
+    Claim("(ours) Its weights move further", "median ‖Δθ‖/‖θ‖ of a layer and step", _relative_update, _more),
+    Claim("(ours) Batch norm starts rougher", "mean β of the first three probes", _first_smoothness, _more),
+    Claim("(ours) Its curvature goes as c⁻²", "exponent of gᵀHg/‖g‖² in the filters' factor c, ¼ to 1",
+          _scale_slope, lambda _, normed: abs(normed + 2) < 0.3),
 )
 
 
 def table(runs: Runs) -> str:
     """The claims with numbers, as a Markdown table; over seeds, mean ± standard deviation.
 
-    A claim is judged seed by seed, for the two nets of a seed share weights and batches.
+    A claim is judged seed by seed, for the two nets of a seed share weights and batches; where the
+    differences' mean is within their standard deviation, it is left open.
     """
     lines = ["| claim | measured | seeds | VGG-A | with batch norm | holds here |", "|---" * 6 + "|"]
-    for claim, quantity, group, lr, measure, holds in CLAIMS:
+    for claim in CLAIMS:
         try:
-            both = [{run["run"]["seed"]: measure(run)
-                     for run in find(runs, group, norm=norm, lr=lr, warmup=0, only_norm=False)}
-                    for norm in ("none", "noisy_batch" if group == "rescue" else "batch")]
+            both = [{run["run"]["seed"]: claim.measure(run)
+                     for run in find(runs, claim.group, norm=norm, lr=claim.lr, warmup=0, only_norm=False)}
+                    for norm in ("none", claim.normed)]
         except NotRun:
             continue
         seeds = sorted(both[0].keys() & both[1].keys())
-        if not seeds:
-            continue
-        plain, normed = ([values[seed] for seed in seeds] for values in both)
-        yes, n = sum(map(holds, plain, normed)), len(plain)
-        verdict = {0: "**no**", n: "yes"}.get(yes, f"in {yes} of {n} seeds")
-        lines.append(f"| {claim} | {quantity} | {n} | {_spread(plain)} | {_spread(normed)} | {verdict} |")
-    return "\n".join(lines)
+        if seeds:
+            plain, normed = ([values[seed] for seed in seeds] for values in both)
+            lines.append(f"| {claim.text} | {claim.quantity} | {len(seeds)} | {_spread(plain)} | "
+                         f"{_spread(normed)} | {_verdict(claim, plain, normed)} |")
+    machines = sorted({run["device"] for run in runs.values()})
+    return "\n".join(lines) + f"\n\nLR 0.1 where no other is named. Computed on {' and '.join(machines)}."
+
+
+def _verdict(claim: Claim, plain: list[float], normed: list[float]) -> str:
+    with np.errstate(invalid="ignore"):  # ∞ − ∞: neither got there
+        difference = np.subtract(normed, plain)
+    if not np.isfinite(plain + normed).any() or (
+            np.isfinite(difference).all() and len(plain) > 1
+            and abs(difference.mean()) <= difference.std(ddof=1)):
+        return "open"
+    yes, n = sum(map(claim.holds, plain, normed)), len(plain)
+    return {0: "**no**", n: "yes"}.get(yes, f"in {yes} of {n} seeds")
 
 
 def _spread(values: list[float]) -> str:
-    if not np.isfinite(values).all():
-        return "not reached"
-    deviation = f" ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else ""
-    return f"{np.mean(values):.3g}{deviation}"
+    finite = [value for value in values if np.isfinite(value)]
+    if not finite:
+        return "–"
+    deviation = f" ± {np.std(finite, ddof=1):.2g}" if len(finite) > 1 else ""
+    missing = f" (in {len(finite)} of {len(values)})" if len(finite) < len(values) else ""
+    return f"{np.mean(finite):.3g}{deviation}{missing}"

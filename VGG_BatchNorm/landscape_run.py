@@ -5,11 +5,13 @@ training step (batch cross-entropy in nats; right answers of the batch, before i
 `validation_*` by epoch; every array named in `PROBED` by the steps in `<group>_steps`.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm import probes
+from VGG_BatchNorm.batchnorm import NoisyBatchNorm2d
 from VGG_BatchNorm.convolution import choose_algorithms, conv3x3_layers
 from VGG_BatchNorm.loaders import BatchLoader, Split, normalize
 from VGG_BatchNorm.runs import UserError, atomic_write, environment, load_checkpoint, save_checkpoint
@@ -57,6 +60,12 @@ class Run:
             raise UserError(f"unknown norm or optimizer: {self.norm}, {self.optimizer}")
         if not 0 < self.lr < math.inf or self.steps < 1:
             raise UserError(f"a run takes lr > 0 and steps ≥ 1, not {self.lr} and {self.steps}")
+        if self.optimizer != "sgd" and self.probe_every:
+            raise UserError("probes follow the gradient, so probed runs take sgd")
+        if self.only_norm and self.norm == "none":
+            raise UserError("without a normalisation, there is no γ and β to train alone")
+        if min(self.warmup, self.probe_every, self.dense) < 0 or self.fine < 1:
+            raise UserError("a run takes warmup, probe_every and dense ≥ 0, and fine ≥ 1")
         if not 1 <= self.batch_size <= self.n_items:
             raise UserError(f"{self.n_items} images are fewer than one batch of {self.batch_size}")
 
@@ -74,6 +83,9 @@ def fresh_net(run: Run) -> nn.Module:
     for source, target in zip(*shared, strict=True):
         target.load_state_dict(source.state_dict())
         target.requires_grad_(not run.only_norm)
+    for layer in net.modules():
+        if isinstance(layer, NoisyBatchNorm2d):
+            layer.seed += 1000 * run.seed
     return net.to(memory_format=torch.channels_last)
 
 
@@ -105,12 +117,14 @@ class StudyRun:
         kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[run.optimizer]
         self.optimizer = kind(trained, lr=run.lr, fused=True)
         self.record = Record()
+        self.environment = environment(device)  # as it is when the run begins
 
     def train_step(self, x: torch.Tensor, y: torch.Tensor) -> None:
         """Probe, if it is time to; then one update."""
         due = self._probe_is_due()
         if due:
             before = self._probe(x, y, fine=due == "fine")
+            buffers = [b.clone() for b in self.net.buffers()]
         start = time.perf_counter()
         self.net.train()
         for group in self.optimizer.param_groups:
@@ -124,7 +138,8 @@ class StudyRun:
         self.record.add(loss=loss, correct=correct)
         self.seconds += time.perf_counter() - start
         if due == "fine":
-            self._probe_update(x, y, before)
+            with _swapped(self.net, buffers):  # the noise of noisy batch norm hangs on them
+                self._probe_update(x, y, before)
         self.step += 1
 
     def _probe_is_due(self) -> str:
@@ -202,10 +217,14 @@ class StudyRun:
         return [layer.algorithm for layer in conv3x3_layers(self.net)]
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint of the same run; of another one, it is left unread."""
+        """Go on from a checkpoint of the same run.
+
+        Raises:
+            UserError: it is damaged, or of another run.
+        """
         saved = load_checkpoint(path, self.device)
-        if saved.get("run") != dataclasses.asdict(self.run):
-            return
+        if saved.get("run") != dataclasses.asdict(self.run) or "algorithms" not in saved:
+            raise UserError(f"{path} is of a run with other settings, or of an older version; delete it")
         self.net.load_state_dict(saved["weights"])
         self.optimizer.load_state_dict(saved["optimizer"])
         for layer, name in zip(conv3x3_layers(self.net), saved["algorithms"], strict=True):
@@ -213,11 +232,28 @@ class StudyRun:
         self.step, self.seconds, self.record = saved["step"], saved["seconds"], Record(saved["lists"])
 
 
+@contextlib.contextmanager
+@torch.no_grad()
+def _swapped(net: nn.Module, buffers: list[torch.Tensor]) -> Iterator[None]:
+    """The net with other buffers for a while; then with its own again."""
+    own = [b.clone() for b in net.buffers()]
+    for b, other in zip(net.buffers(), buffers, strict=True):
+        b.copy_(other)
+    try:
+        yield
+    finally:
+        for b, value in zip(net.buffers(), own, strict=True):
+            b.copy_(value)
+
+
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 def rescaled(net: nn.Module, batch: probes.Batch, lr: float) -> dict[str, list[float]]:
-    """Filters × c for each c of `SCALES`: loss, largest β on the paper's grid, and gᵀHg/‖g‖²."""
+    """Filters × c for each c of `SCALES`: loss, largest β on the paper's grid, and gᵀHg/‖g‖².
+
+    Of a net whose loss is not finite, all are NaN.
+    """
     net.train()
     filters = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d)]
     kept = [w.detach().clone() for w in filters]
@@ -258,11 +294,11 @@ def perform(run: Run, train: Split, validation: Split, device: torch.device, res
     with tqdm(total=run.steps, initial=study.step, desc=run.name, leave=False) as bar:
         study.train_to_end(validation, checkpoint, bar)
     arrays = study.record.arrays()
-    if run.probe_every and not study.diverged:
+    if run.probe_every:
         scaled = rescaled(study.net, next(study.loader.epoch(0)), run.lr)
         arrays |= {name: np.asarray(values, np.float32) for name, values in scaled.items()}
     about = {"run": dataclasses.asdict(run), "seconds_per_step": study.seconds / study.step,
-             "algorithms": study.algorithms, **environment(device)}
+             "algorithms": study.algorithms, **study.environment}
     with atomic_write(path) as file:
         np.savez_compressed(file, about=json.dumps(about), **arrays)
     checkpoint.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Draw the batch-norm study: `make bn-landscape` does, or
 
-    python VGG_BatchNorm/plot_landscape.py reports/results/bn/quick      # default: the newest preset
+    python VGG_BatchNorm/plot_landscape.py reports/results/bn/quick      # default: the study that ran last
 
 Reads the runs of one preset; writes ten pictures, and README.md, which shows them with captions and
 sets the paper's claims against the numbers, to reports/figures/bn/<preset>/. Trains nothing; a
@@ -15,8 +15,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm import draw_own, draw_paper
 from VGG_BatchNorm.figures import save_figure
-from VGG_BatchNorm.findings import NotRun, read_runs, table
-from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, UserError, atomic_write, run_main
+from VGG_BatchNorm.findings import LAST_STUDY, NotRun, read_runs, table
+from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, UserError, atomic_write, read_json, run_main
 
 FIGURES: dict[str, Callable] = {
     "01_training": draw_paper.draw_training,
@@ -33,6 +33,9 @@ FIGURES: dict[str, Callable] = {
 
 
 def newest(results: Path) -> Path:
+    """The folder of the study that ran last here; in a fresh clone, of the newest results."""
+    if LAST_STUDY.exists() and (last := Path(read_json(LAST_STUDY)["folder"])).exists():
+        return last
     folders = sorted((path.parent for path in results.glob("*/summary.csv")), key=lambda p: p.stat().st_mtime)
     if not folders:
         raise UserError(f"no finished study in {results}; `make bn-landscape` makes one")

@@ -160,7 +160,7 @@ def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch) -> dict
     result = {"quantiles": [], "dead": [], "gradient_norms": []}
     for x, g in zip(inputs, gradients, strict=True):
         x = x.detach()
-        values = x.flatten()[:: -(-x.numel() // 100_000)]
+        values = x.flatten()[:: -(-x.numel() // 100_000) | 1]  # odd: every column of pixels has its turn
         levels = torch.tensor(QUANTILES, dtype=x.dtype, device=x.device)
         result["quantiles"].append(values.quantile(levels).tolist())
         result["dead"].append((x.transpose(0, 1).flatten(1) <= 0).all(1).float().mean().item())
@@ -188,7 +188,11 @@ def loss_and_gradient(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tens
 
 
 def _gradient(of: torch.Tensor, by: Tensors, **options) -> Tensors:
-    return dict(zip(by, torch.autograd.grad(of, by.values(), **options), strict=True))
+    """Gradients by name; zeros where `of` does not depend on a tensor."""
+    if not of.requires_grad:
+        return {name: torch.zeros_like(p) for name, p in by.items()}
+    gradients = torch.autograd.grad(of, by.values(), allow_unused=True, materialize_grads=True, **options)
+    return dict(zip(by, gradients, strict=True))
 
 
 def _loss(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors) -> torch.Tensor:
@@ -208,7 +212,7 @@ def dot(a: Tensors, b: Tensors) -> float:
 
 
 def _parts(x: torch.Tensor) -> Sequence[torch.Tensor]:
-    rows = torch.atleast_1d(x)
+    rows = torch.atleast_1d(x.cpu() if x.device.type == "mps" else x)  # Apple's GPUs know no float64
     size = PART // max(1, rows[:1].numel()) if x.device.type == "cpu" else len(rows)
     return rows.split(max(1, size))
 
@@ -219,7 +223,7 @@ def _ratio(a: float, b: float) -> float:
 
 @contextlib.contextmanager
 def _undisturbed(model: nn.Module) -> Iterator[None]:
-    """Float32 without TF32 or autocast; the random state is put back at the end.
+    """Float32 without TF32 or autocast; the random state of CPU and CUDA is put back at the end.
 
     Raises:
         ValueError: `model` has nothing to train.

@@ -85,7 +85,7 @@ def pick_device(name: str = "auto") -> torch.device:
         else:
             name = "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.empty(1, device=name)
+        torch.zeros(1, device=name).item()
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device {name!r} is not usable here: {str(error).splitlines()[0]}") from None

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from VGG_BatchNorm import VGG_Loss_Landscape, findings, landscape_run, plot_landscape
+from VGG_BatchNorm import VGG_Loss_Landscape, draw_paper, findings, landscape_run, plot_landscape
 from VGG_BatchNorm.convolution import conv3x3_layers
 from VGG_BatchNorm.landscape_run import Run, StudyRun, fresh_net, perform, read_run, rescaled
 from VGG_BatchNorm.loaders import load_cifar10, split_validation
@@ -85,6 +85,9 @@ def test_a_resumed_run_computes_its_convolutions_as_before(data, tmp_path):
     study.save(tmp_path / "c.pt")
     other.load(tmp_path / "c.pt")
     assert other.algorithms == names
+    longer = StudyRun(dataclasses.replace(PROBED, steps=20), data[0], torch.device("cpu"))
+    with pytest.raises(UserError, match="other settings"):
+        longer.load(tmp_path / "c.pt")
 
 
 def test_the_nets_start_from_the_same_weights_and_see_the_same_batches(data):
@@ -136,6 +139,10 @@ def test_rescaling_leaves_a_normalised_net_its_loss_and_its_weights(data):
         {"lr": float("nan")},
         {"steps": 0},
         {"n_items": 8},
+        {"optimizer": "adam"},
+        {"norm": "none", "only_norm": True},
+        {"fine": 0},
+        {"probe_every": -1},
         {"optimizer": "lion"},
     ],
 )
@@ -192,21 +199,26 @@ def test_the_cost_of_probes_is_what_they_compute(data, monkeypatch):
     for x, y in list(study.loader.epoch(0)) * 2:
         study.train_step(x, y)
     run = dataclasses.replace(PROBED, steps=12)
-    assert 0.5 < count[0] / VGG_Loss_Landscape.cost(run) < 1.5
+    after = 2 * VGG_Loss_Landscape.VALIDATION_COST + VGG_Loss_Landscape.RESCALED_COST
+    assert 0.5 < count[0] / (VGG_Loss_Landscape.cost(run) - after) < 1.5
+    count[0] = 0
+    rescaled(study.net, next(study.loader.epoch(0)), 0.1)
+    assert 0.5 < count[0] / VGG_Loss_Landscape.RESCALED_COST < 1.5
 
 
 @pytest.fixture
-def small(monkeypatch):
+def small(monkeypatch, tmp_path):
     """Presets of a few steps, and batches that fit the tests' data."""
     monkeypatch.setattr(VGG_Loss_Landscape, "Run", lambda *a, **k: Run(*a, **k, batch_size=16))
     small = dict(width=1 / 16, n_items=96, pair=60, envelope=20, rates=40, rescue=20, norms=0, seeds=1,
                  probe_every=20, dense=0, other_rates=(0.05, 0.2, 0.5))  # fmt: skip
     monkeypatch.setattr(VGG_Loss_Landscape, "PRESETS", {"quick": small, "standard": small, "paper": small})
     monkeypatch.setattr(VGG_Loss_Landscape, "RESCUE_RATES", (0.1,))
+    for module in (VGG_Loss_Landscape, plot_landscape):
+        monkeypatch.setattr(module, "LAST_STUDY", tmp_path / "last.json")
 
 
-def test_the_study_end_to_end(call, data_dir, tmp_path, monkeypatch, small):
-    monkeypatch.setattr(VGG_Loss_Landscape, "RUNS_DIR", tmp_path / "runs")
+def test_the_study_end_to_end(call, data_dir, tmp_path, small):
     flags = ["--preset", "quick", "--data-dir", data_dir, "--out", tmp_path / "bn", "--device", "cpu"]
     code, out, _ = call(VGG_Loss_Landscape, *flags)
     first = out.splitlines()[0]
@@ -215,41 +227,91 @@ def test_the_study_end_to_end(call, data_dir, tmp_path, monkeypatch, small):
     assert len(rows) == 1 + 2 + 6 + 16 + 6
     code, out, _ = call(VGG_Loss_Landscape, *flags)
     assert code == 0 and "0 pair, 0 envelope, 0 rates, 0 rescue" in out
-    code, out, err = call(plot_landscape, tmp_path / "bn" / "quick", "--out", tmp_path / "figures")
-    assert code == 0 and err == ""
+    code, out, err = call(plot_landscape, "--out", tmp_path / "figures")  # of the study that ran last
+    assert code == 0 and err == "" and "`quick`" in (tmp_path / "figures" / "README.md").read_text()
     assert len(list((tmp_path / "figures").glob("*.png"))) == 10
     gallery = (tmp_path / "figures" / "README.md").read_text()
     assert gallery.count("![") == 10 and "None" not in gallery and "nan" not in gallery
-    verdicts = gallery.count("| yes |") + gallery.count("| **no** |")
+    verdicts = sum(gallery.count(verdict) for verdict in ("| yes |", "| **no** |", "| open |"))
     assert gallery.count("| 1 |") == verdicts == len(findings.CLAIMS)
 
 
 def test_quick_is_fitted_to_its_budget_and_the_plan_is_kept(data, tmp_path, monkeypatch, small):
-    monkeypatch.setattr(VGG_Loss_Landscape, "step_seconds", lambda *_: 1.0)
+    monkeypatch.setattr(VGG_Loss_Landscape, "step_seconds", lambda *_: 0.14)
     device, groups = torch.device("cpu"), list(VGG_Loss_Landscape.GROUPS)
     runs = VGG_Loss_Landscape.choose("quick", groups, data[0], device, tmp_path)
     assert json.loads((tmp_path / "quick" / "plan.json").read_text())["factor"] < 1
     assert runs["quick/pair"][0].steps < 60
+    bare = {group.split("/")[1]: some for group, some in runs.items()}
+    assert VGG_Loss_Landscape.minutes(bare, data[0], device, {}) <= VGG_Loss_Landscape.BUDGET
     monkeypatch.setattr(VGG_Loss_Landscape, "step_seconds", lambda *_: 1e-9)
     assert VGG_Loss_Landscape.choose("quick", groups, data[0], device, tmp_path) == runs
-    assert "paper/pair" in VGG_Loss_Landscape.choose(None, groups, data[0], device, tmp_path)
+    assert VGG_Loss_Landscape.choose(None, groups, data[0], device, tmp_path) == runs  # as it was begun
+    assert "paper/pair" in VGG_Loss_Landscape.choose(None, groups, data[0], device, tmp_path / "new")
+    (tmp_path / "quick" / "plan.json").write_text("{}")
+    with pytest.raises(UserError, match="damaged"):
+        VGG_Loss_Landscape.choose("quick", groups, data[0], device, tmp_path)
 
 
 def test_a_claim_is_judged_seed_by_seed():
     def run(norm: str, accuracy: float, seed: int = 0) -> dict:
-        about = {"run": {"norm": norm, "lr": 0.5, "seed": seed, "warmup": 0, "only_norm": False}}
-        return {**about, "validation_accuracy": np.array([0.1, accuracy])}
+        about = {"norm": norm, "lr": 0.5, "seed": seed, "warmup": 0, "only_norm": False}
+        return {"run": about, "device": "abacus", "validation_accuracy": np.array([0.1, accuracy])}
+
+    def row(runs: dict) -> str:
+        *_, line, _, about = findings.table(runs).splitlines()
+        assert about.endswith("Computed on abacus.")
+        return line.partition("(%), LR 0.5 ")[2]
 
     runs = {"rates/a": run("none", 0.3), "rates/b": run("batch", 0.6)}
-    assert findings.table(runs).endswith("(%), LR 0.5 | 1 | 30 | 60 | yes |")
+    assert row(runs) == "| 1 | 30 | 60 | yes |"
     runs["rates/b"] = run("batch", 0.2)
-    assert findings.table(runs).endswith("| 30 | 20 | **no** |")
+    assert row(runs) == "| 1 | 30 | 20 | **no** |"
     runs["rates/c"] = run("none", 0.1, seed=1)  # a seed of which one net is missing yet does not count
-    assert findings.table(runs).endswith("| 1 | 30 | 20 | **no** |")
-    runs["rates/d"] = run("batch", 0.4, seed=1)
-    assert findings.table(runs).endswith("| 2 | 20 ± 14 | 30 ± 14 | in 1 of 2 seeds |")
+    assert row(runs) == "| 1 | 30 | 20 | **no** |"
+    runs["rates/d"] = run("batch", 0.4, seed=1)  # once less, once more
+    assert row(runs) == "| 2 | 20 ± 14 | 30 ± 14 | open |"
+    runs |= {f"rates/{net}{seed}": run(net, {"none": 0.2, "batch": 0.5}[net], seed)
+             for net in ("none", "batch") for seed in range(2, 6)}  # fmt: skip
+    assert row(runs).endswith("| in 5 of 6 seeds |")
     del runs["rates/b"]
-    assert findings.table(runs).endswith("| 1 | 10 | 40 | yes |")
+    assert row(runs).startswith("| 5 |") and row(runs).endswith("| yes |")
+
+
+def test_a_net_that_diverged_or_did_not_get_there_is_not_the_better_one():
+    less = findings.Claim("", "", None, findings._less)
+    more = findings.Claim("", "", None, findings._more)
+    nan, inf = float("nan"), float("inf")
+    assert findings._verdict(less, [nan], [0.8]) == findings._verdict(more, [nan], [0.8]) == "yes"
+    assert findings._verdict(less, [0.8], [nan]) == findings._verdict(more, [0.8], [nan]) == "**no**"
+    assert findings._verdict(less, [inf], [190.0]) == "yes"
+    assert findings._verdict(less, [5.0], [inf]) == "**no**"
+    assert findings._verdict(less, [inf], [inf]) == findings._verdict(less, [nan], [nan]) == "open"
+    assert findings._spread([inf, 3.0]) == "3 (in 1 of 2)" and findings._spread([nan]) == "–"
+
+
+def test_a_diverged_pair_is_drawn_and_judged(call, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(plot_landscape, "LAST_STUDY", tmp_path / "last.json")
+    folder = tmp_path / "mine" / "pair"
+    for norm in ("none", "batch"):
+        perform(dataclasses.replace(PROBED, norm=norm), *data, torch.device("cpu"), folder, tmp_path)
+    step = StudyRun.train_step
+
+    def explode(self, x, y):
+        if self.step == 7:
+            with torch.no_grad():
+                next(self.net.parameters()).mul_(float("nan"))
+        step(self, x, y)
+
+    monkeypatch.setattr(StudyRun, "train_step", explode)
+    lost = dataclasses.replace(PROBED, norm="none")
+    (folder / f"{lost.name}.npz").unlink()
+    perform(lost, *data, torch.device("cpu"), folder, tmp_path)
+    assert np.isnan(read_run(folder / f"{lost.name}.npz")["scale_loss"]).all()
+    code, _, err = call(plot_landscape, folder.parent, "--out", tmp_path / "figures")
+    assert code == 0 and "Traceback" not in err
+    assert (tmp_path / "figures" / "08_rescaled_filters.png").exists()
+    assert "Training is faster at the same rate" in (tmp_path / "figures" / "README.md").read_text()
 
 
 def test_medians_over_training_are_not_those_of_its_dense_start():
@@ -267,6 +329,33 @@ def test_beta_is_limited_by_the_grid_where_the_gradient_is_gone_after_the_shorte
         "smoothness": np.array([nan + [4, 2, 1, 0.5], nan + [4, 2, 1, 1], nan + [4, 9, 1, 1]]),
     }
     assert findings.grid_limited(run).tolist() == [True, False, False]
+
+
+def test_noisy_batch_norm_is_probed_under_the_noise_of_its_update(data, monkeypatch):
+    run = dataclasses.replace(PROBED, norm="noisy_batch", fine=1)
+    study = StudyRun(run, data[0], torch.device("cpu"))
+    losses, loss = [], landscape_run.probes.loss_and_gradient
+    monkeypatch.setattr(
+        landscape_run.probes,
+        "loss_and_gradient",
+        lambda *a, **k: losses.append(loss(*a, **k)) or losses[-1],
+    )
+    x, y = next(study.loader.epoch(0))
+    study.train_step(x, y)
+    assert losses[0][0] == study.record.lists["loss"][0]  # of the probe
+    assert losses[12][0] == losses[0][0]  # of the covariate shift, after the update: fine grid, 1 + 11
+    layers = [m for m in study.net.modules() if hasattr(m, "num_batches_tracked")]
+    assert {int(layer.num_batches_tracked) for layer in layers} == {1}
+    other = fresh_net(dataclasses.replace(run, seed=1))
+    seeds = [{m.seed for m in net.modules() if hasattr(m, "seed")} for net in (study.net, other)]
+    assert not seeds[0] & seeds[1]
+
+
+def test_bands_over_unlike_rates_are_not_drawn():
+    run = {"run": {"lr": 0.1}}
+    draw_paper.same_rates([[run, run], [run, run]])
+    with pytest.raises(findings.NotRun):
+        draw_paper.same_rates([[run, run], [run]])
 
 
 def test_nothing_to_draw_is_one_line(call, tmp_path):

@@ -177,6 +177,20 @@ def test_covariate_shift():
     )
 
 
+def test_unused_parameters_and_linear_losses():
+    class Partly(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.spare = (nn.Parameter(torch.ones(2)) for _ in range(2))
+
+        def forward(self, x):
+            return 3 * self.used.sum()
+
+    found = probe(Partly(), value, BATCH, 0.1)
+    assert found["gradient_norm"] == pytest.approx(18**0.5) and found["distances"] == [0, 0, 0, 0]
+    assert curvature(Partly(), value, BATCH)["hessian_norm"] == 0
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match="above 0"):
         probe(net(), F.cross_entropy, BATCH, 0.0)
