@@ -120,11 +120,9 @@ class StudyRun:
         self.environment = environment(device)  # as it is when the run begins
 
     def train_step(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        """Probe, if it is time to; then one update."""
+        """One update; between its gradient and its step, a probe, if it is time to."""
         due = self._probe_is_due()
-        if due:
-            before = self._probe(x, y, fine=due == "fine")
-            buffers = [b.clone() for b in self.net.buffers()]
+        buffers = [b.clone() for b in self.net.buffers()] if due else []
         start = time.perf_counter()
         self.net.train()
         for group in self.optimizer.param_groups:
@@ -133,12 +131,18 @@ class StudyRun:
         loss = F.cross_entropy(logits, y)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if due:
+            at = loss.item(), {name: p.grad for name, p in self.net.named_parameters() if p.requires_grad}
+            self.seconds += time.perf_counter() - start
+            with _swapped(self.net, buffers):  # the noise of noisy batch norm hangs on them
+                before = self._probe(x, y, at, fine=due == "fine")
+            start = time.perf_counter()
         self.optimizer.step()
         loss, correct = torch.stack([loss.detach(), (logits.argmax(1) == y).sum()]).tolist()
         self.record.add(loss=loss, correct=correct)
         self.seconds += time.perf_counter() - start
         if due == "fine":
-            with _swapped(self.net, buffers):  # the noise of noisy batch norm hangs on them
+            with _swapped(self.net, buffers):
                 self._probe_update(x, y, before)
         self.step += 1
 
@@ -148,11 +152,11 @@ class StudyRun:
             return ""
         return "fine" if self.step % (run.fine * run.probe_every) == 0 else "paper"
 
-    def _probe(self, x: torch.Tensor, y: torch.Tensor, fine: bool) -> probes.Tensors:
-        """Measures before the update; returns the parameters as they are."""
-        self.net.train()
+    def _probe(self, x: torch.Tensor, y: torch.Tensor, at: tuple[float, probes.Tensors],
+               fine: bool) -> probes.Tensors:
+        """Measures before the update, whose loss and gradient are `at`; returns the parameters."""
         grid = probes.FINE_GRID if fine else probes.GRID
-        found = probes.probe(self.net, F.cross_entropy, (x, y), self.run.lr, multipliers=grid)
+        found = probes.probe(self.net, F.cross_entropy, (x, y), self.run.lr, multipliers=grid, at=at)
         missing = [math.nan] * (len(probes.FINE_GRID) - len(grid))  # the paper's points are the last
         along = {name: missing + found[name] for name in ("losses", "distances", "cosines", "smoothness")}
         self.record.add(probe_steps=self.step, probe_loss=found["loss"], gradient_norm=found["gradient_norm"],

@@ -18,7 +18,7 @@ from torch import nn
 from torch.func import functional_call
 
 GRID = (0.5, 1.0, 2.0, 4.0)  # the paper's, in learning rates
-PART = 1 << 17  # entries at a time
+PART = 1 << 16  # entries at a time
 FINE_GRID = tuple(2.0**k for k in range(-8, 3))
 Tensors = dict[str, torch.Tensor]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -26,7 +26,8 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 def probe(model: nn.Module, loss_fn: Loss, batch: Batch, lr: float, *,
-          multipliers: Sequence[float] = GRID, update: Tensors | None = None) -> dict:
+          multipliers: Sequence[float] = GRID, update: Tensors | None = None,
+          at: tuple[float, Tensors] | None = None) -> dict:
     """Loss and gradient along the step that training is about to take.
 
     The points are θ + s·u for each s of `multipliers`, with u = −lr · g, g the gradient over all
@@ -37,6 +38,8 @@ def probe(model: nn.Module, loss_fn: Loss, batch: Batch, lr: float, *,
         loss_fn: of (outputs, batch[1]), a scalar.
         lr: learning rate η of plain gradient descent, above 0.
         update: the step u of another optimizer, by parameter name; takes the place of −lr · g.
+        at: loss and gradient (by parameter name) where the model is, on this batch, where a training
+            step has just found them; spares one of five passes.
 
     Returns:
         loss, gradient_norm: L(θ) and ‖g‖.
@@ -55,22 +58,22 @@ def probe(model: nn.Module, loss_fn: Loss, batch: Batch, lr: float, *,
         raise ValueError(f"lr must be a number above 0, not {lr}")
     with _undisturbed(model):
         start = trainable(model)
-        loss, gradient = loss_and_gradient(model, loss_fn, batch, start)
+        loss, gradient = at or loss_and_gradient(model, loss_fn, batch, start)
         step = {name: -lr * g for name, g in gradient.items()} if update is None else update
-        g_norm, step_norm = norm(gradient), norm(step)
-        result = {"loss": loss, "gradient_norm": g_norm, "multipliers": list(multipliers),
+        step_norm = norm(step)
+        result = {"loss": loss, "gradient_norm": norm(gradient), "multipliers": list(multipliers),
                   "losses": [], "distances": [], "cosines": [], "smoothness": []}
         for s in multipliers:
             point = {name: p + s * step[name] for name, p in start.items()}
             there, other = loss_and_gradient(model, loss_fn, batch, point)
-            distance = norm({name: other[name] - g for name, g in gradient.items()})
+            distance, cosine = _compare(other, gradient)
             result["losses"].append(there)
             result["distances"].append(distance)
-            result["cosines"].append(_ratio(dot(other, gradient), norm(other) * g_norm))
+            result["cosines"].append(cosine)
             result["smoothness"].append(_ratio(distance, s * step_norm))
     largest = max(range(len(multipliers)), key=result["smoothness"].__getitem__)
-    result["grid_limited"] = (multipliers[largest] == min(multipliers)
-                              and abs(_ratio(result["distances"][largest], g_norm) - 1) < 0.1)
+    change = _ratio(result["distances"][largest], result["gradient_norm"])
+    result["grid_limited"] = multipliers[largest] == min(multipliers) and abs(change - 1) < 0.1
     return result
 
 
@@ -125,10 +128,9 @@ def internal_covariate_shift(model: nn.Module, loss_fn: Loss, batch: Batch, befo
             preceding = names[: names.index(name)]
             mixed = before | {other: after[other] for other in preceding}
             new = loss_and_gradient(model, loss_fn, batch, mixed, only=name)[1] if preceding else old
-            g, moved = {name: old[name]}, {name: new[name]}
-            difference = norm({name: g[name] - moved[name]})
-            result[name] = {"difference": difference, "relative": _ratio(difference, norm(g)),
-                            "cosine": _ratio(dot(g, moved), norm(g) * norm(moved))}
+            difference, cosine = _compare({name: old[name]}, {name: new[name]})
+            result[name] = {"difference": difference, "cosine": cosine,
+                            "relative": _ratio(difference, norm({name: old[name]}))}
     return result
 
 
@@ -206,15 +208,26 @@ def norm(tensors: Tensors) -> float:
 
 
 def dot(a: Tensors, b: Tensors) -> float:
-    """Scalar product over the entries of `a`, summed in float64; on a CPU in parts that fit its caches."""
-    return float(sum((x.double() * y.double()).sum() for name in a
-                     for x, y in zip(_parts(a[name]), _parts(b[name]), strict=True)))
+    """Scalar product over the entries of `a`, summed in float64."""
+    return float(sum((x * y).sum() for x, y in _in_float64(a, b)))
 
 
-def _parts(x: torch.Tensor) -> Sequence[torch.Tensor]:
-    rows = torch.atleast_1d(x.cpu() if x.device.type == "mps" else x)  # Apple's GPUs know no float64
-    size = PART // max(1, rows[:1].numel()) if x.device.type == "cpu" else len(rows)
-    return rows.split(max(1, size))
+def _compare(a: Tensors, b: Tensors) -> tuple[float, float]:
+    """‖a − b‖ and the cosine of a and b, summed in float64."""
+    sums = [torch.stack([(x - y).square().sum(), (x * y).sum(), x.square().sum(), y.square().sum()])
+            for x, y in _in_float64(a, b)]
+    distance, product, a_square, b_square = torch.stack(sums).sum(0).tolist()
+    return distance**0.5, _ratio(product, (a_square * b_square) ** 0.5)
+
+
+def _in_float64(a: Tensors, b: Tensors) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Corresponding parts of a and b; on a CPU they fit its caches."""
+    for name in a:
+        x, y = (torch.atleast_1d(t.cpu() if t.device.type == "mps" else t)  # Apple's GPUs know no float64
+                for t in (a[name], b[name]))
+        rows = PART // max(1, x[:1].numel()) if x.device.type == "cpu" else len(x)
+        for part in zip(x.split(max(1, rows)), y.split(max(1, rows)), strict=True):
+            yield tuple(t.double() for t in part)
 
 
 def _ratio(a: float, b: float) -> float:

@@ -75,7 +75,8 @@ class _Conv3x3(torch.autograd.Function):
             if dx is not None:
                 d = INPUT.T @ torch.bmm(dm, u.transpose(1, 2)).view(36, -1)
                 dx[part] = _overlap_add(d.view(6, 6, -1, h, w, c))[:, :, 1:height + 1, 1:width + 1]
-        return dx, (FILTER.T @ du.view(36, -1)).view(3, 3, c, k).permute(3, 2, 0, 1)
+        d_weight = (FILTER.T @ du.view(36, -1)).view(3, 3, c, k).permute(3, 2, 0, 1)
+        return dx, torch.empty_like(weight).copy_(d_weight)  # laid out as the weight is
 
 
 def direct_backward(dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor,

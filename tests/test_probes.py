@@ -177,6 +177,16 @@ def test_covariate_shift():
     )
 
 
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_loss_and_gradient_that_are_known_need_not_be_found_again(norm):
+    model = net(norm).train()
+    loss = F.cross_entropy(copy.deepcopy(model)(BATCH[0]), BATCH[1])
+    twin = copy.deepcopy(model)
+    F.cross_entropy(twin(BATCH[0]), BATCH[1]).backward()
+    at = loss.item(), {name: p.grad for name, p in twin.named_parameters()}
+    assert probe(model, F.cross_entropy, BATCH, 0.1, at=at) == probe(model, F.cross_entropy, BATCH, 0.1)
+
+
 def test_unused_parameters_and_linear_losses():
     class Partly(nn.Module):
         def __init__(self):
