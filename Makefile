@@ -43,7 +43,7 @@ bn-landscape: $(DATA) ## 8     why batch norm helps: VGG-A with and without it, 
 	$(PY) VGG_BatchNorm/plot_landscape.py
 
 bn-compare: override ARGS += --groups pair rates
-bn-compare: bn-landscape ## 3     its effect on training alone, and a table
+bn-compare: bn-landscape ## 4     its effect on training: the two nets over learning rates, and a table
 
 FIGURES := $(addprefix reports/figures/,samples.png filters.png training_curves.png bn/evening/README.md)
 figures: $(FIGURES) ## 1     the pictures in reports/figures/ that are missing or older than their script

@@ -51,7 +51,8 @@ def draw_scaling(runs: Runs):
     curvature κ along the gradient goes as c⁻² below c = 1, and β on the paper's grid falls too: the same
     function, another smoothness. For large c the layers that were not scaled (γ, β, the linear ones)
     set κ. A smaller β is thus no property of the function alone, and comparing two nets' β says little
-    unless their weights' scales are compared too. Without batch norm the function itself changes."""
+    unless their weights' scales are compared too. Without batch norm the function itself changes, and β soon
+    leaves the picture."""
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.8))
     for label, colour, (run, *_) in pair(runs):
         c = run["scale"]
@@ -63,6 +64,8 @@ def draw_scaling(runs: Runs):
         axis.set_xticks(c, [f"{value:g}" for value in c])
         axis.minorticks_off()
     axes[1].legend(fontsize=9)
+    if np.isfinite(beta := run["scale_smoothness"]).all():
+        axes[2].set_ylim(beta.min() / 10, beta.max() * 10)
     figure.suptitle(scale([run], f"SGD, LR {run['run']['lr']:g}", "after the last step"), fontsize=11)
     return figure
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from VGG_BatchNorm.figures import BATCH_NORM, PLAIN, plt
 from VGG_BatchNorm.findings import PAPER, NotRun, Runs, accuracy, find, grid_limited, training_accuracy
+from VGG_BatchNorm.probes import GRID
 
 PAIR = {"none": ("VGG-A", PLAIN), "batch": ("VGG-A with batch norm", BATCH_NORM)}
 
@@ -110,11 +111,11 @@ def draw_three_panels(runs: Runs):
     """The paper's figure 4: at each step, the loss and the gradient are measured ½, 1, 2 and 4
     learning rates along the gradient, on the same batch. Left: range of the loss. Middle: range of
     the distance between the gradient there and here; both of the first seed. Right: the largest
-    distance divided by the length of the way, a line for each seed. Dots: the shortest step gives the
-    largest value, so that a shorter one could give more. Crosses: there, besides, the gradient has
-    changed by its own size, give or take a tenth; then β is about 1 over that step, set by the grid
-    and not by the landscape (07). The values belong to this net and rate; the paper's net is
-    deeper. Smoothness in parameter space depends on the scale of the weights: see 08."""
+    distance divided by the length of the way, a line for each seed. Crosses: the shortest step gives the
+    largest value, and the gradient has changed there by its own size already, give or take a tenth;
+    then β is about 1 over that step (dotted), set by the grid and not by the landscape (07). The values
+    belong to this net and rate; the paper's net is deeper. Smoothness in parameter space depends on the
+    scale of the weights: see 08."""
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.9))
     drawn = []
     for label, colour, found in pair(runs):
@@ -124,9 +125,7 @@ def draw_three_panels(runs: Runs):
             axis.fill_between(steps, band.min(1), band.max(1), color=colour, alpha=0.35, label=label)
         for run in found:
             beta, limited = run["smoothness"][:, PAPER].max(1), grid_limited(run)
-            shortest = run["smoothness"][:, PAPER].argmax(1) == 0
             axes[2].plot(run["probe_steps"], beta, color=colour, linewidth=1.2)
-            axes[2].plot(run["probe_steps"][shortest], beta[shortest], ".", color=colour, markersize=4)
             axes[2].plot(run["probe_steps"][limited], beta[limited], "x", color=colour, markersize=5)
         drawn += found
     axes[0].set(xlabel="step", ylabel="loss along the gradient (nats)", yscale="log",
@@ -134,7 +133,8 @@ def draw_three_panels(runs: Runs):
     axes[1].set(xlabel="step", ylabel="‖change of the gradient‖", ylim=(0, None),
                 title="gradient predictiveness")
     axes[2].set(xlabel="step", ylabel="effective β", ylim=(0, None), title="effective β-smoothness")
-    axes[2].plot([], [], "k.", markersize=4, label="at the shortest step")
+    floor = 1 / (GRID[0] * drawn[0]["run"]["lr"])
+    axes[2].axhline(floor, color="black", linestyle=":", linewidth=1.2, label="1 / shortest step")
     axes[2].plot([], [], "kx", markersize=5, label="set by the grid")
     axes[2].set_ylim(0, 1.25 * axes[2].get_ylim()[1])
     axes[2].legend(fontsize=9, loc="upper right")

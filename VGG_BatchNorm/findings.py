@@ -189,7 +189,7 @@ def table(runs: Runs) -> str:
     """The claims with numbers, as a Markdown table; over seeds, mean ± standard deviation.
 
     A claim is judged seed by seed, for the two nets of a seed share weights and batches; where the
-    differences' mean is within their standard deviation, it is left open.
+    differences' mean is within their standard deviation, there is no clear difference.
     """
     lines = ["| claim | measured | seeds | VGG-A | with batch norm | holds here |", "|---" * 6 + "|"]
     for claim in CLAIMS:
@@ -214,7 +214,7 @@ def _verdict(claim: Claim, plain: list[float], normed: list[float]) -> str:
     if not np.isfinite(plain + normed).any() or (
             np.isfinite(difference).all() and len(plain) > 1
             and abs(difference.mean()) <= difference.std(ddof=1)):
-        return "open"
+        return "no clear difference"
     yes, n = sum(map(claim.holds, plain, normed)), len(plain)
     return {0: "**no**", n: "yes"}.get(yes, f"in {yes} of {n} seeds")
 

@@ -232,7 +232,7 @@ def test_the_study_end_to_end(call, data_dir, tmp_path, small):
     assert len(list((tmp_path / "figures").glob("*.png"))) == 10
     gallery = (tmp_path / "figures" / "README.md").read_text()
     assert gallery.count("![") == 10 and "None" not in gallery and "nan" not in gallery
-    verdicts = sum(gallery.count(verdict) for verdict in ("| yes |", "| **no** |", "| open |"))
+    verdicts = sum(gallery.count(verdict) for verdict in ("| yes |", "| **no** |", "| no clear difference |"))
     assert gallery.count("| 1 |") == verdicts == len(findings.CLAIMS)
 
 
@@ -270,7 +270,7 @@ def test_a_claim_is_judged_seed_by_seed():
     runs["rates/c"] = run("none", 0.1, seed=1)  # a seed of which one net is missing yet does not count
     assert row(runs) == "| 1 | 30 | 20 | **no** |"
     runs["rates/d"] = run("batch", 0.4, seed=1)  # once less, once more
-    assert row(runs) == "| 2 | 20 ± 14 | 30 ± 14 | open |"
+    assert row(runs) == "| 2 | 20 ± 14 | 30 ± 14 | no clear difference |"
     runs |= {f"rates/{net}{seed}": run(net, {"none": 0.2, "batch": 0.5}[net], seed)
              for net in ("none", "batch") for seed in range(2, 6)}  # fmt: skip
     assert row(runs).endswith("| in 5 of 6 seeds |")
@@ -281,12 +281,12 @@ def test_a_claim_is_judged_seed_by_seed():
 def test_a_net_that_diverged_or_did_not_get_there_is_not_the_better_one():
     less = findings.Claim("", "", None, findings._less)
     more = findings.Claim("", "", None, findings._more)
-    nan, inf = float("nan"), float("inf")
+    nan, inf, nothing = float("nan"), float("inf"), "no clear difference"
     assert findings._verdict(less, [nan], [0.8]) == findings._verdict(more, [nan], [0.8]) == "yes"
     assert findings._verdict(less, [0.8], [nan]) == findings._verdict(more, [0.8], [nan]) == "**no**"
     assert findings._verdict(less, [inf], [190.0]) == "yes"
     assert findings._verdict(less, [5.0], [inf]) == "**no**"
-    assert findings._verdict(less, [inf], [inf]) == findings._verdict(less, [nan], [nan]) == "open"
+    assert findings._verdict(less, [inf], [inf]) == findings._verdict(less, [nan], [nan]) == nothing
     assert findings._spread([inf, 3.0]) == "3 (in 1 of 2)" and findings._spread([nan]) == "–"
 
 
