@@ -34,7 +34,7 @@ def draw_edge(runs: Runs):
     axes[0].set(ylabel="secant β(α)")
     for axis in axes:
         axis.legend(fontsize=9, handlelength=3)
-    span = f"steps {shortest // 5:,} to {shortest:,}"
+    span = f"probes in steps {shortest // 5:,} to {shortest:,}"
     figure.suptitle(scale(drawn, "plain SGD", span), fontsize=11)
     return figure
 

@@ -27,10 +27,10 @@ def scale(drawn: list[dict], *extra: str) -> str:
     width = "" if r["width"] == 1 else f", width ×{r['width']:g}"
     lengths = sorted({run["run"]["steps"] for run in drawn})
     steps = " to ".join(f"{n:,}" for n in dict.fromkeys((lengths[0], lengths[-1])))
-    by_rate = Counter((run["run"]["norm"], run["run"]["lr"]) for run in drawn)
-    seeds = " or ".join(str(n) for n in sorted(set(by_rate.values())))
+    alike = Counter(tuple((run["run"] | {"seed": None}).items()) for run in drawn)  # but for the seed
+    seeds = " or ".join(str(n) for n in sorted(set(alike.values())))
     return "; ".join([f"VGG-A{width}, {steps} steps of {r['batch_size']} images out of {r['n_items']:,}",
-                      *extra, *[f"{seeds} seeds"] * (max(by_rate.values()) > 1)])
+                      *extra, *[f"{seeds} seeds"] * (max(alike.values()) > 1)])
 
 
 def same_rates(sets: Iterable[list[dict]]) -> None:

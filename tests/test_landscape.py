@@ -353,6 +353,16 @@ def test_noisy_batch_norm_is_probed_under_the_noise_of_its_update(data, monkeypa
     assert not seeds[0] & seeds[1]
 
 
+def test_the_scale_on_a_pictures_face():
+    def run(**changes) -> dict:
+        return {"run": dataclasses.asdict(Run("none", 0.1, 10)) | changes}
+
+    assert "seeds" not in draw_paper.scale([run(), run(warmup=3), run(norm="batch"), run(lr=0.2)])
+    assert draw_paper.scale([run(), run(seed=1)]).endswith("10 steps of 128 images out of 45,000; 2 seeds")
+    mixed = draw_paper.scale([run(), run(seed=1), run(lr=0.2, steps=2000)], "plain SGD")
+    assert "10 to 2,000 steps" in mixed and mixed.endswith("plain SGD; 1 or 2 seeds")
+
+
 def test_bands_over_unlike_rates_are_not_drawn():
     run = {"run": {"lr": 0.1}}
     draw_paper.same_rates([[run, run], [run, run]])
