@@ -152,11 +152,12 @@ def choose(preset: str | None, groups: list[str], train: Split, device: torch.de
     """Settle the plan, print it, and keep it: what was begun is gone on with, not planned anew."""
     timed = {}
     names = [preset] if preset else ["paper", "standard", "quick"]
-    begun = [name for name in names if kept_factor(results / name / "plan.json") is not None]
+    kept = {name: kept_factor(results / name / "plan.json") for name in names}
+    begun = [name for name in names if kept[name] is not None]
     for name in begun or names:
-        factor = kept_factor(results / name / "plan.json")
         if preset or begun or name == "quick" or minutes(plan(name), train, device, timed) <= BUDGET:
             break
+    factor = kept[name]
     if factor is None:
         factor = fitted_factor(name, lambda runs: minutes(runs, train, device, timed))
         write_json(results / name / "plan.json", {"factor": factor})

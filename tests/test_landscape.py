@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from VGG_BatchNorm import VGG_Loss_Landscape, draw_paper, findings, landscape_run, plot_landscape
+from VGG_BatchNorm import VGG_Loss_Landscape, findings, landscape_run, plot_landscape
 from VGG_BatchNorm.convolution import conv3x3_layers
 from VGG_BatchNorm.landscape_run import Run, StudyRun, fresh_net, perform, read_run, rescaled
 from VGG_BatchNorm.loaders import load_cifar10, split_validation
@@ -172,15 +172,6 @@ def test_a_damaged_or_foreign_result_is_neither_trusted_nor_overwritten(data, tm
         read_run(tmp_path / "no.npz")
 
 
-def test_steps_to_an_accuracy():
-    correct = np.concatenate([np.full(60, 8), np.full(60, 16)])
-    run = {"correct": correct, "run": {"batch_size": 16}}
-    assert findings.steps_to(run, 0.5) == 50
-    assert findings.steps_to(run, 1.0) == 110
-    assert findings.steps_to(run | {"correct": correct[:60]}, 0.9) is None
-    assert findings.steps_to(run | {"correct": correct[:40]}, 0.1) is None
-
-
 def test_the_cost_of_probes_is_what_they_compute(data, monkeypatch):
     """Gradients that a run takes, counted, against what the plan says they cost (within a half)."""
     count = [0]
@@ -253,43 +244,6 @@ def test_quick_is_fitted_to_its_budget_and_the_plan_is_kept(data, tmp_path, monk
         VGG_Loss_Landscape.choose("quick", groups, data[0], device, tmp_path)
 
 
-def test_a_claim_is_judged_seed_by_seed():
-    def run(norm: str, accuracy: float, seed: int = 0) -> dict:
-        about = {"norm": norm, "lr": 0.5, "seed": seed, "warmup": 0, "only_norm": False}
-        return {"run": about, "device": "abacus", "validation_accuracy": np.array([0.1, accuracy])}
-
-    def row(runs: dict) -> str:
-        *_, line, _, about = findings.table(runs).splitlines()
-        assert about.endswith("Computed on abacus.")
-        return line.partition("(%), LR 0.5 ")[2]
-
-    runs = {"rates/a": run("none", 0.3), "rates/b": run("batch", 0.6)}
-    assert row(runs) == "| 1 | 30 | 60 | yes |"
-    runs["rates/b"] = run("batch", 0.2)
-    assert row(runs) == "| 1 | 30 | 20 | **no** |"
-    runs["rates/c"] = run("none", 0.1, seed=1)  # a seed of which one net is missing yet does not count
-    assert row(runs) == "| 1 | 30 | 20 | **no** |"
-    runs["rates/d"] = run("batch", 0.4, seed=1)  # once less, once more
-    assert row(runs) == "| 2 | 20 ± 14 | 30 ± 14 | no clear difference |"
-    runs |= {f"rates/{net}{seed}": run(net, {"none": 0.2, "batch": 0.5}[net], seed)
-             for net in ("none", "batch") for seed in range(2, 6)}  # fmt: skip
-    assert row(runs).endswith("| in 5 of 6 seeds |")
-    del runs["rates/b"]
-    assert row(runs).startswith("| 5 |") and row(runs).endswith("| yes |")
-
-
-def test_a_net_that_diverged_or_did_not_get_there_is_not_the_better_one():
-    less = findings.Claim("", "", None, findings._less)
-    more = findings.Claim("", "", None, findings._more)
-    nan, inf, nothing = float("nan"), float("inf"), "no clear difference"
-    assert findings._verdict(less, [nan], [0.8]) == findings._verdict(more, [nan], [0.8]) == "yes"
-    assert findings._verdict(less, [0.8], [nan]) == findings._verdict(more, [0.8], [nan]) == "**no**"
-    assert findings._verdict(less, [inf], [190.0]) == "yes"
-    assert findings._verdict(less, [5.0], [inf]) == "**no**"
-    assert findings._verdict(less, [inf], [inf]) == findings._verdict(less, [nan], [nan]) == nothing
-    assert findings._spread([inf, 3.0]) == "3 (in 1 of 2)" and findings._spread([nan]) == "–"
-
-
 def test_a_diverged_pair_is_drawn_and_judged(call, data, tmp_path, monkeypatch):
     monkeypatch.setattr(plot_landscape, "LAST_STUDY", tmp_path / "last.json")
     folder = tmp_path / "mine" / "pair"
@@ -314,23 +268,6 @@ def test_a_diverged_pair_is_drawn_and_judged(call, data, tmp_path, monkeypatch):
     assert "Training is faster at the same rate" in (tmp_path / "figures" / "README.md").read_text()
 
 
-def test_medians_over_training_are_not_those_of_its_dense_start():
-    nan = [float("nan")] * 7
-    run = {"run": {"probe_every": 50}, "probe_steps": np.array([0, 10, 20, 30, 50, 100]),
-           "losses": np.array([nan + [0, 0, 0, width] for width in (1, 9, 9, 9, 2, 3)])}  # fmt: skip
-    assert findings._loss_band(run) == 2
-
-
-def test_beta_is_limited_by_the_grid_where_the_gradient_is_gone_after_the_shortest_step():
-    nan = [float("nan")] * 7
-    run = {
-        "gradient_norm": np.array([2.0, 2.0, 2.0]),
-        "distances": np.array([nan + [2.1, 2, 2, 2], nan + [1, 2, 2, 2], nan + [2.1, 9, 2, 2]]),
-        "smoothness": np.array([nan + [4, 2, 1, 0.5], nan + [4, 2, 1, 1], nan + [4, 9, 1, 1]]),
-    }
-    assert findings.grid_limited(run).tolist() == [True, False, False]
-
-
 def test_noisy_batch_norm_is_probed_under_the_noise_of_its_update(data, monkeypatch):
     run = dataclasses.replace(PROBED, norm="noisy_batch", fine=1)
     study = StudyRun(run, data[0], torch.device("cpu"))
@@ -351,25 +288,3 @@ def test_noisy_batch_norm_is_probed_under_the_noise_of_its_update(data, monkeypa
     other = fresh_net(dataclasses.replace(run, seed=1))
     seeds = [{m.seed for m in net.modules() if hasattr(m, "seed")} for net in (study.net, other)]
     assert not seeds[0] & seeds[1]
-
-
-def test_the_scale_on_a_pictures_face():
-    def run(**changes) -> dict:
-        return {"run": dataclasses.asdict(Run("none", 0.1, 10)) | changes}
-
-    assert "seeds" not in draw_paper.scale([run(), run(warmup=3), run(norm="batch"), run(lr=0.2)])
-    assert draw_paper.scale([run(), run(seed=1)]).endswith("10 steps of 128 images out of 45,000; 2 seeds")
-    mixed = draw_paper.scale([run(), run(seed=1), run(lr=0.2, steps=2000)], "plain SGD")
-    assert "10 to 2,000 steps" in mixed and mixed.endswith("plain SGD; 1 or 2 seeds")
-
-
-def test_bands_over_unlike_rates_are_not_drawn():
-    run = {"run": {"lr": 0.1}}
-    draw_paper.same_rates([[run, run], [run, run]])
-    with pytest.raises(findings.NotRun):
-        draw_paper.same_rates([[run, run], [run]])
-
-
-def test_nothing_to_draw_is_one_line(call, tmp_path):
-    code, _, err = call(plot_landscape, tmp_path, "--out", tmp_path)
-    assert code == 2 and len(err.splitlines()) == 11  # ten pictures, and the line
