@@ -19,7 +19,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -221,12 +221,14 @@ class BatchLoader:
             arXiv 2404.00498).
         translate: largest shift in pixels, both axes, with reflection.
         cutout: side in pixels of the square set to the mean (DeVries & Taylor 2017), 0 for none.
+        transform: takes uint8 images (B, 3, 32, 32), after flip and shift, gives the like; it may
+            draw from torch's global random state, which is set for it and put back.
         drop_last: leave out the smaller last batch; each epoch leaves out other images.
     """
 
     def __init__(self, split: Split, batch_size: int, *, shuffle: bool = True, flip: str = "none",
-                 translate: int = 0, cutout: int = 0, seed: int = 0, drop_last: bool = True,
-                 rank: int = 0, world: int = 1):
+                 translate: int = 0, cutout: int = 0, transform: Callable | None = None, seed: int = 0,
+                 drop_last: bool = True, rank: int = 0, world: int = 1):
         n = len(split.labels)
         if not 1 <= batch_size <= n:
             raise UserError(f"batch size {batch_size} does not fit {n} images; choose 1 to {n}")
@@ -236,7 +238,7 @@ class BatchLoader:
             raise UserError(f"flip must be none, random or alternate, not {flip!r}")
         self.pixels = split.images.permute(0, 2, 3, 1).contiguous()  # (N, 32, 32, 3), no copy
         self.labels, self.batch_size, self.shuffle = split.labels, batch_size, shuffle
-        self.flip, self.translate, self.cutout = flip, translate, cutout
+        self.flip, self.translate, self.cutout, self.transform = flip, translate, cutout, transform
         self.seed, self.drop_last, self.rank, self.world = seed, drop_last, rank, world
 
     def __len__(self) -> int:
@@ -258,8 +260,12 @@ class BatchLoader:
         order, flips, shifts, holes = (t.to(device) for t in (order, flips, shifts, holes))
         for i in range(len(self)):
             index = order[i * self.batch_size:(i + 1) * self.batch_size][self.rank::self.world]
-            x = self._crop(index, flips[index], shifts[:, index])
-            x = normalize(x.permute(0, 3, 1, 2))
+            x = self._crop(index, flips[index], shifts[:, index]).permute(0, 3, 1, 2)
+            if self.transform:
+                with torch.random.fork_rng():
+                    torch.manual_seed((self.seed * 100_003 + number) * 100_003 + i)
+                    x = self.transform(x)
+            x = normalize(x)
             if self.cutout:
                 x.mul_(self._mask(holes[:, index]))
             yield x, self.labels[index]

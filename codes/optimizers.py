@@ -1,47 +1,217 @@
-"""Optimizers of our own. Written from the mathematics; only the base class is torch's."""
+"""Optimizers of our own. Written from the mathematics; only the base class is torch's.
+
+    SGD, Adam, AdamW   the textbook's; each step is that of torch.optim's class of the same name
+    Muon               orthogonalised momentum, for convolution filters
+    DampedMuon         the same, less sure of itself where the gradient is noise (our own design)
+
+All take parameters or groups of them, keep their state in `state_dict`, and allocate nothing after
+the first step: what a step needs beside its state is kept and written over.
+"""
 
 import torch
+from torch import Tensor
 
 
-def orthogonalize(matrix: torch.Tensor, steps: int = 3) -> torch.Tensor:
-    """The nearest semi-orthogonal matrix to a (m, n) `matrix`, roughly: U Vᵀ of its SVD U S Vᵀ.
-
-    Newton–Schulz iteration X ← a X + (b A + c A²) X with A = X Xᵀ. It is applied to the
-    singular values alone; the coefficients (Jordan 2024, kellerjordan.github.io/posts/muon)
-    take them near 1 fast, not exactly: after 5 steps they lie in about 0.7 … 1.2.
-    """
-    a, b, c = 3.4445, -4.7750, 2.0315
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-7)
-    for _ in range(steps):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if tall else x
+def kept(memory: dict, name: str, shape: torch.Size, like: Tensor) -> Tensor:
+    """A tensor of `shape`, contents undefined, that is handed out again whenever asked for alike."""
+    key = name, tuple(shape), like.dtype, like.device
+    if key not in memory:
+        memory[key] = like.new_empty(shape)
+    return memory[key]
 
 
-class Muon(torch.optim.Optimizer):
-    """Orthogonalised momentum for convolution filters (Jordan et al. 2024).
+class Optimizer(torch.optim.Optimizer):
+    """What ours share. A subclass says in `update` what one step does to one parameter."""
 
-    A filter bank (K, C, h, w) is seen as a K × (C·h·w) matrix. Each step moves it by `lr` along
-    the orthogonalised Nesterov momentum, after rescaling it to Frobenius norm √K.
-    """
-
-    def __init__(self, params, lr: float = 0.24, momentum: float = 0.6, steps: int = 3):
-        super().__init__(params, dict(lr=lr, momentum=momentum, steps=steps))
+    def __init__(self, params, **defaults):
+        super().__init__(params, defaults)
+        self.memory = {}  # see `kept`; no part of the state
 
     @torch.no_grad()
     def step(self, closure=None):
         loss = None if closure is None else torch.enable_grad()(closure)()
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state["momentum"] = torch.zeros_like(p)
-                buffer = state["momentum"].mul_(group["momentum"]).add_(p.grad)
-                update = p.grad.add(buffer, alpha=group["momentum"])
-                p.mul_(len(p) ** 0.5 / p.norm())
-                p.add_(orthogonalize(update.flatten(1), group["steps"]).view_as(p), alpha=-group["lr"])
+                if p.grad is not None:
+                    self.update(p, p.grad, self.state[p], group)
         return loss
+
+    def update(self, p: Tensor, grad: Tensor, state: dict, group: dict) -> None:
+        raise NotImplementedError
+
+
+class SGD(Optimizer):
+    """Gradient descent with heavy-ball or Nesterov momentum (Sutskever et al. 2013).
+
+    With d = g + weight_decay · w and B ← momentum · B + d, the step is w ← w − lr · B, or, looking
+    ahead as Nesterov does, w ← w − lr · (d + momentum · B).
+    """
+
+    def __init__(self, params, lr: float, momentum: float = 0.0, weight_decay: float = 0.0,
+                 nesterov: bool = False):
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
+
+    def update(self, p, grad, state, group):
+        lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
+        if momentum:
+            if not state:
+                state["momentum"] = torch.zeros_like(p)
+            state["momentum"].mul_(momentum).add_(grad).add_(p, alpha=decay)
+        if not momentum or group["nesterov"]:
+            p.mul_(1 - lr * decay).add_(grad, alpha=-lr)
+        if momentum:
+            p.add_(state["momentum"], alpha=-lr * (momentum if group["nesterov"] else 1))
+
+
+class Adam(Optimizer):
+    """Running means of g and g², freed of their start at 0 (Kingma & Ba 2015).
+
+    w ← w − lr · m̂ / (√v̂ + eps). `weight_decay` adds weight_decay · w to the gradient (L2 in the
+    loss); `decoupled`, it shrinks w by 1 − lr · weight_decay instead (Loshchilov & Hutter 2019).
+    """
+
+    def __init__(self, params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 0.0, decoupled: bool = False):
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, decoupled=decoupled)
+
+    def update(self, p, grad, state, group):
+        lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
+        if not state:
+            state.update(step=0, mean=torch.zeros_like(p), square=torch.zeros_like(p))
+        state["step"] += 1
+        scratch = kept(self.memory, "adam", p.shape, p)
+        if decay and group["decoupled"]:
+            p.mul_(1 - lr * decay)
+        elif decay:
+            grad = torch.add(grad, p, alpha=decay, out=scratch)
+        state["mean"].lerp_(grad, 1 - beta1)
+        state["square"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+        root = torch.sqrt(state["square"], out=scratch)
+        root.div_((1 - beta2 ** state["step"]) ** 0.5).add_(group["eps"])
+        p.addcdiv_(state["mean"], root, value=-lr / (1 - beta1 ** state["step"]))
+
+
+class AdamW(Adam):
+    """`Adam` with decoupled weight decay."""
+
+    def __init__(self, params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 1e-2):
+        super().__init__(params, lr, betas, eps, weight_decay, decoupled=True)
+
+
+def orthogonalize(matrix: Tensor, steps: int = 3, memory: dict | None = None) -> Tensor:
+    """The nearest semi-orthogonal matrix to a (m, n) `matrix`, roughly: U Vᵀ of its SVD U S Vᵀ.
+
+    Newton–Schulz iteration X ← a X + (b A + c A²) X with A = X Xᵀ. It is applied to the
+    singular values alone; the coefficients (Jordan 2024, kellerjordan.github.io/posts/muon)
+    take them near 1 fast, not exactly: after 5 steps they lie in about 0.7 … 1.2.
+    `memory` keeps what it works in, the result too, from call to call.
+    """
+    memory = {} if memory is None else memory
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if tall else matrix
+    rows = len(x)
+    gram, poly = (kept(memory, name, (rows, rows), x) for name in ("gram", "polynomial"))
+    spare, other = (kept(memory, name, x.shape, x) for name in ("even", "odd"))
+    x = torch.div(x, x.norm() + 1e-7, out=other)
+    for _ in range(steps):
+        torch.mm(x, x.T, out=gram)
+        torch.addmm(gram, gram, gram, beta=b, alpha=c, out=poly)
+        torch.addmm(x, poly, x, beta=a, out=spare)
+        x, spare = spare, x
+    return x.T if tall else x
+
+
+class Muon(Optimizer):
+    """Orthogonalised momentum for convolution filters (Jordan et al. 2024).
+
+    A filter bank (K, C, h, w) is seen as a K × (C·h·w) matrix. Each step moves it by `lr` along
+    the orthogonalised Nesterov momentum, after rescaling it to Frobenius norm √K (`rescale`; batch
+    norm does not see the scale, so this only keeps the relative step what `lr` says).
+    """
+
+    def __init__(self, params, lr: float = 0.24, momentum: float = 0.6, steps: int = 3, rescale: bool = True):
+        super().__init__(params, lr=lr, momentum=momentum, steps=steps, rescale=rescale)
+
+    def update(self, p, grad, state, group):
+        if not state:
+            state["momentum"] = torch.zeros_like(p)
+            self.start(p, state)
+        matrix = kept(self.memory, "matrix", (len(p), p[0].numel()), p)
+        self.observe(grad, state, group, matrix.view(p.shape))
+        buffer = state["momentum"].mul_(group["momentum"]).add_(grad)
+        torch.add(grad, buffer, alpha=group["momentum"], out=matrix.view(p.shape))
+        if group["rescale"]:
+            p.mul_(len(p) ** 0.5 / p.norm())
+        matrix.copy_(self.direction(matrix, state, group))
+        p.add_(matrix.view(p.shape), alpha=-group["lr"])
+
+    def start(self, p: Tensor, state: dict) -> None:
+        """Add to a fresh `state`."""
+
+    def observe(self, grad: Tensor, state: dict, group: dict, scratch: Tensor) -> None:
+        """See the gradient before it enters the momentum."""
+
+    def direction(self, matrix: Tensor, state: dict, group: dict) -> Tensor:
+        """Where to go, given the momentum as a matrix (K, C·h·w)."""
+        return orthogonalize(matrix, group["steps"], self.memory)
+
+
+class DampedMuon(Muon):
+    """Muon that moves along each singular direction by its strength over the noise.
+
+    *Idea.* Muon's U Vᵀ moves as far along the weakest singular direction of the momentum as along
+    the strongest: it solves max ⟨M, D⟩ over matrices D of spectral norm ≤ 1. Late in training most
+    directions of a mini-batch gradient are sampling noise, and that is a full step at random.
+
+    *Derivation.* Let standing still be worth something, as much as the noise σ is high:
+
+        max ⟨M, D⟩ + σ Σᵢ √(1 − dᵢ²)    over the singular values 0 ≤ dᵢ ≤ 1 of D.
+
+    D shares M's singular vectors, and for a singular value s of M, s = σ d / √(1 − d²), so
+
+        d = s / √(s² + σ²),   that is   D = (M Mᵀ + σ² I)^(−½) M.
+
+    Directions well above the noise go in full (σ = 0 is Muon); those below it in proportion to s,
+    as plain momentum would (σ → ∞). No SVD is needed: D is the left part of the orthogonalised
+    [M, σI], because [M, σI][M, σI]ᵀ = M Mᵀ + σ² I. Its singular values are ≥ σ, so the iteration of
+    `orthogonalize` has no tiny ones to lift and comes nearer in as few steps.
+
+    *The noise* is measured, not set. With entries of variance v, g minus the running mean
+    (1 − μ) B of the gradients before it has mean square v · 2/(1 + μ); the Nesterov momentum, times
+    1 − μ, has v ρ, with ρ = (1 − μ)² ((1 + μ)² + μ⁴/(1 − μ²)); and the mean squared singular value of
+    a K × n matrix of such noise is v ρ max(K, n). v is averaged over about 20 steps. `damping`
+    multiplies σ.
+    """
+
+    def __init__(self, params, lr: float = 0.24, momentum: float = 0.6, steps: int = 3, rescale: bool = True,
+                 damping: float = 1.0):
+        super().__init__(params, lr, momentum, steps, rescale)
+        for group in self.param_groups:
+            group.setdefault("damping", damping)
+
+    def start(self, p, state):
+        state["variance"], state["seen"] = p.new_zeros(()), 0
+
+    def observe(self, grad, state, group, scratch):
+        mu = group["momentum"]
+        if state["seen"]:  # before that, there is no mean to compare with
+            weight = (1 - mu) / (1 - mu ** state["seen"])  # of the sum that the momentum is
+            torch.sub(grad, state["momentum"], alpha=weight, out=scratch)
+            now = scratch.norm().square() / grad.numel() * (1 + mu) / 2
+            state["variance"].lerp_(now, max(0.05, 1 / state["seen"]))
+        state["seen"] += 1
+
+    def direction(self, matrix, state, group):
+        mu = group["momentum"]
+        rho = (1 + mu) ** 2 + mu**4 / (1 - mu**2)  # (1 − μ)² is in neither: matrix is g + μB
+        sigma = group["damping"] * (state["variance"] * rho * max(matrix.shape)).sqrt()
+        tall = matrix.shape[0] > matrix.shape[1]
+        wide = matrix.T if tall else matrix
+        rows, columns = wide.shape
+        padded = kept(self.memory, "padded", (rows, columns + rows), matrix)
+        padded[:, :columns] = wide
+        padded[:, columns:].zero_().diagonal().fill_(sigma)
+        damped = orthogonalize(padded, group["steps"], self.memory)[:, :columns]
+        return damped.T if tall else damped

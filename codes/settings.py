@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.augment import AUGMENTS
+from codes.losses import LOSSES
 from codes.networks import ACTIVATIONS, NETWORKS, NORMS, POOLS
 from VGG_BatchNorm.loaders import DATA_DIR
 
@@ -18,21 +20,25 @@ DEFAULTS = dict(
     # the network (codes/networks.py)
     network="cifarnet", widths=(64, 256, 256), depth=2, activation="gelu", norm="batch", pool="max",
     dropout=0.0, residual=False, whiten=True,
-    # the optimizer: muon (filters by Muon, the rest by SGD), sgd, or adamw
-    optimizer="muon", lr=0.15, momentum=0.6, bias_lr=0.053, head_lr=0.67, weight_decay=2e-6,
-    label_smoothing=0.2, warmup=0.0,
+    # the optimizer: muon or damped_muon (filters by it, the rest by SGD), or one for everything
+    optimizer="muon", lr=0.15, momentum=0.6, nesterov=True, bias_lr=0.053, head_lr=0.67, weight_decay=2e-6,
+    warmup=0.0,
+    # the loss (codes/losses.py)
+    loss="cross_entropy", label_smoothing=0.2, l1=0.0,
     # the data
-    epochs=8, batch_size=1000, flip="alternate", translate=2, cutout=0,
+    epochs=8, batch_size=1000, flip="alternate", translate=2, cutout=0, augment="none",
     micro_batch=0,  # images that go through at a time; 0: the whole batch
     small_size=16, small_share=0.0,  # images of small_size² for the first share of the steps
     whiten_bias_share=0.375,  # the whitening bias is trained for this share of the steps
     winograd=None,  # 3×3 convolutions by Winograd's algorithm; None: if that is faster here
 )
 
-OPTIMIZERS = {  # what to start from with another optimizer than Muon
-    "muon": dict(),
-    "sgd": dict(lr=0.1, momentum=0.9, weight_decay=5e-4),
-    "adamw": dict(lr=1e-3, weight_decay=1e-2),
+_SGD = dict(lr=0.1, momentum=0.9, weight_decay=5e-4)
+OPTIMIZERS = {  # what to start from; own_*: ours (codes/optimizers.py) in place of torch's
+    "muon": dict(), "damped_muon": dict(), "sgd": _SGD, "own_sgd": _SGD,
+    "rmsprop": dict(lr=1e-3, weight_decay=0.0),
+    "adam": dict(lr=3e-3, weight_decay=0.0), "own_adam": dict(lr=3e-3, weight_decay=0.0),
+    "adamw": dict(lr=3e-3, weight_decay=1e-2), "own_adamw": dict(lr=3e-3, weight_decay=1e-2),
 }
 
 PRESETS = {
@@ -101,15 +107,18 @@ def parse_arguments(description: str, argv: list[str] | None = None) -> argparse
     net.add_argument("--residual", action=yes_no)
     net.add_argument("--whiten", action=yes_no)
     opt = parser.add_argument_group("the optimizer (defaults: the preset's)")
-    opt.add_argument("--optimizer", choices=("muon", "sgd", "adamw"))
+    opt.add_argument("--optimizer", choices=OPTIMIZERS)
     opt.add_argument("--epochs", type=positive, help="may be a fraction")
     opt.add_argument("--batch-size", type=count)
     opt.add_argument("--lr", type=positive, help="of Muon on the filters, or of sgd or adamw on everything")
     opt.add_argument("--momentum", type=share)
+    opt.add_argument("--nesterov", action=yes_no, help="of sgd")
     opt.add_argument("--bias-lr", type=positive, help="beside Muon, for one example of the batch")
     opt.add_argument("--head-lr", type=positive, help="likewise")
     opt.add_argument("--weight-decay", type=not_negative, help="for one example; with sgd or adamw: as torch has it")
+    opt.add_argument("--loss", choices=LOSSES)
     opt.add_argument("--label-smoothing", type=share)
+    opt.add_argument("--l1", type=not_negative, help="factor of Σ|w| over filters and matrices in the loss")
     opt.add_argument("--warmup", type=share, help="share of the steps")
     opt.add_argument("--whiten-bias-share", type=share)
     data = parser.add_argument_group("the data (defaults: the preset's)")
@@ -117,6 +126,7 @@ def parse_arguments(description: str, argv: list[str] | None = None) -> argparse
     data.add_argument("--flip", choices=("none", "random", "alternate"))
     data.add_argument("--translate", type=int, choices=range(16), metavar="PIXELS")
     data.add_argument("--cutout", type=int, choices=range(32), metavar="PIXELS")
+    data.add_argument("--augment", choices=AUGMENTS, help="further augmentation, by torchvision")
     data.add_argument("--small-size", type=int, choices=range(8, 33), metavar="PIXELS")
     data.add_argument("--small-share", type=share)
     return parser.parse_args(argv)

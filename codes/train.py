@@ -19,7 +19,6 @@ import os
 import resource
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import torch
@@ -27,9 +26,9 @@ import torch.distributed as dist
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.evaluate import accuracy, one_and_six_views, predict
-from codes.networks import parameter_count, training_flops
+from codes.networks import parameter_count
 from codes.settings import choose_settings, parse_arguments
-from codes.trainer import Trainer, choose_winograd, image_size
+from codes.trainer import Trainer, choose_winograd
 from VGG_BatchNorm.loaders import Split, data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.runs import (
     RUNS_DIR,
@@ -96,12 +95,7 @@ def print_plan(trainer: Trainer, train: Split) -> int:
 
     Before the first epoch, it settles in `trainer.settings` how convolutions are computed.
     """
-    settings, steps = trainer.settings, trainer.steps
-    sizes = [image_size(number, steps, settings) for number in range(steps)]
-    kinds = Counter((size, trainer.trains_whitening_bias(number // len(trainer.loader)))
-                    for number, size in enumerate(sizes))
-    flops = settings["batch_size"] * sum(
-        training_flops(trainer.net, size, whitening_bias) * n for (size, whitening_bias), n in kinds.items())
+    settings, flops = trainer.settings, trainer.flops()
     line = (f"{settings['network']}: {parameter_count(trainer.net):,} parameters, "
             f"{flops / 1e15:.4f} PFLOP to train")
     if trainer.epoch == 0:

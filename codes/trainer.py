@@ -3,30 +3,39 @@
 import math
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.networks import build, use_winograd
-from codes.optimizers import Muon
+from codes import optimizers
+from codes.augment import batch_transform, image_transform
+from codes.losses import LOSSES, soft_targets
+from codes.networks import build, training_flops, use_winograd
 from codes.settings import network_config
 from VGG_BatchNorm.loaders import BatchLoader, Split, normalize, resize
 from VGG_BatchNorm.runs import UserError, load_checkpoint, save_checkpoint
+
+WHOLE_MODEL = {
+    "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop, "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW, "own_sgd": optimizers.SGD, "own_adam": optimizers.Adam,
+    "own_adamw": optimizers.AdamW}
+FOR_FILTERS = {"muon": optimizers.Muon, "damped_muon": optimizers.DampedMuon}  # SGD for the rest
 
 
 def make_optimizers(net: nn.Module, settings: dict) -> list[torch.optim.Optimizer]:
     trained = [p for p in net.parameters() if p.requires_grad]
     lr, momentum, decay = settings["lr"], settings["momentum"], settings["weight_decay"]
-    if settings["optimizer"] == "sgd":
-        return [torch.optim.SGD(trained, lr, momentum, weight_decay=decay, nesterov=momentum > 0)]
-    if settings["optimizer"] == "adamw":
-        return [torch.optim.AdamW(trained, lr, weight_decay=decay)]
+    name = settings["optimizer"]
+    if name in WHOLE_MODEL:
+        sgd = dict(momentum=momentum, nesterov=settings["nesterov"] and momentum > 0)
+        more = sgd if WHOLE_MODEL[name] in (torch.optim.SGD, optimizers.SGD) else {}
+        return [WHOLE_MODEL[name](trained, lr, weight_decay=decay, **more)]
     filters = [p for name, p in net.named_parameters() if p.requires_grad and p.ndim == 4]
     matrices = [p for p in trained if p.ndim == 2]
     vectors = [p for p in trained if p.ndim < 2]
@@ -35,7 +44,15 @@ def make_optimizers(net: nn.Module, settings: dict) -> list[torch.optim.Optimize
     groups = [dict(params=p, lr=rate * settings["batch_size"], weight_decay=decay / rate)
               for p, rate in ((vectors, settings["bias_lr"]), (matrices, settings["head_lr"])) if p]
     sgd = torch.optim.SGD(groups, momentum=0.85, nesterov=True)
-    return [sgd, Muon(filters, lr, momentum)] if filters else [sgd]
+    return [sgd, FOR_FILTERS[name](filters, lr, momentum)] if filters else [sgd]
+
+
+@torch.no_grad()
+def add_l1(net: nn.Module, factor: float) -> None:
+    """Add the gradient of factor · Σ|w| over filters and matrices, biases left out."""
+    for p in net.parameters():
+        if p.grad is not None and p.ndim > 1:
+            p.grad.add_(p.sign(), alpha=factor)
 
 
 def schedule(step: int, steps: int, warmup: float = 0.0) -> float:
@@ -57,7 +74,9 @@ class Trainer:
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         self.loader = BatchLoader(
             train, settings["batch_size"], flip=settings["flip"], translate=settings["translate"],
-            cutout=settings["cutout"], seed=settings["seed"], rank=self.rank, world=self.world)
+            cutout=settings["cutout"], transform=image_transform(settings["augment"]),
+            seed=settings["seed"], rank=self.rank, world=self.world)
+        self.mix = batch_transform(settings["augment"])
         self.steps = max(1, round(settings["epochs"] * len(self.loader)))
         torch.manual_seed(settings["seed"])
         self.net = build(settings["network"], **network_config(settings)).to(device)
@@ -70,7 +89,7 @@ class Trainer:
                 layer.momentum = 1 - (1 - layer.momentum) ** min(1, part)
         self.optimizers = make_optimizers(self.net, settings)
         self.base_lr = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
-        self.epoch, self.rows = 0, []
+        self.epoch, self.rows, self.step_losses = 0, [], []
         self.model = self.net
         if settings["compile"]:
             self.net.compile()
@@ -78,6 +97,14 @@ class Trainer:
     @property
     def epochs(self) -> int:
         return math.ceil(self.steps / len(self.loader))
+
+    def flops(self) -> int:
+        """FLOPs of the whole run, on direct convolutions."""
+        kinds = Counter((image_size(number, self.steps, self.settings),
+                         self.trains_whitening_bias(number // len(self.loader)))
+                        for number in range(self.steps))
+        return self.settings["batch_size"] * sum(
+            training_flops(self.net, size, whitening_bias) * n for (size, whitening_bias), n in kinds.items())
 
     def trains_whitening_bias(self, epoch: int) -> bool:
         return epoch * len(self.loader) < self.settings["whiten_bias_share"] * self.steps
@@ -89,17 +116,21 @@ class Trainer:
         memory, and batch norm sees a part at a time ("ghost" statistics, Hoffer et al. 2017).
         """
         settings = self.settings
+        targets = soft_targets(y, 10, settings["label_smoothing"])
+        if self.mix:
+            x, targets = self.mix(x, targets)
         x = resize(x, image_size(number, self.steps, settings))
         loss, right = torch.zeros((2,), device=self.device)
         part = settings["micro_batch"] or len(x)
-        for images, labels in zip(x.split(part), y.split(part), strict=True):
+        for images, labels, wanted in zip(x.split(part), y.split(part), targets.split(part), strict=True):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=settings["amp"]):
                 logits = self.model(images)
-            part_loss = F.cross_entropy(logits.float(), labels, reduction="sum",
-                                        label_smoothing=settings["label_smoothing"]) / len(x)
+            part_loss = LOSSES[settings["loss"]](logits.float(), wanted) / len(x)
             part_loss.backward()
             loss += part_loss.detach()
             right += (logits.detach().argmax(1) == labels).sum()
+        if settings["l1"]:
+            add_l1(self.net, settings["l1"])
         factor = schedule(number, self.steps, settings["warmup"])
         for optimizer, rates in zip(self.optimizers, self.base_lr, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -142,6 +173,7 @@ class Trainer:
             raise UserError(f"the loss is not finite at step {first + finite.index(False)}; try a lower "
                             f"--lr (the last good epoch, {self.epoch}, is kept)")
         self.epoch += 1
+        self.step_losses = losses.tolist()
         return dict(loss=losses.mean().item(), accuracy=right.sum().item() / (seen * self.world))
 
     def save(self, path: Path) -> None:

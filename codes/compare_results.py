@@ -1,0 +1,147 @@
+"""Runs of a comparison on disk, and what they say: means, paired differences, how sure they are."""
+
+import csv
+import json
+import math
+import statistics
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from VGG_BatchNorm.runs import UserError, read_json, write_csv, write_json
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file; none where it is missing.
+
+    Raises:
+        UserError: rows of differing lengths, or not text.
+    """
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error):
+        rows = [{None: None}]
+    if any(None in row or None in row.values() for row in rows):
+        raise UserError(f"{path} is damaged; mend or delete it and run again")
+    return rows
+
+
+class Results:
+    """runs.csv and curves.csv in `folder`, whole at every moment.
+
+    Raises:
+        UserError: the folder holds runs of another base, or a damaged file.
+    """
+
+    def __init__(self, folder: Path, base: dict | None = None):
+        self.folder = folder
+        held = read_json(folder / "base.json") if base is None or (folder / "base.json").exists() else base
+        self.base = base or held
+        differing = [name for name in held if held[name] != self.base.get(name)]
+        if differing:
+            raise UserError(f"{folder} holds runs with {differing[0]} {held[differing[0]]}, not "
+                            f"{self.base.get(differing[0])}; name another folder with --out")
+        self.rows = read_table(folder / "runs.csv")
+        self.curves = read_table(folder / "curves.csv")
+
+    def find(self, changes: dict, seed: int) -> dict | None:
+        """The row of a run, or None. `changes` may name settings that equal the base's."""
+        text = key(changes, self.base)
+        return next((row for row in self.rows if (row["changes"], row["seed"]) == (text, str(seed))), None)
+
+    def add(self, changes: dict, seed: int, row: dict, curve: list[dict]) -> None:
+        """Keep a run; a kill leaves it whole or not there."""
+        head = {"changes": key(changes, self.base), "seed": str(seed)}
+        if not (self.folder / "base.json").exists():
+            write_json(self.folder / "base.json", self.base)
+        mine = tuple(head.values())
+        others = [point for point in self.curves if (point["changes"], point["seed"]) != mine]
+        self.curves = others + [head | point for point in curve]
+        write_csv(self.folder / "curves.csv", self.curves)  # first: runs.csv says what is done
+        self.rows.append(head | {name: str(value) for name, value in row.items()})
+        write_csv(self.folder / "runs.csv", self.rows)
+
+
+def key(changes: dict, base: dict) -> str:
+    """What differs from the base, as runs.csv has it."""
+    return json.dumps({name: changes[name] for name in sorted(changes) if changes[name] != base[name]})
+
+
+def judged(row: dict) -> float:
+    """Accuracy in percent, on whatever the run was judged by; that of guessing where it failed."""
+    held_out = row["test_accuracy"] if row["validation_accuracy"] == "" else row["validation_accuracy"]
+    return 10.0 if row["failure"] else 100 * float(held_out)
+
+
+def summary(study: str, settled: dict[str, dict], tried: dict[str, list[dict]], results: Results,
+            seeds: int) -> list[dict]:
+    """A row for each variant of a study, in its order.
+
+    Columns: accuracies in percent; `difference` from the first variant, mean over the seeds that
+    both have; `uncertainty` of that mean: two standard errors, from the variant's own standard
+    deviation or the median one of the study, whichever is larger (three seeds alone can agree by
+    luck); `edge`: the try that was kept is the first or the last.
+    """
+    runs = {name: {seed: row for seed in range(1, seeds + 1) if (row := results.find(changes, seed))}
+            for name, changes in settled.items()}
+    runs = {name: mine for name, mine in runs.items() if mine}
+    first = next(iter(runs.values()), {})
+    paired = {name: [judged(row) - judged(first[seed]) for seed, row in mine.items() if seed in first]
+              for name, mine in runs.items()}
+    deviations = {name: statistics.stdev(values) for name, values in paired.items() if len(values) > 1}
+    typical = statistics.median(list(deviations.values())[1:] or [0.0])
+    rows = []
+    for name, mine in runs.items():
+        accuracies = [judged(row) for row in mine.values()]
+        done = [row for row in mine.values() if not row["failure"]]
+        n = len(paired[name])
+        error = 2 * max(deviations.get(name, 0.0), typical) / math.sqrt(n) if n > 1 else ""
+        tries = tried.get(name, [])
+        kept = [index for index, one in enumerate(tries) if one.items() <= (results.base | settled[name]).items()]
+        rows.append({
+            "study": study, "variant": name, "changes": key(settled[name], results.base), "n": len(mine),
+            "failures": len(mine) - len(done), "accuracy": round(statistics.mean(accuracies), 3),
+            "deviation": round(statistics.stdev(accuracies), 3) if len(mine) > 1 else "",
+            "difference": round(statistics.mean(paired[name]), 3) if n else "",
+            "uncertainty": round(error, 3) if error != "" and mine is not first else "",
+            "tries": len(tries), "edge": bool(kept) and kept[0] in (0, len(tries) - 1),
+            "parameters": next(iter(mine.values()))["parameters"],
+            "flops": next(iter(mine.values()))["flops"],
+            "seconds": round(statistics.mean(float(row["seconds"]) for row in done), 1) if done else ""})
+    return rows
+
+
+def clear(row: dict) -> bool:
+    """Whether the difference from the study's first variant is more than its uncertainty."""
+    return row["uncertainty"] != "" and abs(float(row["difference"])) > float(row["uncertainty"])
+
+
+def best(rows: list[dict]) -> dict:
+    """Changes of the best variant that beats the study's first clearly; {} where none does."""
+    better = [row for row in rows if clear(row) and float(row["difference"]) > 0]
+    return json.loads(max(better, key=lambda row: float(row["difference"]))["changes"]) if better else {}
+
+
+def verdict(row: dict) -> str:
+    if row["difference"] == "" or float(row["difference"]) == 0 and row["uncertainty"] == "":
+        return "–"
+    sure = f" ± {float(row['uncertainty']):.2f}" if row["uncertainty"] != "" else ""
+    return f"{float(row['difference']):+.2f}{sure}" + " (no clear difference)" * (bool(sure) and not clear(row))
+
+
+def table(rows: list[dict], markdown: bool = True) -> str:
+    """A study's rows, best first: to read in a terminal or on a page."""
+    judge = "test" if rows[0]["study"] == "final" else "validation"
+    lines = [f"| variant | {judge} accuracy (%) | n | difference from the first | tries | parameters | PFLOP | seconds |",
+             "|---|---|---|---|---|---|---|---|"]
+    for row in sorted(rows, key=lambda row: -float(row["accuracy"])):
+        name = f"{row['variant']}" + " (first)" * (row is rows[0])
+        spread = f" ± {float(row['deviation']):.2f}" if row["deviation"] != "" else ""
+        failed = f", {row['failures']} failed" if int(row["failures"]) else ""
+        tries = f"{row['tries'] or ''}" + " (edge)" * (str(row["edge"]) == "True")
+        lines.append(f"| {name} | {float(row['accuracy']):.2f}{spread} | {row['n']}{failed} | {verdict(row)} | {tries} | "
+                     f"{int(row['parameters']) / 1e6:.3f} M | {float(row['flops']) / 1e15:.4f} | {row['seconds']} |")
+    return "\n".join(lines)
