@@ -100,7 +100,8 @@ def summary(study: str, settled: dict[str, dict], tried: dict[str, list[dict]], 
         n = len(paired[name])
         error = 2 * max(deviations.get(name, 0.0), typical) / math.sqrt(n) if n > 1 else ""
         tries = tried.get(name, [])
-        kept = [index for index, one in enumerate(tries) if one.items() <= (results.base | settled[name]).items()]
+        whole = results.base | settled[name]
+        kept = [index for index, one in enumerate(tries) if one.items() <= whole.items()]
         rows.append({
             "study": study, "variant": name, "changes": key(settled[name], results.base), "n": len(mine),
             "failures": len(mine) - len(done), "accuracy": round(statistics.mean(accuracies), 3),
@@ -125,23 +126,29 @@ def best(rows: list[dict]) -> dict:
     return json.loads(max(better, key=lambda row: float(row["difference"]))["changes"]) if better else {}
 
 
-def verdict(row: dict) -> str:
-    if row["difference"] == "" or float(row["difference"]) == 0 and row["uncertainty"] == "":
-        return "–"
-    sure = f" ± {float(row['uncertainty']):.2f}" if row["uncertainty"] != "" else ""
-    return f"{float(row['difference']):+.2f}{sure}" + " (no clear difference)" * (bool(sure) and not clear(row))
+def with_spread(value: str | float, spread: str | float, sign: str = "") -> str:
+    return f"{float(value):{sign}.2f}" + (f" ± {float(spread):.2f}" if spread != "" else "")
 
 
-def table(rows: list[dict], markdown: bool = True) -> str:
-    """A study's rows, best first: to read in a terminal or on a page."""
+def verdict(row: dict, first: dict) -> str:
+    """The difference from the first variant, and whether it is clear."""
+    if row is first:
+        return "compared with"
+    text = with_spread(row["difference"], row["uncertainty"], "+") if row["difference"] != "" else "–"
+    return text if clear(row) else f"{text}, not clear"
+
+
+def table(rows: list[dict]) -> str:
+    """A study's rows in Markdown, best first."""
     judge = "test" if rows[0]["study"] == "final" else "validation"
-    lines = [f"| variant | {judge} accuracy (%) | n | difference from the first | tries | parameters | PFLOP | seconds |",
-             "|---|---|---|---|---|---|---|---|"]
+    head = ("variant", f"{judge} accuracy (%)", "seeds", "difference (points)", "tries", "parameters",
+            "PFLOP to train", "seconds")
+    lines = [head, ["---"] * len(head)]
     for row in sorted(rows, key=lambda row: -float(row["accuracy"])):
-        name = f"{row['variant']}" + " (first)" * (row is rows[0])
-        spread = f" ± {float(row['deviation']):.2f}" if row["deviation"] != "" else ""
-        failed = f", {row['failures']} failed" if int(row["failures"]) else ""
-        tries = f"{row['tries'] or ''}" + " (edge)" * (str(row["edge"]) == "True")
-        lines.append(f"| {name} | {float(row['accuracy']):.2f}{spread} | {row['n']}{failed} | {verdict(row)} | {tries} | "
-                     f"{int(row['parameters']) / 1e6:.3f} M | {float(row['flops']) / 1e15:.4f} | {row['seconds']} |")
-    return "\n".join(lines)
+        failed = f" ({row['failures']} failed)" if int(row["failures"]) else ""
+        edge = ", best at the edge" if str(row["edge"]) == "True" else ""
+        tries = f"{row['tries']}{edge}" if int(row["tries"]) else "–"
+        lines.append((row["variant"], with_spread(row["accuracy"], row["deviation"]), f"{row['n']}{failed}",
+                      verdict(row, rows[0]), tries, f"{int(row['parameters']) / 1e6:.3f} M",
+                      f"{float(row['flops']) / 1e15:.4f}", row["seconds"]))
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from codes import optimizers
 from codes.networks import build
 from codes.optimizers import Muon, orthogonalize
-from codes.settings import DEFAULTS
+from codes.settings import DEFAULTS, OPTIMIZERS
 from codes.trainer import image_size, make_optimizers, schedule
 
 
@@ -32,20 +33,133 @@ def test_muon_step_by_hand():
         torch.testing.assert_close(weight.detach(), expected)
 
 
-def test_muon_state_round_trip_goes_on_with_the_same_bits():
+OURS = {
+    "sgd": lambda p: optimizers.SGD(p, 0.05, momentum=0.9, weight_decay=1e-2, nesterov=True),
+    "adam": lambda p: optimizers.Adam(p, 1e-2, weight_decay=1e-2),
+    "adamw": lambda p: optimizers.AdamW(p, 1e-2),
+    "muon": lambda p: optimizers.Muon(p),
+    "damped_muon": lambda p: optimizers.DampedMuon(p),
+}
+
+
+@pytest.mark.parametrize("make", OURS.values(), ids=OURS)
+def test_state_round_trip_goes_on_with_the_same_bits(make):
     def run(interrupted: bool) -> torch.Tensor:
         torch.manual_seed(0)
         weight = torch.nn.Parameter(torch.randn(4, 2, 3, 3))
-        optimizer = Muon([weight])
+        optimizer = make([weight])
         for i in range(6):
             if interrupted and i == 3:
-                state, optimizer = optimizer.state_dict(), Muon([weight])
+                state, optimizer = optimizer.state_dict(), make([weight])
                 optimizer.load_state_dict(state)
             weight.grad = torch.randn_like(weight)
             optimizer.step()
         return weight.detach()
 
     assert torch.equal(run(False), run(True))
+
+
+def train(make_optimizer) -> list[torch.Tensor]:
+    """100 steps of a whole net in float64: its weights."""
+    torch.manual_seed(0)
+    net = build("cifarnet", widths=(6, 8), whiten=False).double()
+    optimizer = make_optimizer(net.parameters())
+    random = torch.Generator().manual_seed(1)
+    for _ in range(100):
+        x = torch.randn(10, 3, 12, 12, generator=random, dtype=torch.float64)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(net(x), torch.arange(10)).backward()
+        optimizer.step()
+    return [p.detach() for p in net.parameters()]
+
+
+@pytest.mark.parametrize("name, settings", [
+    ("SGD", dict(lr=0.1)),
+    ("SGD", dict(lr=0.1, weight_decay=1e-2)),
+    ("SGD", dict(lr=0.05, momentum=0.9, weight_decay=1e-2)),
+    ("SGD", dict(lr=0.05, momentum=0.9, weight_decay=1e-2, nesterov=True)),
+    ("Adam", dict(lr=1e-3)),
+    ("Adam", dict(lr=1e-3, betas=(0.8, 0.95), weight_decay=1e-2)),
+    ("AdamW", dict(lr=1e-3, weight_decay=0.1)),
+], ids=str)
+def test_the_textbooks_equal_those_of_torch(name, settings):
+    mine = train(lambda p: getattr(optimizers, name)(p, **settings))
+    theirs = train(lambda p: getattr(torch.optim, name)(p, **settings))
+    for a, b in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch is older than 2.9")
+@pytest.mark.parametrize("shape", [(24, 40), (32, 32)])
+def test_muon_equals_that_of_torch_on_matrices(shape):
+    torch.manual_seed(0)
+    start, gradients = torch.randn(shape), torch.randn(5, *shape)
+    weights = []
+    for make in (lambda p: Muon(p, 0.1, momentum=0.9, steps=5, rescale=False),
+                 lambda p: torch.optim.Muon(p, 0.1, weight_decay=0.0, momentum=0.9)):
+        weight = torch.nn.Parameter(start.clone())
+        optimizer = make([weight])
+        for gradient in gradients:
+            weight.grad = gradient.clone()
+            optimizer.step()
+        weights.append(weight.detach() - start)
+    assert (weights[0] - weights[1]).norm() < 0.01 * weights[1].norm()  # theirs iterates in bfloat16
+
+
+def test_undamped_muon_is_muon():
+    torch.manual_seed(0)
+    start, gradients = torch.randn(6, 2, 3, 3), torch.randn(4, 6, 2, 3, 3)
+    ends = []
+    for make in (Muon, lambda p: optimizers.DampedMuon(p, damping=0.0)):
+        weight = torch.nn.Parameter(start.clone())
+        optimizer = make([weight])
+        for gradient in gradients:
+            weight.grad = gradient
+            optimizer.step()
+        ends.append(weight.detach())
+    torch.testing.assert_close(*ends)
+
+
+@pytest.mark.parametrize("shape", [(8, 30), (30, 8)])
+def test_damping_follows_its_formula(shape):
+    torch.manual_seed(0)
+    optimizer = optimizers.DampedMuon([torch.nn.Parameter(torch.zeros(shape, dtype=torch.float64))], steps=6)
+    group = optimizer.param_groups[0]
+    matrix, variance = torch.randn(shape, dtype=torch.float64), torch.tensor(0.05, dtype=torch.float64)
+    u, s, vt = torch.linalg.svd(matrix, full_matrices=False)
+    rho = 1.6**2 + 0.6**4 / (1 - 0.6**2)
+    expected = s / (s**2 + 0.05 * rho * 30).sqrt()
+    inside = u.T @ optimizer.direction(matrix, {"variance": variance}, group) @ vt.T
+    assert (inside - inside.diagonal().diag()).abs().max() < 1e-6
+    ratio = inside.diagonal() / expected  # the iteration takes singular values to 0.7 … 1.2, not to 1
+    assert 0.65 < ratio.min() and ratio.max() < 1.25
+
+
+def test_damped_muon_measures_the_noise():
+    torch.manual_seed(0)
+    weight = torch.nn.Parameter(torch.zeros(50, 40))
+    optimizer, signal, told = optimizers.DampedMuon([weight]), torch.randn(50, 40), []
+    for _ in range(200):
+        weight.grad = signal + 0.5 * torch.randn_like(weight)
+        optimizer.step()
+        told.append(optimizer.state[weight]["variance"].item())
+    assert sum(told[50:]) / 150 == pytest.approx(0.25, rel=0.05)
+
+
+@pytest.mark.parametrize("make", OURS.values(), ids=OURS)
+def test_a_step_allocates_nothing(make):
+    torch.manual_seed(0)
+    weights = [torch.nn.Parameter(torch.randn(64, channels, 3, 3).to(memory_format=torch.channels_last))
+               for channels in (4, 64)]
+    optimizer = make(weights)
+    for _ in range(3):
+        for weight in weights:
+            weight.grad = torch.randn_like(weight)
+        optimizer.step()
+    with torch.profiler.profile(profile_memory=True) as profile:
+        optimizer.step()
+    largest = max((event.cpu_memory_usage for event in profile.events()), default=0)
+    assert largest < 1024  # bytes: a few numbers, where the smallest weight has 9,216
 
 
 def test_muon_minimises():
@@ -75,7 +189,7 @@ def test_small_images_come_first():
     assert [image_size(step, 10, settings) for step in range(10)] == [16] * 3 + [32] * 7
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_trained_parameter_is_in_one_group(optimizer):
     net = build("cifarnet", widths=(8, 8), whiten=False)
     groups = [g for o in make_optimizers(net, DEFAULTS | {"optimizer": optimizer}) for g in o.param_groups]

@@ -1,0 +1,202 @@
+"""A convolutional network in plain tensor algebra: no autograd, no torch.nn.
+
+    python codes/from_scratch.py
+
+Every layer has `forward`, which keeps what it will need, and `backward`, which takes the gradient
+of the loss in the layer's output, leaves that of its weights in `.grad`, and returns that of its
+input: the chain rule, one layer at a time. The weights are trained by our own SGD. Images are
+(N, H, W, C). Trains on all 50,000 training images, reads the test set once, and adds a row for the
+seed to reports/results/from_scratch.csv.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.compare_results import read_table
+from codes.optimizers import SGD
+from codes.settings import count, positive
+from codes.trainer import schedule
+from VGG_BatchNorm.loaders import DATA_DIR, BatchLoader, Split, load_cifar10, normalize
+from VGG_BatchNorm.runs import (
+    RESULTS_DIR,
+    UserError,
+    environment,
+    keep_freed_memory,
+    pick_device,
+    run_main,
+    write_csv,
+)
+
+
+class Linear:
+    """(N, inputs) to (N, outputs): y = x W + b."""
+
+    def __init__(self, inputs: int, outputs: int):
+        self.weight = torch.randn(inputs, outputs) * (2 / inputs) ** 0.5  # He et al. 2015, for ReLU
+        self.bias = torch.zeros(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.x = x
+        return torch.addmm(self.bias, x, self.weight)
+
+    def backward(self, dy: Tensor) -> Tensor:
+        self.weight.grad = self.x.T @ dy  # dL/dW = xᵀ dL/dy
+        self.bias.grad = dy.sum(0)
+        return dy @ self.weight.T  # dL/dx = dL/dy Wᵀ
+
+
+class Conv3x3(Linear):
+    """(N, H, W, inputs) to (N, H, W, outputs): a `Linear` layer on each pixel's 3×3 neighbourhood."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(9 * inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.shape = n, height, width, channels = x.shape
+        padded = x.new_zeros(n, height + 2, width + 2, channels)
+        padded[:, 1:-1, 1:-1] = x
+        patches = torch.cat([padded[window] for window in self.windows()], dim=3)
+        return super().forward(patches.view(-1, 9 * channels)).view(n, height, width, -1)
+
+    def backward(self, dy: Tensor) -> Tensor:
+        n, height, width, channels = self.shape
+        d_patches = super().backward(dy.reshape(-1, dy.shape[3])).view(n, height, width, 9, channels)
+        padded = dy.new_zeros(n, height + 2, width + 2, channels)
+        for i, window in enumerate(self.windows()):  # a pixel is in nine patches: their gradients add up
+            padded[window] += d_patches[:, :, :, i]
+        return padded[:, 1:-1, 1:-1]
+
+    def windows(self) -> list[tuple[slice, slice, slice]]:
+        """Where in the padded image each of the nine taps meets the pixels."""
+        _, height, width, _ = self.shape
+        return [(slice(None), slice(i, i + height), slice(j, j + width)) for i in range(3) for j in range(3)]
+
+
+class MaxPool2x2:
+    """(N, H, W, C) to (N, H/2, W/2, C): the largest of four; it alone gets the gradient."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, height, width, channels = self.shape = x.shape
+        fours = x.view(n, height // 2, 2, width // 2, 2, channels).transpose(2, 3)
+        largest, self.which = fours.reshape(n, height // 2, width // 2, 4, channels).max(3, keepdim=True)
+        return largest.squeeze(3)
+
+    def backward(self, dy: Tensor) -> Tensor:
+        n, height, width, channels = self.shape
+        fours = dy.new_zeros(n, height // 2, width // 2, 4, channels).scatter_(3, self.which, dy.unsqueeze(3))
+        return fours.view(n, height // 2, width // 2, 2, 2, channels).transpose(2, 3).reshape(self.shape)
+
+
+class ReLU:
+    """max(x, 0); the gradient passes where x > 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.positive = x > 0
+        return x * self.positive
+
+    def backward(self, dy: Tensor) -> Tensor:
+        return dy * self.positive
+
+
+class Flatten:
+    """(N, H, W, C) to (N, H·W·C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.shape = x.shape
+        return x.reshape(len(x), -1)
+
+    def backward(self, dy: Tensor) -> Tensor:
+        return dy.view(self.shape)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean loss over (N, C) logits and (N,) labels, and its gradient: (softmax − one-hot) / N."""
+    log_p = logits - logits.logsumexp(1, keepdim=True)
+    rows = torch.arange(len(labels), device=labels.device)
+    gradient = log_p.exp()
+    gradient[rows, labels] -= 1
+    return -log_p[rows, labels].mean(), gradient / len(labels)
+
+
+class Network:
+    """Three times convolution – pool – ReLU, then two fully-connected layers."""
+
+    def __init__(self, widths: tuple[int, ...] = (32, 64, 128), hidden: int = 256, size: int = 32):
+        self.layers, channels = [], 3
+        for width in widths:
+            self.layers += [Conv3x3(channels, width), MaxPool2x2(), ReLU()]
+            channels, size = width, size // 2
+        self.layers += [Flatten(), Linear(size * size * channels, hidden), ReLU(), Linear(hidden, 10)]
+
+    def parameters(self) -> list[Tensor]:
+        return [p for layer in self.layers if isinstance(layer, Linear) for p in (layer.weight, layer.bias)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def backward(self, dy: Tensor) -> None:
+        for layer in reversed(self.layers):
+            dy = layer.backward(dy)
+
+
+def accuracy(net: Network, split: Split) -> float:
+    right = sum((net.forward(normalize(images).permute(0, 2, 3, 1)).argmax(1) == labels).sum().item()
+                for images, labels in zip(split.images.split(1000), split.labels.split(1000), strict=True))
+    return right / len(split.labels)
+
+
+def train(net: Network, loader: BatchLoader, epochs: int, lr: float) -> None:
+    optimizer = SGD(net.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    steps = epochs * len(loader)
+    for epoch in range(epochs):
+        total = 0.0
+        for step, (x, labels) in enumerate(loader.epoch(epoch), epoch * len(loader)):
+            loss, gradient = cross_entropy(net.forward(x.permute(0, 2, 3, 1)), labels)
+            net.backward(gradient)
+            optimizer.param_groups[0]["lr"] = lr * schedule(step, steps, warmup=0.1)
+            optimizer.step()
+            total += loss.item()
+        print(f"epoch {epoch + 1}: loss {total / len(loader):.3f}", flush=True)
+        if not total < float("inf"):
+            raise UserError("the loss is not finite; try a lower --lr")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--epochs", type=count, default=6)
+    parser.add_argument("--batch-size", type=count, default=128)
+    parser.add_argument("--lr", type=positive, default=0.05)
+    parser.add_argument("--seed", type=count, default=0)
+    parser.add_argument("--n-items", type=count, help="only the first so many training images")
+    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, default=RESULTS_DIR / "from_scratch.csv")
+    args = parser.parse_args()
+    keep_freed_memory()
+    device = pick_device(args.device)
+    images, test = (split.to(device) for split in load_cifar10(args.data_dir))
+    images = images.take(slice(args.n_items))
+    torch.manual_seed(args.seed)
+    with torch.device(device):
+        net = Network()
+    loader = BatchLoader(images, args.batch_size, flip="random", translate=2, seed=args.seed)
+    start = time.perf_counter()
+    train(net, loader, args.epochs, args.lr)
+    row = dict(seed=str(args.seed), test_accuracy=accuracy(net, test), images=len(images.labels),
+               epochs=args.epochs, lr=args.lr, seconds=round(time.perf_counter() - start, 1),
+               parameters=sum(p.numel() for p in net.parameters()), **environment(device))
+    rows = [other for other in read_table(args.out) if other["seed"] != row["seed"]] + [row]
+    write_csv(args.out, sorted(rows, key=lambda row: int(row["seed"])))
+    print(f"test accuracy {100 * row['test_accuracy']:.2f} % after {row['seconds']:.0f} s; {args.out}")
+
+
+if __name__ == "__main__":
+    run_main(main)

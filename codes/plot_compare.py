@@ -1,0 +1,269 @@
+"""Draw the comparisons: `make compare` does, or
+
+    python codes/plot_compare.py reports/results/compare/quick
+
+Reads the files that compare.py left; writes five pictures, and README.md, which shows them with
+captions, every study's table, and what did not help, to reports/figures/compare/<base>/. Trains nothing.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.compare_results import Results, clear, judged, key, read_table, table, with_spread
+from codes.studies import STUDIES, Variant, variants
+from VGG_BatchNorm.figures import PALETTE, plt, save_figure
+from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, UserError, atomic_write, run_main
+
+PANELS = ("optimizers", "activations", "components", "augmentation", "widths", "depth")
+PARTS = ("widths", "depth", "components", "activations")  # what changes the network, not its training
+
+
+class Comparisons(Results):
+    """The runs of a base, and summary.csv by study."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        self.studies: dict[str, list[dict]] = {}
+        for row in read_table(folder / "summary.csv"):
+            self.studies.setdefault(row["study"], []).append(row)
+        if not self.studies:
+            raise UserError(f"no finished study in {folder}; `make compare` makes one")
+
+    def of(self, row: dict) -> dict[int, dict]:
+        """The runs of a row of summary.csv by seed; seed 0, which tries, left out."""
+        return {int(run["seed"]): run for run in self.rows
+                if run["changes"] == row["changes"] and run["seed"] != "0"}
+
+    def tries(self, study: str, name: str) -> list[tuple[float, float]]:
+        """(learning rate, accuracy in percent on seed 0) of all that were tried for a variant."""
+        variant: Variant = next(v for v in variants(study, self.base, {}) if v.name == name)
+        mine = key(variant.changes | {"lr": None}, self.base | {"lr": 0})
+        found = []
+        for run in self.rows:
+            settings = json.loads(run["changes"])
+            if run["seed"] == "0" and key(settings | {"lr": None}, self.base | {"lr": 0}) == mine:
+                found.append((settings.get("lr", self.base["lr"]), judged(run)))
+        return sorted(found)
+
+
+def scale(runs: Comparisons) -> str:
+    """What the pictures are of, for their faces."""
+    base = runs.base
+    n = sorted({int(row["n"]) for rows in runs.studies.values() for row in rows})
+    seeds = " to ".join(str(number) for number in dict.fromkeys((n[0], n[-1])))
+    return (f"CifarNet {', '.join(map(str, base['widths']))}; {base['epochs']} epochs of 45,000 images; "
+            f"{seeds} seeds; {runs.rows[0]['device'].partition(',')[0]}")
+
+
+def draw_effects(runs: Comparisons):
+    """What one change does to the base. The difference in validation accuracy from the study's first variant
+    (dashed line), seed by seed (dots; the same first weights and batches where the net is the same) and in
+    the mean, with two standard errors; filled where that leaves zero out. Each panel has its own
+    scale. All are short runs: what learns fast does well here, and what pays over many epochs (dropout,
+    strong augmentation, depth) does not."""
+    studies = [name for name in PANELS if name in runs.studies]
+    columns = min(2, len(studies))
+    figure, axes = plt.subplots(-(-len(studies) // columns), columns, squeeze=False,
+                                figsize=(5.5 * columns, 3.1 * -(-len(studies) // columns)))
+    for axis in axes.flat[len(studies):]:
+        axis.axis("off")
+    for axis, study in zip(axes.flat, studies, strict=False):
+        first = runs.of(runs.studies[study][0])
+        rows = sorted(runs.studies[study][1:], key=lambda row: float(row["difference"]))
+        for y, row in enumerate(rows):
+            seeds = [judged(run) - judged(first[seed]) for seed, run in runs.of(row).items() if seed in first]
+            mean, sure = float(row["difference"]), clear(row)
+            color = PALETTE[0] if sure and mean > 0 else PALETTE[1] if sure else "#777777"
+            axis.plot(seeds, [y] * len(seeds), ".", color=color, alpha=0.45)
+            axis.errorbar(mean, y, xerr=float(row["uncertainty"] or 0), fmt="o", color=color, capsize=3,
+                          markerfacecolor=color if sure else "white")
+        axis.axvline(0, color="black", linestyle="--", linewidth=1)
+        axis.set_yticks(range(len(rows)), [row["variant"] for row in rows])
+        axis.set(title=f"{study}: against {runs.studies[study][0]['variant']}", ylim=(-0.6, len(rows) - 0.4))
+        axis.grid(axis="y", visible=False)
+    for axis in axes[-1]:
+        axis.set_xlabel("difference in validation accuracy (points)")
+    figure.suptitle(scale(runs), fontsize=10)
+    return figure
+
+
+def draw_losses(runs: Comparisons):
+    """Loss by regularisation: validation accuracy in percent, mean ± standard deviation over seeds, all
+    under Adam, whose rate was tuned for each loss; the strength of a regulariser was tuned on
+    cross-entropy. L2 enters the gradient and is rescaled by Adam, decoupled decay is not
+    (Loshchilov & Hutter 2019). Outlined: the best."""
+    rows = {row["variant"]: row for row in runs.studies["losses"]}
+    losses = [name for name in rows if " + " not in name]
+    added = ["none", *dict.fromkeys(name.partition(" + ")[2] for name in rows if " + " in name)]
+    cells = [[rows.get(loss if reg == "none" else f"{loss} + {reg}") for reg in added] for loss in losses]
+    values = [[float(cell["accuracy"]) if cell else float("nan") for cell in line] for line in cells]
+    figure, axis = plt.subplots(figsize=(7.5, 4))
+    picture = axis.imshow(values, cmap="cividis", aspect="auto")
+    middle = statistics.mean(picture.get_clim())
+    best = max(max(line) for line in values)
+    for y, line in enumerate(cells):
+        for x, cell in enumerate(line):
+            if cell:
+                axis.text(x, y, with_spread(cell["accuracy"], cell["deviation"]), ha="center", va="center",
+                          color="white" if values[y][x] < middle else "black", fontsize=10)
+                if values[y][x] == best:
+                    axis.add_patch(plt.Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, fill=False,
+                                                 edgecolor=PALETTE[1], linewidth=3))
+    axis.set_xticks(range(len(added)), added)
+    axis.set_yticks(range(len(losses)), losses)
+    axis.set(xlabel="regularisation", ylabel="loss")
+    axis.grid(visible=False)
+    figure.colorbar(picture, label="validation accuracy (%)")
+    figure.suptitle(scale(runs), fontsize=10)
+    return figure
+
+
+def draw_cost(runs: Comparisons):
+    """What accuracy costs: validation error against parameters and against the FLOPs of training, both axes
+    logarithmic, for every net of the studies named in the legend; bars are standard deviations over seeds.
+    The line is the front: no net to the left of it is better. Training is equally long for
+    all, so a large net, which would gain most by more epochs, is shown at its worst."""
+    studies = [name for name in PARTS if name in runs.studies]
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
+    for axis, column, label, unit in ((axes[0], "parameters", "parameters (thousands)", 1e3),
+                                      (axes[1], "flops", "FLOPs to train (10¹²)", 1e12)):
+        everything = []
+        for study, color, marker in zip(studies, PALETTE, "osD^", strict=False):
+            rows = [row for row in runs.studies[study] if row["changes"] != "{}"]
+            x = [float(row[column]) / unit for row in rows]
+            error = [100 - float(row["accuracy"]) for row in rows]
+            axis.errorbar(x, error, [float(row["deviation"] or 0) for row in rows], fmt=marker, color=color,
+                          linestyle="none", capsize=2, elinewidth=1, label=study)
+            everything += zip(x, error, [row["variant"] for row in rows], strict=True)
+        base = next(row for study in studies for row in runs.studies[study] if row["changes"] == "{}")
+        point = float(base[column]) / unit, 100 - float(base["accuracy"])
+        axis.plot(*point, "*", color="black", markersize=12, label="base", zorder=5)
+        front = []
+        for x, error, _ in sorted([*everything, (*point, "base")]):
+            if not front or error < front[-1][1]:
+                front.append((x, error))
+        axis.step(*zip(*front, strict=True), where="post", color="black", linewidth=1, label="front",
+                  zorder=0)
+        for x, error, name in everything:
+            if (x, error) in front:
+                axis.annotate(name, (x, error), xytext=(4, -11), textcoords="offset points", fontsize=8)
+        axis.set(xlabel=label, xscale="log", yscale="log")
+        axis.margins(x=0.12)
+        plain_ticks(axis)
+    axes[0].set_ylabel("validation error (%)")
+    axes[0].legend(fontsize=9)
+    figure.suptitle(scale(runs), fontsize=10)
+    return figure
+
+
+def plain_ticks(axis) -> None:
+    """Numbers as one writes them, 2, 3 and 5 too, on logarithmic axes that span little."""
+    for one in (axis.xaxis, axis.yaxis):
+        one.set_major_formatter("{x:g}")
+        one.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:g}"[0] in "235" else "")
+
+
+def draw_optimizers(runs: Comparisons):
+    """The optimizers, each at the rate that was best for it: the training loss over steps and over seconds,
+    means over seeds, with the standard deviation as a band. The step near the end is the
+    change from small images to whole ones; each step after it takes about five times as long. Final
+    validation accuracy is in the legend."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True)
+    rows = runs.studies["optimizers"]
+    colors = dict(zip([row["variant"] for row in rows], PALETTE, strict=False))
+    for row in sorted(rows, key=lambda row: -float(row["accuracy"])):
+        by_step: dict[int, list[dict]] = {}
+        for point in runs.curves:
+            if point["changes"] == row["changes"] and point["seed"] != "0":
+                by_step.setdefault(int(point["step"]), []).append(point)
+        if not by_step:
+            continue
+        loss = [[float(point["loss"]) for point in points] for points in by_step.values()]
+        mean = [statistics.mean(values) for values in loss]
+        spread = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in loss]
+        seconds = [statistics.mean(float(p["seconds"]) for p in points) for points in by_step.values()]
+        for axis, x in zip(axes, (list(by_step), seconds), strict=True):
+            axis.plot(x, mean, color=colors[row["variant"]],
+                      label=f"{row['variant']}: {float(row['accuracy']):.1f} %")
+            axis.fill_between(x, [m - s for m, s in zip(mean, spread, strict=True)],
+                              [m + s for m, s in zip(mean, spread, strict=True)],
+                              color=colors[row["variant"]], alpha=0.2, linewidth=0)
+    axes[0].set(xlabel=f"steps of {runs.base['batch_size']} images",
+                ylabel="training loss (label-smoothed\ncross-entropy, nats)")
+    axes[1].set_xlabel("seconds of training")
+    axes[1].legend(fontsize=9)
+    figure.suptitle(scale(runs), fontsize=10)
+    return figure
+
+
+def draw_rates(runs: Comparisons):
+    """How much the learning rate matters: validation accuracy of one run (seed 0) for each rate that was
+    tried, the optimizers on the left, the losses (under Adam) on the right; circled the one that was kept. A
+    wide top means little tuning. An optimizer whose best rate is the first or last may have
+    a better one outside."""
+    studies = [name for name in ("optimizers", "losses") if name in runs.studies]
+    figure, axes = plt.subplots(1, len(studies), figsize=(5.5 * len(studies), 4.4), squeeze=False,
+                                sharey=True)
+    for axis, study in zip(axes[0], studies, strict=True):
+        tuned = [row for row in runs.studies[study] if int(row["tries"]) and " + " not in row["variant"]]
+        for row, color in zip(tuned, PALETTE, strict=False):
+            tries = runs.tries(study, row["variant"])
+            axis.plot(*zip(*tries, strict=True), ".-", color=color, label=row["variant"])
+            axis.plot(*max(tries, key=lambda one: one[1]), "o", color=color, markersize=11, fillstyle="none")
+        axis.set(xscale="log", xlabel="learning rate", title=study)
+        axis.legend(fontsize=8)
+    axes[0][0].set_ylabel("validation accuracy (%), seed 0")
+    figure.suptitle(scale(runs), fontsize=10)
+    return figure
+
+
+FIGURES = {  # name: (the study that it needs, function); a function's docstring is the caption
+    "01_effects": (None, draw_effects),
+    "02_losses": ("losses", draw_losses),
+    "03_cost": ("widths", draw_cost),
+    "04_optimizers": ("optimizers", draw_optimizers),
+    "05_learning_rates": ("optimizers", draw_rates),
+}
+
+
+def without_effect(runs: Comparisons) -> str:
+    """All that did not help, with numbers: worse than its study's first variant, or not clearly better."""
+    lines = ["| study | variant | difference (points) | |", "|---|---|---|---|"]
+    for study in (name for name in STUDIES if name in runs.studies):
+        for row in sorted(runs.studies[study][1:], key=lambda row: -float(row["difference"])):
+            if not (clear(row) and float(row["difference"]) > 0):
+                what = "worse" if clear(row) else "no clear difference"
+                lines.append(f"| {study} | {row['variant']} | "
+                             f"{with_spread(row['difference'], row['uncertainty'], '+')} | {what} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("results", nargs="?", type=Path, default=RESULTS_DIR / "compare" / "quick",
+                        help="folder of a base")
+    parser.add_argument("--out", type=Path, help="folder of the pictures")
+    args = parser.parse_args()
+    runs = Comparisons(args.results)
+    out = args.out or FIGURES_DIR / "compare" / args.results.resolve().name
+    text = ["# What makes the network better: one factor at a time\n",
+            f"Drawn by `codes/plot_compare.py`; the base: {scale(runs)}.\n"]
+    for name, (study, draw) in FIGURES.items():
+        if study in (None, *runs.studies):
+            save_figure(draw(runs), out / f"{name}.png")
+            print(f"picture    {out / name}.png")
+            text.append(f"![{name}]({name}.png)\n\n**{name[:2]}** {' '.join(draw.__doc__.split())}\n")
+    for study in (name for name in STUDIES if name in runs.studies):
+        text.append(f"## {study}\n\n{table(runs.studies[study])}\n")
+    text.append(f"## What did not help\n\n{without_effect(runs)}\n")
+    with atomic_write(out / "README.md") as file:
+        file.write("\n".join(text).encode())
+    print(f"page       {out / 'README.md'}")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,182 @@
+"""The comparisons: every variant trains, nothing is run twice, and the numbers are those of the runs."""
+
+import json
+
+import pytest
+import torch
+from test_scripts import assert_picture
+
+from codes import compare, compare_results, plot_compare, studies
+from codes.compare_results import Results, best, clear, read_table, summary
+from codes.settings import DEFAULTS
+from VGG_BatchNorm.loaders import data_checksum
+from VGG_BatchNorm.runs import UserError
+
+TINY = dict(widths=[8, 8], batch_size=50, epochs=0.4)  # two steps
+
+
+@pytest.fixture
+def base(monkeypatch) -> dict:
+    for name in studies.BASES:
+        monkeypatch.setitem(studies.BASES, name, studies.BASES[name] | TINY)
+    return studies.BASES["quick"]
+
+
+def flags(data_dir, folder, *more) -> tuple:
+    return ("--data-dir", data_dir, "--out", folder, "--device", "cpu", "--base", "quick", *more)
+
+
+@pytest.mark.parametrize("study", [name for name in studies.STUDIES if name != "final"])
+def test_every_variant_trains(base, data_dir, tmp_path, study):
+    comparison = compare.Comparison(base, Results(tmp_path, base), data_dir, torch.device("cpu"))
+    rows = studies.variants(study, base, {})
+    assert len(rows) >= 5 and len({row.name for row in rows}) == len(rows)
+    for variant in rows:
+        row, curve = comparison.run(variant.changes | (variant.tries[0] if variant.tries else {}), 1)
+        assert 0 <= row["validation_accuracy"] <= 1 and not row["failure"], variant
+        assert curve[-1]["step"] == 2 and curve[-1]["loss"] > 0 and row["flops"] > 0
+
+
+def test_the_same_seed_starts_and_shuffles_alike(base, data_dir, tmp_path):
+    comparison = compare.Comparison(base, Results(tmp_path, base), data_dir, torch.device("cpu"))
+    a, b = comparison.trainer({}, 3), comparison.trainer({"optimizer": "adam", "activation": "relu"}, 3)
+    for x, y in zip(a.net.parameters(), b.net.parameters(), strict=True):
+        assert torch.equal(x, y)
+    for (x, _), (y, _) in zip(a.loader.epoch(0), b.loader.epoch(0), strict=True):
+        assert torch.equal(x, y)
+
+
+def without_cost(rows: list[dict]) -> list[dict]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+@pytest.mark.parametrize("file", ["curves.csv", "runs.csv"])
+def test_a_killed_study_ends_with_the_same_table(base, call, data_dir, tmp_path, monkeypatch, file):
+    """Stopped just before the third run's `file` is replaced, and called again."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    asked = ("--study", "depth", "--seeds", 2)
+    assert call(compare, *flags(data_dir, whole, *asked))[0] == 0
+    written = []
+
+    def write_csv(path, rows, write=compare_results.write_csv):
+        written.append(path.name)
+        if written.count(file) == 3 and path.name == file:
+            raise KeyboardInterrupt
+        write(path, rows)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(compare_results, "write_csv", write_csv)
+        code, _, err = call(compare, *flags(data_dir, cut, *asked))
+        assert code == 130 and "the same command" in err
+    assert len(read_table(cut / "quick" / "runs.csv")) == 2
+    code, out, _ = call(compare, *flags(data_dir, cut, *asked))
+    assert code == 0 and "8 runs to do" in out
+    for name in ("runs.csv", "summary.csv", "curves.csv"):
+        one, other = (without_cost(read_table(folder / "quick" / name)) for folder in (whole, cut))
+        assert one == other and one
+    code, out, _ = call(compare, *flags(data_dir, cut, *asked))
+    assert code == 0 and "0 runs to do" in out and len(read_table(cut / "quick" / "runs.csv")) == 10
+
+
+def test_tuning_keeps_the_best_try_and_reports_other_seeds(base, call, data_dir, tmp_path):
+    code, out, _ = call(compare, *flags(
+        data_dir, tmp_path, "--study", "losses", "--seeds", 2, "--variants", "focal + L2"))
+    assert code == 0
+    rows = read_table(tmp_path / "quick" / "runs.csv")
+    tried = [row for row in rows if row["seed"] == "0"]
+    assert len(tried) == 5 + 5 + 3  # cross-entropy's and focal's rates; the strength of L2
+    table = {row["variant"]: row for row in read_table(tmp_path / "quick" / "summary.csv")}
+    assert set(table) == {"cross-entropy", "focal", "cross-entropy + L2", "focal + L2"}
+    mine = [row for row in tried if json.loads(row["changes"]).get("loss") == "focal"]
+    kept = max(mine, key=lambda row: float(row["validation_accuracy"]))
+    assert json.loads(table["focal + L2"]["changes"])["lr"] == json.loads(kept["changes"])["lr"]
+    assert table["focal"]["n"] == "2" and table["focal"]["tries"] == "5"
+
+
+def test_a_variant_that_fails_is_a_row(base, call, data_dir, tmp_path, monkeypatch):
+    def broken(base: dict) -> list[studies.Variant]:
+        return [studies.Variant("base"), studies.Variant("broken", {"lr": 1e30})]
+
+    monkeypatch.setitem(studies.STUDIES, "depth", broken)
+    code, out, _ = call(compare, *flags(data_dir, tmp_path, "--study", "depth", "--seeds", 2))
+    assert code == 0 and "| 2 (2 failed) |" in out and "the loss is not finite at step" in out
+    row = read_table(tmp_path / "quick" / "summary.csv")[1]
+    assert float(row["accuracy"]) == 10.0 and row["seconds"] == "" and row["failures"] == "2"
+
+
+@pytest.mark.parametrize("more, named", [
+    (("--study", "shapes"), "invalid choice: 'shapes'"),
+    (("--study", "depth", "--variants", "7"), "unknown variant '7'; choose from"),
+    (("--variants", "relu"), "--variants needs one --study"),
+])
+def test_unknown_names_are_one_line(base, call, data_dir, tmp_path, more, named):
+    code, _, err = call(compare, *flags(data_dir, tmp_path, *more))
+    assert code == 2 and named in err and not (tmp_path / "quick" / "runs.csv").exists()
+
+
+def test_results_of_another_base_or_a_damaged_file_are_refused(base, data_dir, tmp_path):
+    results = Results(tmp_path, base | {"data_md5": data_checksum(data_dir)})
+    row = dict(validation_accuracy=0.5, test_accuracy="", failure="", parameters=1, flops=1, seconds=1)
+    results.add({"lr": 0.1}, 1, row, [dict(step=1, seconds=1, loss=1)])
+    assert Results(tmp_path).find({"lr": 0.1, "depth": base["depth"]}, 1)["validation_accuracy"] == "0.5"
+    with pytest.raises(UserError, match="epochs 0.4, not 9"):
+        Results(tmp_path, base | {"epochs": 9})
+    (tmp_path / "runs.csv").write_text("changes,seed\n{},1\n{}")
+    with pytest.raises(UserError, match="runs.csv is damaged"):
+        Results(tmp_path)
+
+
+def results_of(tmp_path, accuracies: dict[str, list[float]]) -> tuple[Results, dict]:
+    results = Results(tmp_path, DEFAULTS)
+    settled = {name: {"lr": float(i)} for i, name in enumerate(accuracies)}
+    for name, values in accuracies.items():
+        for seed, value in enumerate(values, 1):
+            results.add(settled[name], seed, dict(
+                validation_accuracy=value, test_accuracy="", failure="", parameters=1000, flops=1e12,
+                seconds=2.0), [])
+    return results, settled
+
+
+def test_summary_by_hand(tmp_path):
+    results, settled = results_of(tmp_path, {
+        "first": [0.80, 0.81, 0.82], "better": [0.82, 0.83, 0.85], "alike": [0.81, 0.81, 0.82],
+        "worse": [0.70, 0.72, 0.71]})
+    tries = {"better": [{"lr": 1.0}, {"lr": 7.0}]}
+    rows = {row["variant"]: row for row in summary("depth", settled, tries, results, seeds=3)}
+    assert rows["first"]["accuracy"] == pytest.approx(81) and rows["first"]["deviation"] == pytest.approx(1)
+    assert rows["better"]["difference"] == pytest.approx(7 / 3, abs=1e-3)  # 2, 2, 3
+    own, typical = 3**-0.5, 3**-0.5  # of 2, 2, 3; the median of it, of 1, 0, 0 and of -10, -9, -11
+    assert rows["better"]["uncertainty"] == pytest.approx(2 * max(own, typical) / 3**0.5, abs=1e-3)
+    assert rows["worse"]["uncertainty"] == pytest.approx(2 / 3**0.5, abs=1e-3)  # its own is larger
+    assert [name for name, row in rows.items() if clear(row)] == ["better", "worse"]
+    assert rows["better"]["edge"] and rows["better"]["tries"] == 2
+    assert best(list(rows.values())) == {"lr": 1.0}
+    assert best([rows["first"], rows["alike"], rows["worse"]]) == {}
+
+
+def test_the_best_are_put_together(base, call, data_dir, tmp_path, monkeypatch):
+    found = {name: {} for name in studies.COMBINED} | {"augmentation": {"cutout": 8}, "optimizers": {"lr": 0.3}}
+    first, second = studies.variants("final", base, found)
+    assert first.changes == {"validation": False}
+    assert second.changes == {"validation": False, "cutout": 8, "lr": 0.3}
+    for name in studies.COMBINED:
+        monkeypatch.setitem(studies.STUDIES, name, lambda base: studies._depth(base)[:2])
+    assert call(compare, *flags(data_dir, tmp_path, "--study", "final", "--seeds", 1))[0] == 0
+    rows = read_table(tmp_path / "quick" / "runs.csv")
+    tested = [row for row in rows if row["test_accuracy"]]
+    assert len(tested) == 1 and not tested[0]["validation_accuracy"]  # nothing was better: one and the same
+
+
+def test_pictures_and_page(base, call, data_dir, tmp_path):
+    names = [name for name in studies.STUDIES if name != "final"]
+    assert call(compare, *flags(data_dir, tmp_path, "--study", *names, "--seeds", 2))[0] == 0
+    out = tmp_path / "pictures"
+    code, said, _ = call(plot_compare, tmp_path / "quick", "--out", out)
+    assert code == 0
+    for name in plot_compare.FIGURES:
+        assert_picture(out / f"{name}.png")
+    page = (out / "README.md").read_text()
+    for row in read_table(tmp_path / "quick" / "summary.csv"):
+        assert f"| {row['variant']} | {float(row['accuracy']):.2f} ±" in page
+    code, _, err = call(plot_compare, tmp_path / "none")
+    assert code == 2 and len(err.splitlines()) == 1
