@@ -8,7 +8,7 @@ DATA   := data/cifar10.bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv download train evaluate filters bn-landscape bn-compare figures test bench lint clean
+.PHONY: help venv download train evaluate filters compare from-scratch bn-landscape bn-compare figures test bench lint clean
 
 help: ## this list
 	@echo "make VERB [ARGS=\"flags for the script\"]     minutes on two CPU cores"
@@ -38,6 +38,14 @@ evaluate: $(DATA) ## 2     test error of the newest run (ARGS="--ckpt PATH": of 
 filters: $(DATA) ## 1     draw first-layer filters and feature maps of the newest run
 	$(PY) codes/visualize_filters.py $(ARGS)
 
+compare: $(DATA) ## 120   one factor at a time: optimizers, activations, losses, … (what is there is not run again)
+	$(PY) codes/compare.py $(ARGS)
+	$(PY) codes/plot_compare.py
+	@$(PY) codes/summarise.py
+
+from-scratch: $(DATA) ## 2     a convolutional network without autograd: every gradient by hand
+	$(PY) codes/from_scratch.py $(ARGS)
+
 bn-landscape: $(DATA) ## 8     why batch norm helps: VGG-A with and without it, probed; ten pictures with captions
 	$(PY) VGG_BatchNorm/VGG_Loss_Landscape.py $(ARGS)
 	$(PY) VGG_BatchNorm/plot_landscape.py
@@ -45,7 +53,7 @@ bn-landscape: $(DATA) ## 8     why batch norm helps: VGG-A with and without it, 
 bn-compare: override ARGS += --groups pair rates
 bn-compare: bn-landscape ## 4     its effect on training: the two nets over learning rates, and a table
 
-FIGURES := $(addprefix reports/figures/,samples.png filters.png training_curves.png bn/evening/README.md)
+FIGURES := $(addprefix reports/figures/,samples.png filters.png training_curves.png bn/evening/README.md compare/quick/README.md)
 figures: $(FIGURES) ## 1     the pictures in reports/figures/ that are missing or older than their script
 reports/figures/samples.png: VGG_BatchNorm/loaders.py VGG_BatchNorm/figures.py | $(DATA)
 	$(PY) $<
@@ -57,6 +65,10 @@ reports/figures/training_curves.png: codes/plot_curves.py reports/results/cifarn
 reports/figures/bn/evening/README.md: VGG_BatchNorm/plot_landscape.py $(wildcard VGG_BatchNorm/draw_*.py) \
   VGG_BatchNorm/findings.py reports/results/bn/evening/summary.csv | $(VENV)/.installed
 	$(PY) $< $(dir reports/results/bn/evening/summary.csv)
+
+reports/figures/compare/quick/README.md: codes/plot_compare.py reports/results/compare/quick/summary.csv \
+  | $(VENV)/.installed
+	$(PY) $< $(dir reports/results/compare/quick/summary.csv)
 
 test: $(VENV)/.installed ## 2     the test suite; needs neither CIFAR-10 nor network
 	$(PY) -m pytest -q $(ARGS)

@@ -39,7 +39,7 @@ class Results:
     def __init__(self, folder: Path, base: dict | None = None):
         self.folder = folder
         held = read_json(folder / "base.json") if base is None or (folder / "base.json").exists() else base
-        self.base = base or held
+        self.base = held | (base or {})
         differing = [name for name in held if held[name] != self.base.get(name)]
         if differing:
             raise UserError(f"{folder} holds runs with {differing[0]} {held[differing[0]]}, not "
@@ -55,7 +55,7 @@ class Results:
     def add(self, changes: dict, seed: int, row: dict, curve: list[dict]) -> None:
         """Keep a run; a kill leaves it whole or not there."""
         head = {"changes": key(changes, self.base), "seed": str(seed)}
-        if not (self.folder / "base.json").exists():
+        if not self.rows:
             write_json(self.folder / "base.json", self.base)
         mine = tuple(head.values())
         others = [point for point in self.curves if (point["changes"], point["seed"]) != mine]
@@ -152,3 +152,22 @@ def table(rows: list[dict]) -> str:
                       verdict(row, rows[0]), tries, f"{int(row['parameters']) / 1e6:.3f} M",
                       f"{float(row['flops']) / 1e15:.4f}", row["seconds"]))
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def by_study(folder: Path) -> dict[str, list[dict[str, str]]]:
+    """The rows of summary.csv in the folder of a base; {} where it is missing."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for row in read_table(folder / "summary.csv"):
+        found.setdefault(row["study"], []).append(row)
+    return found
+
+
+def overview(studies: dict[str, list[dict[str, str]]]) -> str:
+    """One line a study in Markdown: what was best, and what was worst."""
+    lines = ["| study | compared with | best | points | worst | points |", "|---|---|---|---|---|---|"]
+    for name, rows in studies.items():
+        others = sorted(rows[1:], key=lambda row: float(row["difference"]))
+        cells = [f"{row['variant']} | {verdict(row, rows[0])}" for row in (others[-1], others[0])]
+        first = f"{rows[0]['variant']}: {with_spread(rows[0]['accuracy'], rows[0]['deviation'])} %"
+        lines.append(f"| {name} | {first} | {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.compare_results import Results, clear, judged, key, read_table, table, with_spread
+from codes.compare_results import Results, by_study, clear, judged, key, table, with_spread
 from codes.studies import STUDIES, Variant, variants
 from VGG_BatchNorm.figures import PALETTE, plt, save_figure
 from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, UserError, atomic_write, run_main
@@ -27,9 +27,7 @@ class Comparisons(Results):
 
     def __init__(self, folder: Path):
         super().__init__(folder)
-        self.studies: dict[str, list[dict]] = {}
-        for row in read_table(folder / "summary.csv"):
-            self.studies.setdefault(row["study"], []).append(row)
+        self.studies = by_study(folder)
         if not self.studies:
             raise UserError(f"no finished study in {folder}; `make compare` makes one")
 
@@ -242,14 +240,21 @@ def without_effect(runs: Comparisons) -> str:
     return "\n".join(lines)
 
 
+def newest(results: Path) -> Path:
+    found = sorted(results.glob("*/summary.csv"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise UserError(f"no finished study in {results}; `make compare` makes one")
+    return found[-1].parent
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("results", nargs="?", type=Path, default=RESULTS_DIR / "compare" / "quick",
-                        help="folder of a base")
+    parser.add_argument("results", nargs="?", type=Path, help="folder of a base (default: the newest)")
     parser.add_argument("--out", type=Path, help="folder of the pictures")
     args = parser.parse_args()
-    runs = Comparisons(args.results)
-    out = args.out or FIGURES_DIR / "compare" / args.results.resolve().name
+    folder = args.results or newest(RESULTS_DIR / "compare")
+    runs = Comparisons(folder)
+    out = args.out or FIGURES_DIR / "compare" / folder.resolve().name
     text = ["# What makes the network better: one factor at a time\n",
             f"Drawn by `codes/plot_compare.py`; the base: {scale(runs)}.\n"]
     for name, (study, draw) in FIGURES.items():

@@ -9,7 +9,6 @@ and its log to reports/results/cifarnet/, from which its training curves are dra
 """
 
 import argparse
-import csv
 import json
 import re
 import statistics
@@ -19,6 +18,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.compare_results import by_study, overview, read_table
 from codes.settings import choose_settings, parse_arguments
 from VGG_BatchNorm import findings
 from VGG_BatchNorm.runs import (
@@ -40,7 +40,7 @@ COLUMNS = ("preset", "seed", "images", "parameters", "flops", "seconds", "cpu_se
 
 def collect(folders: list[Path], table: Path) -> None:
     """Add or replace a row of `table` for each finished run of a preset as it stands."""
-    rows = {(row["preset"], row["seed"]): row for row in read_rows(table)}
+    rows = {(row["preset"], row["seed"]): row for row in read_table(table)}
     for folder in folders:
         settings = read_json(folder / "config.json")["settings"]
         preset = choose_settings(parse_arguments("", ["--preset", settings["preset"]]), torch.device("cpu"))
@@ -51,13 +51,6 @@ def collect(folders: list[Path], table: Path) -> None:
         result = read_json(folder / "result.json")
         rows[result["preset"], str(result["seed"])] = {name: str(result[name]) for name in COLUMNS}
     write_csv(table, [rows[key] for key in sorted(rows)])
-
-
-def read_rows(table: Path) -> list[dict[str, str]]:
-    if not table.exists():
-        return []
-    with table.open() as file:
-        return list(csv.DictReader(file))
 
 
 def spread(values: list[float], digits: int) -> str:
@@ -114,6 +107,13 @@ def peer_text(peer: dict, rows: list[dict[str, str]]) -> str:
             f"{ours:.1f}, or {ours / theirs:.2f} of that.")
 
 
+def from_scratch_text(rows: list[dict[str, str]]) -> str:
+    accuracies = [100 * float(row["test_accuracy"]) for row in rows]
+    seconds = statistics.mean(float(row["seconds"]) for row in rows)
+    return (f"Test accuracy {spread(accuracies, 2)} % ({len(rows)} seeds, {rows[0]['epochs']} epochs, "
+            f"{int(rows[0]['parameters']):,} parameters, {seconds:.0f} s on {rows[0]['device'].partition(',')[0]}).")
+
+
 def renew(text: str, tables: dict[str, str]) -> str:
     """`text` with each table put between its markers."""
     for name, table in tables.items():
@@ -127,11 +127,14 @@ def renew(text: str, tables: dict[str, str]) -> str:
 def tables(results: Path = RESULTS_DIR) -> dict[str, str]:
     """The tables of the README, from the files in `results`."""
     try:
-        return {"accuracy": accuracy_table(read_rows(results / "runs.csv")),
+        return {"accuracy": accuracy_table(read_table(results / "runs.csv")),
                 "bench": bench_table(read_json(results / "bench.json")),
                 "bn": findings.table(findings.read_runs(results / "bn" / "evening")),
                 "bn-bench": study_bench_table(read_json(results / "bn" / "bench.json")),
-                "peer": peer_text(read_json(results / "peer.json"), read_rows(results / "runs.csv"))}
+                "compare": overview({name: rows for name, rows in by_study(results / "compare" / "quick").items()
+                                     if name != "final"}),
+                "from-scratch": from_scratch_text(read_table(results / "from_scratch.csv")),
+                "peer": peer_text(read_json(results / "peer.json"), read_table(results / "runs.csv"))}
     except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
         raise UserError(f"a file in {results} has another shape than expected: {error!r}") from None
 

@@ -155,7 +155,8 @@ def test_summary_by_hand(tmp_path):
 
 
 def test_the_best_are_put_together(base, call, data_dir, tmp_path, monkeypatch):
-    found = {name: {} for name in studies.COMBINED} | {"augmentation": {"cutout": 8}, "optimizers": {"lr": 0.3}}
+    found = {name: {} for name in studies.COMBINED}
+    found |= {"augmentation": {"cutout": 8}, "optimizers": {"lr": 0.3}}
     first, second = studies.variants("final", base, found)
     assert first.changes == {"validation": False}
     assert second.changes == {"validation": False, "cutout": 8, "lr": 0.3}

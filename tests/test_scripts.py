@@ -18,7 +18,8 @@ SCRIPTS = [
     *(f"VGG_BatchNorm/{name}.py" for name in "loaders VGG_Loss_Landscape plot_landscape bench_study".split()),
     *(
         f"codes/{name}.py"
-        for name in "train evaluate plot_curves visualize_filters bench bench_peer summarise".split()
+        for name in "train evaluate plot_curves visualize_filters bench bench_peer summarise compare "
+        "plot_compare from_scratch".split()
     ),
 ]
 
@@ -139,7 +140,7 @@ def a_run(folder: Path, *flags: str, **result) -> Path:
 def test_runs_become_one_table(tmp_path):
     for seed, accuracy in ((0, 0.94), (1, 0.96), (1, 0.95)):
         summarise.collect([a_run(tmp_path, seed=seed, test_accuracy_views=accuracy)], tmp_path / "runs.csv")
-    rows = summarise.read_rows(tmp_path / "runs.csv")
+    rows = summarise.read_table(tmp_path / "runs.csv")
     assert [row["seed"] for row in rows] == ["0", "1"]  # the second seed 1 replaces the first
     expected = "| `strong` | 7.00 ± 0.00 % | 5.50 ± 0.71 % | 2 | 2.00 M | 0.200 | 10.0 ± 0.0 |"
     assert expected in summarise.accuracy_table(rows)
