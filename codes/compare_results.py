@@ -38,12 +38,13 @@ class Results:
 
     def __init__(self, folder: Path, base: dict | None = None):
         self.folder = folder
-        held = read_json(folder / "base.json") if base is None or (folder / "base.json").exists() else base
-        self.base = held | (base or {})
-        differing = [name for name in held if held[name] != self.base.get(name)]
+        known = base is None or (folder / "base.json").exists()
+        self.held = read_json(folder / "base.json") if known else {}
+        self.base = self.held | (base or {})
+        differing = [name for name in self.held if self.held[name] != self.base[name]]
         if differing:
-            raise UserError(f"{folder} holds runs with {differing[0]} {held[differing[0]]}, not "
-                            f"{self.base.get(differing[0])}; name another folder with --out")
+            raise UserError(f"{folder} holds runs with {differing[0]} {self.held[differing[0]]}, not "
+                            f"{self.base[differing[0]]}; name another folder with --out")
         self.rows = read_table(folder / "runs.csv")
         self.curves = read_table(folder / "curves.csv")
 
@@ -55,8 +56,9 @@ class Results:
     def add(self, changes: dict, seed: int, row: dict, curve: list[dict]) -> None:
         """Keep a run; a kill leaves it whole or not there."""
         head = {"changes": key(changes, self.base), "seed": str(seed)}
-        if not self.rows:
+        if self.held != self.base:  # the first run, or a setting that is new since
             write_json(self.folder / "base.json", self.base)
+            self.held = self.base
         mine = tuple(head.values())
         others = [point for point in self.curves if (point["changes"], point["seed"]) != mine]
         self.curves = others + [head | point for point in curve]
