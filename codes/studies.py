@@ -66,14 +66,17 @@ def _depth(base: dict) -> list[Variant]:
 
 
 def _components(base: dict) -> list[Variant]:
+    """Nets without norm train at a rate of their own, tuned on the plain one."""
     parts = {"batch norm": {}, "dropout": {"dropout": 0.1}, "residual": {"residual": True}}
     plain = {"norm": "none"}
     found = []
     for chosen in itertools.product((True, False), repeat=3):
         names = [name for name, yes in zip(parts, chosen, strict=True) if yes]
         changes = {k: v for name in names for k, v in parts[name].items()} | ({} if chosen[0] else plain)
-        found.append(Variant(" + ".join(names) or "none", changes, () if chosen[0] else rates(base["lr"])))
-    return sorted(found, key=lambda variant: variant.name != "batch norm")
+        tries, like = (rates(base["lr"]), ()) if not names else ((), ("none",) if not chosen[0] else ())
+        found.append(Variant(" + ".join(names) or "none", changes, tries, like))
+    order = {"batch norm": 0, "none": 1}  # what the others lean on comes before them
+    return sorted(found, key=lambda variant: order.get(variant.name, 2))
 
 
 def _activations(base: dict) -> list[Variant]:
@@ -100,9 +103,9 @@ def _optimizers(base: dict) -> list[Variant]:
             Variant("SGD", whole("sgd", momentum=0.0), rates(9.0)),
             Variant("SGD, momentum", whole("sgd", nesterov=False), rates(0.9)),
             Variant("SGD, Nesterov", whole("sgd"), rates(0.9)),
-            Variant("RMSprop", whole("rmsprop"), rates(1e-3)),
-            Variant("Adam", whole("adam"), rates(3e-3)),
-            Variant("AdamW", whole("adamw"), rates(3e-3))]
+            Variant("RMSprop", whole("rmsprop"), rates(3e-3)),
+            Variant("Adam", whole("adam"), rates(9e-3)),
+            Variant("AdamW", whole("adamw"), rates(9e-3))]
 
 
 def _losses(base: dict) -> list[Variant]:
@@ -115,7 +118,7 @@ def _losses(base: dict) -> list[Variant]:
                     "L1": ("adam", "l1", (1e-6, 1e-5, 1e-4)),
                     "decoupled decay": ("adamw", "weight_decay", (1e-2, 1e-1, 1.0))}
     adam = {"optimizer": "adam", **OPTIMIZERS["adam"]}
-    found = [Variant(name, adam | changes, rates(3e-3)) for name, changes in losses.items()]
+    found = [Variant(name, adam | changes, rates(9e-3)) for name, changes in losses.items()]
     for (name, changes), (reg, (optimizer, key, factors)) in itertools.product(
             losses.items(), regularisers.items()):
         tried = tuple({key: factor} for factor in factors) if name == "cross-entropy" else ()
