@@ -171,7 +171,7 @@ def train(net: Network, loader: BatchLoader, epochs: int, lr: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--epochs", type=count, default=6)
+    parser.add_argument("--epochs", type=count, default=4)
     parser.add_argument("--batch-size", type=count, default=128)
     parser.add_argument("--lr", type=positive, default=0.05)
     parser.add_argument("--seed", type=count, default=0)

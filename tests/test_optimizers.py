@@ -103,7 +103,7 @@ def test_muon_equals_that_of_torch_on_matrices(shape):
             weight.grad = gradient.clone()
             optimizer.step()
         weights.append(weight.detach() - start)
-    assert (weights[0] - weights[1]).norm() < 0.01 * weights[1].norm()  # theirs iterates in bfloat16
+    assert (weights[0] - weights[1]).norm() < 0.03 * weights[1].norm()  # theirs iterates in bfloat16
 
 
 def test_undamped_muon_is_muon():
