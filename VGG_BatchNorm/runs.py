@@ -228,7 +228,7 @@ def environment(device: torch.device) -> dict:
     else:
         name = f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}"
     try:
-        commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"],
+        commit = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty=+", "--exclude=*"],
                                 capture_output=True, text=True, check=False).stdout.strip()
     except OSError:  # no git
         commit = ""

@@ -6,8 +6,8 @@
 Trains every variant of every study on 45,000 images and judges it on the other 5,000; the test set
 is read by the study `final` alone. Per seed, all variants start from the same random numbers and
 see the same batches, so each is compared with the study's first variant by paired differences.
-Where a study tunes (the rate of an optimizer or a loss, say), every variant gets as many tries, on
-seed 0, which then counts for nothing else. A variant that fails is a row.
+The rate of every optimizer, of every loss, and of nets without norm is tuned by five tries on seed 0,
+which counts for nothing else. A run whose loss is not finite is a row that says so.
 
 Leaves in reports/results/compare/<base>/ (a run that is there is not run again; a kill costs one):
 
@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.compare_results import Results, best, judged, read_table, summary, table
+from codes.compare_results import Results, best, judged, key, read_table, summary, table
 from codes.evaluate import accuracy, predict
 from codes.networks import parameter_count
 from codes.settings import count
@@ -50,7 +50,8 @@ class Comparison:
     def __init__(self, base: dict, results: Results, data: Path, device: torch.device):
         self.base, self.results, self.device = base, results, device
         self.environment = environment(device)  # as it is when the runs begin
-        self.rate = None  # FLOPs a second
+        self.flops: dict[str, int] = {}  # by changes
+        self.base_seconds = 0.0
         self.whole, self.test = load_cifar10(data)
         self.train, self.validation = split_validation(self.whole)
         self.train, self.validation, self.whole, self.test = (
@@ -64,13 +65,14 @@ class Comparison:
         return Trainer(settings, self.train if settings["validation"] else self.whole, self.device)
 
     def perform(self, changes: dict, seed: int) -> float:
-        """Accuracy in percent of the base with `changes`; trained now, if it was not before."""
+        """Accuracy in percent of the base with `changes`, 0 if it failed; trained now, if not before."""
         if self.results.find(changes, seed) is None:
             row, curve = self.run(changes, seed)
             self.results.add(changes, seed, row, curve)
             print(f"{describe(changes)}, seed {seed}: "
                   + (row["failure"] or f"{judged(row):.2f} % in {row['seconds']:.0f} s"), flush=True)
-        return judged(self.results.find(changes, seed))
+        row = self.results.find(changes, seed)
+        return 0.0 if row["failure"] else judged(row)
 
     def run(self, changes: dict, seed: int) -> tuple[dict, list[dict]]:
         """Train once: a row of runs.csv, and points of the loss over steps and seconds."""
@@ -81,10 +83,10 @@ class Comparison:
         curve, seconds = [], 0.0
         try:
             while trainer.epoch < trainer.epochs:
-                start = time.perf_counter()
+                first, start = trainer.epoch * len(trainer.loader), time.perf_counter()
                 last = trainer.train_epoch(progress=False)
                 took = time.perf_counter() - start
-                curve += points(trainer.step_losses, len(curve), seconds, took)
+                curve += points(trainer.step_losses, first, seconds, took)
                 seconds += took
         except UserError as error:
             return row | {"failure": str(error).partition(";")[0]}, curve
@@ -95,59 +97,56 @@ class Comparison:
                       "seconds": seconds}, curve
 
     def announce(self, study: str, rows: list[Variant], seeds: int) -> None:
-        """Print how many runs are left to do, and for how long."""
-        left = [variant.changes | one for variant in rows for one in variant.tries
-                if self.results.find(variant.changes | one, 0) is None]
-        for variant in rows:  # a tuned variant's rate is not known yet, and changes no cost
-            ends = [variant.changes | one for one in variant.tries or ({},)]
-            left += [ends[0] for seed in range(1, seeds + 1)
-                     if not any(self.results.find(end, seed) for end in ends)]
-        minutes = sum(self.seconds(changes) for changes in left) / 60
+        """Print how many runs are left to do, at most, and for how long."""
+        left, chosen = [], {}
+        for variant in rows:
+            start = variant.changes | {k: v for name in variant.like for k, v in chosen[name].items()}
+            missing = [one for one in variant.tries if self.results.find(start | one, 0) is None]
+            left += [start | one for one in missing]
+            chosen[variant.name] = {} if missing else self.choose(variant, start)
+            done = self.results.seeds(key(start | chosen[variant.name], self.base))
+            left += [start] * len(set(range(1, seeds + 1)) - set(done))
+        minutes = sum(map(self.seconds, left)) / 60
         print(f"{study}: {len(rows)} variants, {len(left)} runs to do, about {minutes:.0f} minutes",
               flush=True)
 
     def seconds(self, changes: dict) -> float:
         """What a run with `changes` will take, if it keeps the FLOP rate of the base."""
-        if not self.rate:
-            self.rate = self.trainer({}).flops() / time_run(self.settings({}), self.train, self.device)
-        return self.trainer(changes).flops() / self.rate
+        for one in ({}, changes):
+            if (text := key(one, self.base)) not in self.flops:
+                self.flops[text] = self.trainer(one).flops()
+        if not self.base_seconds:
+            self.base_seconds = time_run(self.settings({}), self.train, self.device)
+        return self.base_seconds * self.flops[key(changes, self.base)] / self.flops["{}"]
 
-    def choose(self, variant: Variant, chosen: dict[str, dict]) -> dict:
-        """The try that is kept: what `variant` adds to its changes."""
-        taken = {k: v for name in variant.like for k, v in chosen[name].items()}
-        if not variant.tries:
-            return taken
-        scores = [self.perform(variant.changes | taken | one, 0) for one in variant.tries]
-        return taken | variant.tries[scores.index(max(scores))]
+    def choose(self, variant: Variant, start: dict) -> dict:
+        """The try of `variant` that is kept: the best on top of `start`, its changes."""
+        scores = [self.perform(start | one, 0) for one in variant.tries]
+        return variant.tries[scores.index(max(scores))] if scores else {}
 
     def study(self, rows: list[Variant], seeds: int) -> dict[str, dict]:
         """Run what is missing of a study; the settings that each variant ends with."""
         chosen, settled = {}, {}
         for variant in rows:
-            chosen[variant.name] = self.choose(variant, chosen)
-            settled[variant.name] = without_base(variant.changes | chosen[variant.name], self.base)
+            start = variant.changes | {k: v for name in variant.like for k, v in chosen[name].items()}
+            chosen[variant.name] = self.choose(variant, start)
+            settled[variant.name] = start | chosen[variant.name]
         for seed in range(1, seeds + 1):
             for changes in settled.values():
                 self.perform(changes, seed)
         return settled
 
 
-def without_base(changes: dict, base: dict) -> dict:
-    return {name: value for name, value in changes.items() if base[name] != value}
-
-
 def describe(changes: dict) -> str:
     return ", ".join(f"{name} {value}" for name, value in changes.items()) or "base"
 
 
-def points(losses: list[float], known: int, seconds: float, took: float, per_epoch: int = 5) -> list[dict]:
+def points(losses: list[float], first: int, seconds: float, took: float, parts: int = 5) -> list[dict]:
     """The mean loss of each fifth of an epoch, where it ends, and how long training had then run."""
-    first = known // per_epoch * len(losses)
-    parts = torch.tensor(losses).tensor_split(per_epoch)
-    ends = itertools.accumulate(len(part) for part in parts)
+    split = [part for part in torch.tensor(losses).tensor_split(parts) if len(part)]
+    ends = itertools.accumulate(len(part) for part in split)
     return [dict(step=first + end, seconds=round(seconds + took * end / len(losses), 3),
-                 loss=round(part.mean().item(), 5))
-            for part, end in zip(parts, ends, strict=True) if len(part)]
+                 loss=round(part.mean().item(), 5)) for part, end in zip(split, ends, strict=True)]
 
 
 def main() -> None:
@@ -155,7 +154,7 @@ def main() -> None:
     parser.add_argument("--study", nargs="+", choices=STUDIES, default=list(STUDIES))
     parser.add_argument("--variants", nargs="+", metavar="NAME", help="of one study: these, and its first")
     parser.add_argument("--base", choices=BASES, help="default: quick on a CPU, full on a GPU")
-    parser.add_argument("--seeds", type=count, default=3)
+    parser.add_argument("--seeds", type=int, choices=range(1, 101), metavar="N", default=3)
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=count, help="CPU threads")
@@ -169,9 +168,10 @@ def main() -> None:
     device = pick_device(args.device)
     name = args.base or ("quick" if device.type == "cpu" else "full")
     base = BASES[name]
-    results = Results(args.out / name, base | {"data_md5": data_checksum(args.data_dir)})
+    results = Results(args.out / name, base | {
+        "data_md5": data_checksum(args.data_dir), "device": device.type})
     comparison = Comparison(base, results, args.data_dir, device)
-    summaries, found = {}, {}
+    summaries, found, path = {}, {}, results.folder / "summary.csv"
     for study in dict.fromkeys(args.study):
         needed = COMBINED if study == "final" else ()
         for other in (*[each for each in needed if each not in found], study):
@@ -179,12 +179,14 @@ def main() -> None:
             rows = wanted(args.variants if other == study else None, rows)
             comparison.announce(other, rows, args.seeds)
             settled = comparison.study(rows, args.seeds)
-            tried = {variant.name: list(variant.tries) for variant in rows}
-            summaries[other] = summary(other, settled, tried, results, args.seeds)
+            tried = {variant.name: variant.tries for variant in rows}
+            summaries[other] = summary(other, settled, tried, results)
             found[other] = best(summaries[other])
             print(f"\n{other}, base {name}\n{table(summaries[other])}\n", flush=True)
-        held = [row for row in read_table(results.folder / "summary.csv") if row["study"] not in summaries]
-        write_csv(results.folder / "summary.csv", held + [row for rows in summaries.values() for row in rows])
+            new = {(row["study"], row["variant"]): row for row in summaries[other]}
+            held = {(row["study"], row["variant"]): row for row in read_table(path)
+                    if args.variants or row["study"] != other}
+            write_csv(path, list((held | new).values()))
 
 
 if __name__ == "__main__":

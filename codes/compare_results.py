@@ -48,6 +48,11 @@ class Results:
         self.rows = read_table(folder / "runs.csv")
         self.curves = read_table(folder / "curves.csv")
 
+    def seeds(self, changes: str) -> dict[int, dict]:
+        """The runs of a variant by seed, in their order; seed 0, which tries, left out."""
+        return {int(row["seed"]): row for row in sorted(self.rows, key=lambda row: int(row["seed"]))
+                if row["changes"] == changes and row["seed"] != "0"}
+
     def find(self, changes: dict, seed: int) -> dict | None:
         """The row of a run, or None. `changes` may name settings that equal the base's."""
         text = key(changes, self.base)
@@ -73,48 +78,51 @@ def key(changes: dict, base: dict) -> str:
 
 
 def judged(row: dict) -> float:
-    """Accuracy in percent, on whatever the run was judged by; that of guessing where it failed."""
-    held_out = row["test_accuracy"] if row["validation_accuracy"] == "" else row["validation_accuracy"]
-    return 10.0 if row["failure"] else 100 * float(held_out)
+    """Accuracy in percent of a run that did not fail, on whatever it was judged by."""
+    name = "test_accuracy" if row["validation_accuracy"] == "" else "validation_accuracy"
+    return 100 * float(row[name])
 
 
-def summary(study: str, settled: dict[str, dict], tried: dict[str, list[dict]], results: Results,
-            seeds: int) -> list[dict]:
-    """A row for each variant of a study, in its order.
+def summary(study: str, settled: dict[str, dict], tried: dict[str, tuple[dict, ...]],
+            results: Results) -> list[dict]:
+    """A row for each variant of a study, in its order; of all its runs but those of seed 0.
 
-    Columns: accuracies in percent; `difference` from the first variant, mean over the seeds that
-    both have; `uncertainty` of that mean: two standard errors, from the variant's own standard
-    deviation or the median one of the study, whichever is larger (three seeds alone can agree by
-    luck); `edge`: the try that was kept is the first or the last.
+    Columns: accuracies in percent, of the runs that did not fail; `difference` from the first
+    variant, mean over the seeds that both have; `uncertainty` of that mean, over seeds, for these
+    images: two standard errors, from the variant's own standard deviation or the pooled one of the
+    study, whichever is larger (three seeds alone can agree by luck); `tries`: how many rates or
+    strengths were tried; `edge`: the one that was kept is the first or the last.
     """
-    runs = {name: {seed: row for seed in range(1, seeds + 1) if (row := results.find(changes, seed))}
-            for name, changes in settled.items()}
+    runs = {name: results.seeds(key(changes, results.base)) for name, changes in settled.items()}
     runs = {name: mine for name, mine in runs.items() if mine}
-    first = next(iter(runs.values()), {})
-    paired = {name: [judged(row) - judged(first[seed]) for seed, row in mine.items() if seed in first]
-              for name, mine in runs.items()}
-    deviations = {name: statistics.stdev(values) for name, values in paired.items() if len(values) > 1}
-    typical = statistics.median(list(deviations.values())[1:] or [0.0])
+    right = {name: {seed: judged(row) for seed, row in mine.items() if not row["failure"]}
+             for name, mine in runs.items()}
+    first = next(iter(right.values()), {})
+    paired = {name: [value - first[seed] for seed, value in mine.items() if seed in first]
+              for name, mine in right.items()}
+    own = {name: deviation(values) for name, values in paired.items()}
+    pooled = math.sqrt(statistics.mean([value**2 for value in list(own.values())[1:] if value != ""] or [0]))
     rows = []
     for name, mine in runs.items():
-        accuracies = [judged(row) for row in mine.values()]
-        done = [row for row in mine.values() if not row["failure"]]
-        n = len(paired[name])
-        error = 2 * max(deviations.get(name, 0.0), typical) / math.sqrt(n) if n > 1 else ""
-        tries = tried.get(name, [])
+        done, tries, n = list(right[name].values()), tried.get(name, ()), len(paired[name])
         whole = results.base | settled[name]
         kept = [index for index, one in enumerate(tries) if one.items() <= whole.items()]
+        seconds = [float(row["seconds"]) for row in mine.values() if not row["failure"]]
+        some = next(iter(mine.values()))
         rows.append({
-            "study": study, "variant": name, "changes": key(settled[name], results.base), "n": len(mine),
-            "failures": len(mine) - len(done), "accuracy": round(statistics.mean(accuracies), 3),
-            "deviation": round(statistics.stdev(accuracies), 3) if len(mine) > 1 else "",
-            "difference": round(statistics.mean(paired[name]), 3) if n else "",
-            "uncertainty": round(error, 3) if error != "" and mine is not first else "",
+            "study": study, "variant": name, "changes": some["changes"], "n": len(mine),
+            "failures": len(mine) - len(done), "accuracy": statistics.mean(done) if done else "",
+            "deviation": deviation(done), "difference": statistics.mean(paired[name]) if n else "",
+            "uncertainty": 2 * max(own[name], pooled) / math.sqrt(n) if n > 1 and rows else "",
             "tries": len(tries), "edge": bool(kept) and kept[0] in (0, len(tries) - 1),
-            "parameters": next(iter(mine.values()))["parameters"],
-            "flops": next(iter(mine.values()))["flops"],
-            "seconds": round(statistics.mean(float(row["seconds"]) for row in done), 1) if done else ""})
-    return rows
+            "parameters": some["parameters"], "flops": some["flops"],
+            "seconds": statistics.median(seconds) if done else ""})
+    return [{name: round(value, 3) if isinstance(value, float) else value for name, value in row.items()}
+            for row in rows]
+
+
+def deviation(values: list[float]) -> float | str:
+    return statistics.stdev(values) if len(values) > 1 else ""
 
 
 def clear(row: dict) -> bool:
@@ -122,22 +130,27 @@ def clear(row: dict) -> bool:
     return row["uncertainty"] != "" and abs(float(row["difference"])) > float(row["uncertainty"])
 
 
+def sorted_by_effect(rows: list[dict]) -> list[dict]:
+    """From worst to best; what failed with all seeds first."""
+    return sorted(rows, key=lambda row: -math.inf if row["accuracy"] == "" else float(row["accuracy"]))
+
+
 def best(rows: list[dict]) -> dict:
     """Changes of the best variant that beats the study's first clearly; {} where none does."""
     better = [row for row in rows if clear(row) and float(row["difference"]) > 0]
-    return json.loads(max(better, key=lambda row: float(row["difference"]))["changes"]) if better else {}
+    return json.loads(sorted_by_effect(better)[-1]["changes"]) if better else {}
 
 
 def with_spread(value: str | float, spread: str | float, sign: str = "") -> str:
+    """"1.20 ± 0.30", or what there is of it."""
+    if value == "":
+        return "–"
     return f"{float(value):{sign}.2f}" + (f" ± {float(spread):.2f}" if spread != "" else "")
 
 
-def verdict(row: dict, first: dict) -> str:
+def verdict(row: dict) -> str:
     """The difference from the first variant, and whether it is clear."""
-    if row is first:
-        return "compared with"
-    text = with_spread(row["difference"], row["uncertainty"], "+") if row["difference"] != "" else "–"
-    return text if clear(row) else f"{text}, not clear"
+    return with_spread(row["difference"], row["uncertainty"], "+") + ("" if clear(row) else ", not clear")
 
 
 def table(rows: list[dict]) -> str:
@@ -146,13 +159,14 @@ def table(rows: list[dict]) -> str:
     head = ("variant", f"{judge} accuracy (%)", "seeds", "difference (points)", "tries", "parameters",
             "PFLOP to train", "seconds")
     lines = [head, ["---"] * len(head)]
-    for row in sorted(rows, key=lambda row: -float(row["accuracy"])):
+    for row in reversed(sorted_by_effect(rows)):
         failed = f" ({row['failures']} failed)" if int(row["failures"]) else ""
         edge = ", best at the edge" if str(row["edge"]) == "True" else ""
         tries = f"{row['tries']}{edge}" if int(row["tries"]) else "–"
         lines.append((row["variant"], with_spread(row["accuracy"], row["deviation"]), f"{row['n']}{failed}",
-                      verdict(row, rows[0]), tries, f"{int(row['parameters']) / 1e6:.3f} M",
-                      f"{float(row['flops']) / 1e15:.4f}", row["seconds"]))
+                      "compared with" if row is rows[0] else verdict(row), tries,
+                      f"{int(row['parameters']) / 1e6:.3f} M", f"{float(row['flops']) / 1e15:.4f}",
+                      f"{float(row['seconds']):.0f}" if row["seconds"] != "" else "–"))
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
@@ -168,8 +182,8 @@ def overview(studies: dict[str, list[dict[str, str]]]) -> str:
     """One line a study in Markdown: what was best, and what was worst."""
     lines = ["| study | compared with | best | points | worst | points |", "|---|---|---|---|---|---|"]
     for name, rows in studies.items():
-        others = sorted(rows[1:], key=lambda row: float(row["difference"]))
-        cells = [f"{row['variant']} | {verdict(row, rows[0])}" for row in (others[-1], others[0])]
+        others = sorted_by_effect(rows[1:])
+        ends = [f"{row['variant']} | {verdict(row)}" for row in (others[-1], others[0])] if others else []
         first = f"{rows[0]['variant']}: {with_spread(rows[0]['accuracy'], rows[0]['deviation'])} %"
-        lines.append(f"| {name} | {first} | {' | '.join(cells)} |")
+        lines.append(" | ".join((f"| {name}", first, *(ends or ["–"] * 4))) + " |")
     return "\n".join(lines)

@@ -6,10 +6,11 @@ Every layer has `forward`, which keeps what it will need, and `backward`, which 
 of the loss in the layer's output, leaves that of its weights in `.grad`, and returns that of its
 input: the chain rule, one layer at a time. The weights are trained by our own SGD. Images are
 (N, H, W, C). Trains on all 50,000 training images, reads the test set once, and adds a row for the
-seed to reports/results/from_scratch.csv.
+seed to reports/results/from_scratch.csv; name another file with --out for trials.
 """
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -164,14 +165,14 @@ def train(net: Network, loader: BatchLoader, epochs: int, lr: float) -> None:
             optimizer.param_groups[0]["lr"] = lr * schedule(step, steps, warmup=0.1)
             optimizer.step()
             total += loss.item()
+            if not math.isfinite(total):
+                raise UserError(f"the loss is not finite at step {step}; try a lower --lr")
         print(f"epoch {epoch + 1}: loss {total / len(loader):.3f}", flush=True)
-        if not total < float("inf"):
-            raise UserError("the loss is not finite; try a lower --lr")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--epochs", type=count, default=4)
+    parser.add_argument("--epochs", type=int, choices=range(1, 1001), metavar="N", default=4)
     parser.add_argument("--batch-size", type=count, default=128)
     parser.add_argument("--lr", type=positive, default=0.05)
     parser.add_argument("--seed", type=count, default=0)
@@ -190,8 +191,9 @@ def main() -> None:
     loader = BatchLoader(images, args.batch_size, flip="random", translate=2, seed=args.seed)
     start = time.perf_counter()
     train(net, loader, args.epochs, args.lr)
+    seconds = round(time.perf_counter() - start, 1)
     row = dict(seed=str(args.seed), test_accuracy=accuracy(net, test), images=len(images.labels),
-               epochs=args.epochs, lr=args.lr, seconds=round(time.perf_counter() - start, 1),
+               epochs=args.epochs, lr=args.lr, seconds=seconds,
                parameters=sum(p.numel() for p in net.parameters()), **environment(device))
     rows = [other for other in read_table(args.out) if other["seed"] != row["seed"]] + [row]
     write_csv(args.out, sorted(rows, key=lambda row: int(row["seed"])))

@@ -4,8 +4,8 @@
     Muon               orthogonalised momentum, for convolution filters
     DampedMuon         the same, less sure of itself where the gradient is noise (our own design)
 
-All take parameters or groups of them, keep their state in `state_dict`, and allocate nothing after
-the first step: what a step needs beside its state is kept and written over.
+All take parameters or groups of them, keep their state in `state_dict`, and after the first step
+allocate nothing of a parameter's size: what a step needs beside its state is kept and written over.
 """
 
 import torch
@@ -26,6 +26,10 @@ class Optimizer(torch.optim.Optimizer):
     def __init__(self, params, **defaults):
         super().__init__(params, defaults)
         self.memory = {}  # see `kept`; no part of the state
+
+    def __setstate__(self, state: dict) -> None:  # after copy.deepcopy or pickle
+        super().__setstate__(state)
+        self.memory = {}
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -104,7 +108,8 @@ def orthogonalize(matrix: Tensor, steps: int = 3, memory: dict | None = None) ->
 
     Newton–Schulz iteration X ← a X + (b A + c A²) X with A = X Xᵀ. It is applied to the
     singular values alone; the coefficients (Jordan 2024, kellerjordan.github.io/posts/muon)
-    take them near 1 fast, not exactly: after 5 steps they lie in about 0.7 … 1.2.
+    take them near 1 fast, not exactly. From a hundredth of the matrix's norm on, 5 steps take them
+    to about 0.7 … 1.2; after 3, those below a twentieth of it are still on their way up.
     `memory` keeps what it works in, the result too, from call to call.
     """
     memory = {} if memory is None else memory
@@ -131,8 +136,9 @@ class Muon(Optimizer):
     norm does not see the scale, so this only keeps the relative step what `lr` says).
     """
 
-    def __init__(self, params, lr: float = 0.24, momentum: float = 0.6, steps: int = 3, rescale: bool = True):
-        super().__init__(params, lr=lr, momentum=momentum, steps=steps, rescale=rescale)
+    def __init__(self, params, lr: float = 0.24, momentum: float = 0.6, steps: int = 3,
+                 rescale: bool = True, **more):
+        super().__init__(params, lr=lr, momentum=momentum, steps=steps, rescale=rescale, **more)
 
     def update(self, p, grad, state, group):
         if not state:
@@ -143,7 +149,7 @@ class Muon(Optimizer):
         buffer = state["momentum"].mul_(group["momentum"]).add_(grad)
         torch.add(grad, buffer, alpha=group["momentum"], out=matrix.view(p.shape))
         if group["rescale"]:
-            p.mul_(len(p) ** 0.5 / p.norm())
+            p.mul_(len(p) ** 0.5 / p.norm().clamp_min(1e-7))
         matrix.copy_(self.direction(matrix, state, group))
         p.add_(matrix.view(p.shape), alpha=-group["lr"])
 
@@ -161,11 +167,11 @@ class Muon(Optimizer):
 class DampedMuon(Muon):
     """Muon that moves along each singular direction by its strength over the noise.
 
-    *Idea.* Muon's U Vᵀ moves as far along the weakest singular direction of the momentum as along
-    the strongest: it solves max ⟨M, D⟩ over matrices D of spectral norm ≤ 1. Late in training most
+    *Idea.* Muon's U Vᵀ moves as far along a weak singular direction of the momentum as along the
+    strongest: it solves max ⟨M, D⟩ over matrices D of spectral norm ≤ 1. Late in training many
     directions of a mini-batch gradient are sampling noise, and that is a full step at random.
 
-    *Derivation.* Let standing still be worth something, as much as the noise σ is high:
+    *Derivation.* Let standing still be worth something, the more the higher the noise σ is:
 
         max ⟨M, D⟩ + σ Σᵢ √(1 − dᵢ²)    over the singular values 0 ≤ dᵢ ≤ 1 of D.
 
@@ -173,23 +179,24 @@ class DampedMuon(Muon):
 
         d = s / √(s² + σ²),   that is   D = (M Mᵀ + σ² I)^(−½) M.
 
-    Directions well above the noise go in full (σ = 0 is Muon); those below it in proportion to s,
-    as plain momentum would (σ → ∞). No SVD is needed: D is the left part of the orthogonalised
+    Directions well above the noise go in full (σ = 0 is Muon), those below it in proportion to s, as
+    plain momentum would (σ → ∞). No SVD is needed: D is the left part of the orthogonalised
     [M, σI], because [M, σI][M, σI]ᵀ = M Mᵀ + σ² I. Its singular values are ≥ σ, so the iteration of
     `orthogonalize` has no tiny ones to lift and comes nearer in as few steps.
 
-    *The noise* is measured, not set. With entries of variance v, g minus the running mean
-    (1 − μ) B of the gradients before it has mean square v · 2/(1 + μ); the Nesterov momentum, times
-    1 − μ, has v ρ, with ρ = (1 − μ)² ((1 + μ)² + μ⁴/(1 − μ²)); and the mean squared singular value of
-    a K × n matrix of such noise is v ρ max(K, n). v is averaged over about 20 steps. `damping`
-    multiplies σ.
+    *The noise* is measured, not set. Let v be the variance of a gradient's entry. Once the running
+    mean (1 − μ) B of the gradients has filled, g minus it has mean square v · 2/(1 + μ), drift of
+    the true gradient counted in; v is averaged over about 20 steps. The Nesterov momentum
+    M = g + μB then has entries of variance v ρ, ρ = (1 + μ)² + μ⁴/(1 − μ²), and the mean squared
+    singular value of a K × n matrix of such noise is σ² = v ρ max(K, n). `damping` multiplies σ.
+
+    *Limits.* s is that of the noisy momentum: where all is noise, s is about σ, and d about
+    1/√(1 + damping²), 0.7 by default. The evidence is in reports/figures/compare/quick/README.md.
     """
 
     def __init__(self, params, lr: float = 0.24, momentum: float = 0.6, steps: int = 3, rescale: bool = True,
                  damping: float = 1.0):
-        super().__init__(params, lr, momentum, steps, rescale)
-        for group in self.param_groups:
-            group.setdefault("damping", damping)
+        super().__init__(params, lr, momentum, steps, rescale, damping=damping)
 
     def start(self, p, state):
         state["variance"], state["seen"] = p.new_zeros(()), 0
@@ -205,7 +212,7 @@ class DampedMuon(Muon):
 
     def direction(self, matrix, state, group):
         mu = group["momentum"]
-        rho = (1 + mu) ** 2 + mu**4 / (1 - mu**2)  # (1 − μ)² is in neither: matrix is g + μB
+        rho = (1 + mu) ** 2 + mu**4 / (1 - mu**2)
         sigma = group["damping"] * (state["variance"] * rho * max(matrix.shape)).sqrt()
         tall = matrix.shape[0] > matrix.shape[1]
         wide = matrix.T if tall else matrix

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.compare_results import Results, by_study, clear, judged, key, table, with_spread
+from codes.compare_results import Results, by_study, clear, judged, sorted_by_effect, table, with_spread
 from codes.studies import STUDIES, Variant, variants
 from VGG_BatchNorm.figures import PALETTE, plt, save_figure
 from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, UserError, atomic_write, run_main
@@ -31,21 +31,13 @@ class Comparisons(Results):
         if not self.studies:
             raise UserError(f"no finished study in {folder}; `make compare` makes one")
 
-    def of(self, row: dict) -> dict[int, dict]:
-        """The runs of a row of summary.csv by seed; seed 0, which tries, left out."""
-        return {int(run["seed"]): run for run in self.rows
-                if run["changes"] == row["changes"] and run["seed"] != "0"}
-
-    def tries(self, study: str, name: str) -> list[tuple[float, float]]:
-        """(learning rate, accuracy in percent on seed 0) of all that were tried for a variant."""
-        variant: Variant = next(v for v in variants(study, self.base, {}) if v.name == name)
-        mine = key(variant.changes | {"lr": None}, self.base | {"lr": 0})
-        found = []
-        for run in self.rows:
-            settings = json.loads(run["changes"])
-            if run["seed"] == "0" and key(settings | {"lr": None}, self.base | {"lr": 0}) == mine:
-                found.append((settings.get("lr", self.base["lr"]), judged(run)))
-        return sorted(found)
+    def tries(self, study: str, row: dict) -> tuple[list[tuple[float, float]], tuple[float, float]]:
+        """(learning rate, accuracy in percent on seed 0) of a row's tries, and of the one that was kept."""
+        kept = json.loads(row["changes"]).get("lr", self.base["lr"])
+        variant = next((v for v in variants(study, self.base, {}) if v.name == row["variant"]), Variant(""))
+        found = [(one["lr"], self.find(variant.changes | one, 0)) for one in variant.tries]
+        found = [(lr, judged(run)) for lr, run in found if run and not run["failure"]]
+        return found, next((one for one in found if one[0] == kept), (float("nan"), float("nan")))
 
 
 def scale(runs: Comparisons) -> str:
@@ -53,16 +45,25 @@ def scale(runs: Comparisons) -> str:
     base = runs.base
     n = sorted({int(row["n"]) for rows in runs.studies.values() for row in rows})
     seeds = " to ".join(str(number) for number in dict.fromkeys((n[0], n[-1])))
-    return (f"CifarNet {', '.join(map(str, base['widths']))}; {base['epochs']} epochs of 45,000 images; "
-            f"{seeds} seeds; {runs.rows[0]['device'].partition(',')[0]}")
+    return (f"CifarNet {', '.join(map(str, base['widths']))}; {base['epochs']} epochs, batches of "
+            f"{base['batch_size']}; {seeds} seeds; {runs.rows[0]['device'].partition(',')[0]}")
+
+
+def style(name: str, names: list[str]) -> dict:
+    """An optimizer's colour; dashed where it has the filters alone."""
+    whole = [one for one in names if "on filters" not in one]
+    mine = name.replace(", on filters", "").replace(" on filters", "")
+    return dict(color=PALETTE[whole.index(mine) % len(PALETTE)] if mine in whole else "#777777",
+                linestyle="-" if mine == name else "--")
 
 
 def draw_effects(runs: Comparisons):
     """What one change does to the base. The difference in validation accuracy from the study's first variant
     (dashed line), seed by seed (dots; the same first weights and batches where the net is the same) and in
-    the mean, with two standard errors; filled where that leaves zero out. Each panel has its own
-    scale. All are short runs: what learns fast does well here, and what pays over many epochs (dropout,
-    strong augmentation, depth) does not."""
+    the mean, with two standard errors over seeds; filled and coloured where that leaves zero out (blue:
+    better, orange: worse). Each panel has its own scale. It says nothing of longer training, in
+    which dropout, strong augmentation and depth are known to do better than in a few epochs. Nets without
+    norm are held together by Muon, which keeps the norm of their filters."""
     studies = [name for name in PANELS if name in runs.studies]
     columns = min(2, len(studies))
     figure, axes = plt.subplots(-(-len(studies) // columns), columns, squeeze=False,
@@ -70,10 +71,10 @@ def draw_effects(runs: Comparisons):
     for axis in axes.flat[len(studies):]:
         axis.axis("off")
     for axis, study in zip(axes.flat, studies, strict=False):
-        first = runs.of(runs.studies[study][0])
-        rows = sorted(runs.studies[study][1:], key=lambda row: float(row["difference"]))
+        rows = [row for row in sorted_by_effect(runs.studies[study][1:]) if row["difference"] != ""]
+        first = accuracies(runs, runs.studies[study][0])
         for y, row in enumerate(rows):
-            seeds = [judged(run) - judged(first[seed]) for seed, run in runs.of(row).items() if seed in first]
+            seeds = [value - first[seed] for seed, value in accuracies(runs, row).items() if seed in first]
             mean, sure = float(row["difference"]), clear(row)
             color = PALETTE[0] if sure and mean > 0 else PALETTE[1] if sure else "#777777"
             axis.plot(seeds, [y] * len(seeds), ".", color=color, alpha=0.45)
@@ -89,6 +90,11 @@ def draw_effects(runs: Comparisons):
     return figure
 
 
+def accuracies(runs: Comparisons, row: dict) -> dict[int, float]:
+    """Accuracy in percent by seed, of the runs of a row that did not fail."""
+    return {seed: judged(run) for seed, run in runs.seeds(row["changes"]).items() if not run["failure"]}
+
+
 def draw_losses(runs: Comparisons):
     """Loss by regularisation: validation accuracy in percent, mean ± standard deviation over seeds, all
     under Adam, whose rate was tuned for each loss; the strength of a regulariser was tuned on
@@ -98,7 +104,7 @@ def draw_losses(runs: Comparisons):
     losses = [name for name in rows if " + " not in name]
     added = ["none", *dict.fromkeys(name.partition(" + ")[2] for name in rows if " + " in name)]
     cells = [[rows.get(loss if reg == "none" else f"{loss} + {reg}") for reg in added] for loss in losses]
-    values = [[float(cell["accuracy"]) if cell else float("nan") for cell in line] for line in cells]
+    values = [[float(cell["accuracy"] or "nan") if cell else float("nan") for cell in line] for line in cells]
     figure, axis = plt.subplots(figsize=(7.5, 4))
     picture = axis.imshow(values, cmap="cividis", aspect="auto")
     middle = statistics.mean(picture.get_clim())
@@ -123,15 +129,15 @@ def draw_losses(runs: Comparisons):
 def draw_cost(runs: Comparisons):
     """What accuracy costs: validation error against parameters and against the FLOPs of training, both axes
     logarithmic, for every net of the studies named in the legend; bars are standard deviations over seeds.
-    The line is the front: no net to the left of it is better. Training is equally long for
-    all, so a large net, which would gain most by more epochs, is shown at its worst."""
+    The line is the front, of means: no net to the left of it is better. All train for as many epochs; it
+    does not show what a net would reach if each had the epochs that suit it."""
     studies = [name for name in PARTS if name in runs.studies]
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
     for axis, column, label, unit in ((axes[0], "parameters", "parameters (thousands)", 1e3),
                                       (axes[1], "flops", "FLOPs to train (10¹²)", 1e12)):
         everything = []
         for study, color, marker in zip(studies, PALETTE, "osD^", strict=False):
-            rows = [row for row in runs.studies[study] if row["changes"] != "{}"]
+            rows = [row for row in runs.studies[study] if row["changes"] != "{}" and row["accuracy"] != ""]
             x = [float(row[column]) / unit for row in rows]
             error = [100 - float(row["accuracy"]) for row in rows]
             axis.errorbar(x, error, [float(row["deviation"] or 0) for row in rows], fmt=marker, color=color,
@@ -167,13 +173,15 @@ def plain_ticks(axis) -> None:
 
 def draw_optimizers(runs: Comparisons):
     """The optimizers, each at the rate that was best for it: the training loss over steps and over seconds,
-    means over seeds, with the standard deviation as a band. The step near the end is the
-    change from small images to whole ones; each step after it takes about five times as long. Final
+    means over seeds, with the standard deviation as a band. The bend near the end is the change from
+    small images to whole ones, whose steps take longer. Muon and what is "on filters" (dashed) leave biases
+    and the head to SGD at rates of their own; the others have one rate for everything. Final
     validation accuracy is in the legend."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True)
     rows = runs.studies["optimizers"]
-    colors = dict(zip([row["variant"] for row in rows], PALETTE, strict=False))
-    for row in sorted(rows, key=lambda row: -float(row["accuracy"])):
+    names = [row["variant"] for row in rows]
+    for row in reversed(sorted_by_effect(rows)):
+        look = style(row["variant"], names)
         by_step: dict[int, list[dict]] = {}
         for point in runs.curves:
             if point["changes"] == row["changes"] and point["seed"] != "0":
@@ -185,11 +193,10 @@ def draw_optimizers(runs: Comparisons):
         spread = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in loss]
         seconds = [statistics.mean(float(p["seconds"]) for p in points) for points in by_step.values()]
         for axis, x in zip(axes, (list(by_step), seconds), strict=True):
-            axis.plot(x, mean, color=colors[row["variant"]],
-                      label=f"{row['variant']}: {float(row['accuracy']):.1f} %")
+            axis.plot(x, mean, **look, label=f"{row['variant']}: {with_spread(row['accuracy'], '')} %")
             axis.fill_between(x, [m - s for m, s in zip(mean, spread, strict=True)],
                               [m + s for m, s in zip(mean, spread, strict=True)],
-                              color=colors[row["variant"]], alpha=0.2, linewidth=0)
+                              color=look["color"], alpha=0.2, linewidth=0)
     axes[0].set(xlabel=f"steps of {runs.base['batch_size']} images",
                 ylabel="training loss (label-smoothed\ncross-entropy, nats)")
     axes[1].set_xlabel("seconds of training")
@@ -208,10 +215,12 @@ def draw_rates(runs: Comparisons):
                                 sharey=True)
     for axis, study in zip(axes[0], studies, strict=True):
         tuned = [row for row in runs.studies[study] if int(row["tries"]) and " + " not in row["variant"]]
-        for row, color in zip(tuned, PALETTE, strict=False):
-            tries = runs.tries(study, row["variant"])
-            axis.plot(*zip(*tries, strict=True), ".-", color=color, label=row["variant"])
-            axis.plot(*max(tries, key=lambda one: one[1]), "o", color=color, markersize=11, fillstyle="none")
+        names = [row["variant"] for row in tuned]
+        for row in tuned:
+            tries, kept = runs.tries(study, row)
+            look = style(row["variant"], names)
+            axis.plot(*zip(*tries, strict=True), marker=".", **look, label=row["variant"])
+            axis.plot(*kept, "o", color=look["color"], markersize=11, fillstyle="none")
         axis.set(xscale="log", xlabel="learning rate", title=study)
         axis.legend(fontsize=8)
     axes[0][0].set_ylabel("validation accuracy (%), seed 0")
@@ -219,12 +228,12 @@ def draw_rates(runs: Comparisons):
     return figure
 
 
-FIGURES = {  # name: (the study that it needs, function); a function's docstring is the caption
-    "01_effects": (None, draw_effects),
-    "02_losses": ("losses", draw_losses),
-    "03_cost": ("widths", draw_cost),
-    "04_optimizers": ("optimizers", draw_optimizers),
-    "05_learning_rates": ("optimizers", draw_rates),
+FIGURES = {  # name: (studies of which it needs one, function); a function's docstring is the caption
+    "01_effects": (PANELS, draw_effects),
+    "02_losses": (("losses",), draw_losses),
+    "03_cost": (PARTS, draw_cost),
+    "04_optimizers": (("optimizers",), draw_optimizers),
+    "05_learning_rates": (("optimizers",), draw_rates),
 }
 
 
@@ -232,9 +241,9 @@ def without_effect(runs: Comparisons) -> str:
     """All that did not help, with numbers: worse than its study's first variant, or not clearly better."""
     lines = ["| study | variant | difference (points) | |", "|---|---|---|---|"]
     for study in (name for name in STUDIES if name in runs.studies):
-        for row in sorted(runs.studies[study][1:], key=lambda row: -float(row["difference"])):
+        for row in reversed(sorted_by_effect(runs.studies[study][1:])):
             if not (clear(row) and float(row["difference"]) > 0):
-                what = "worse" if clear(row) else "no clear difference"
+                what = "worse" if clear(row) else "failed" if row["accuracy"] == "" else "no clear difference"
                 lines.append(f"| {study} | {row['variant']} | "
                              f"{with_spread(row['difference'], row['uncertainty'], '+')} | {what} |")
     return "\n".join(lines)
@@ -257,8 +266,8 @@ def main() -> None:
     out = args.out or FIGURES_DIR / "compare" / folder.resolve().name
     text = ["# What makes the network better: one factor at a time\n",
             f"Drawn by `codes/plot_compare.py`; the base: {scale(runs)}.\n"]
-    for name, (study, draw) in FIGURES.items():
-        if study in (None, *runs.studies):
+    for name, (studies, draw) in FIGURES.items():
+        if set(studies) & set(runs.studies):
             save_figure(draw(runs), out / f"{name}.png")
             print(f"picture    {out / name}.png")
             text.append(f"![{name}]({name}.png)\n\n**{name[:2]}** {' '.join(draw.__doc__.split())}\n")

@@ -20,7 +20,7 @@ DEFAULTS = dict(
     # the network (codes/networks.py)
     network="cifarnet", widths=(64, 256, 256), depth=2, activation="gelu", norm="batch", pool="max",
     dropout=0.0, residual=False, whiten=True,
-    # the optimizer: muon or damped_muon (filters by it, the rest by SGD), or one for everything
+    # the optimizer: one for everything, or for filters, with SGD for the rest (OPTIMIZERS)
     optimizer="muon", lr=0.15, momentum=0.6, nesterov=True, bias_lr=0.053, head_lr=0.67, weight_decay=2e-6,
     warmup=0.0,
     # the loss (codes/losses.py)
@@ -35,7 +35,11 @@ DEFAULTS = dict(
 
 _SGD = dict(lr=0.1, momentum=0.9, weight_decay=5e-4)
 OPTIMIZERS = {  # what to start from; own_*: ours (codes/optimizers.py) in place of torch's
-    "muon": dict(), "damped_muon": dict(), "sgd": _SGD, "own_sgd": _SGD,
+    # for the filters, and SGD with bias_lr and head_lr for the rest
+    "muon": dict(), "damped_muon": dict(), "sgd_filters": dict(lr=0.9, momentum=0.9),
+    "adam_filters": dict(lr=9e-3),
+    # for everything
+    "sgd": _SGD, "own_sgd": _SGD,
     "rmsprop": dict(lr=1e-3, weight_decay=0.0),
     "adam": dict(lr=3e-3, weight_decay=0.0), "own_adam": dict(lr=3e-3, weight_decay=0.0),
     "adamw": dict(lr=3e-3, weight_decay=1e-2), "own_adamw": dict(lr=3e-3, weight_decay=1e-2),
@@ -110,12 +114,12 @@ def parse_arguments(description: str, argv: list[str] | None = None) -> argparse
     opt.add_argument("--optimizer", choices=OPTIMIZERS)
     opt.add_argument("--epochs", type=positive, help="may be a fraction")
     opt.add_argument("--batch-size", type=count)
-    opt.add_argument("--lr", type=positive, help="of Muon on the filters, or of sgd or adamw on everything")
+    opt.add_argument("--lr", type=positive, help="on the filters, or on everything")
     opt.add_argument("--momentum", type=share)
     opt.add_argument("--nesterov", action=yes_no, help="of sgd")
-    opt.add_argument("--bias-lr", type=positive, help="beside Muon, for one example of the batch")
+    opt.add_argument("--bias-lr", type=positive, help="where filters have an optimizer of their own; for one example of the batch")
     opt.add_argument("--head-lr", type=positive, help="likewise")
-    opt.add_argument("--weight-decay", type=not_negative, help="for one example; with sgd or adamw: as torch has it")
+    opt.add_argument("--weight-decay", type=not_negative, help="for one example; with one optimizer for everything: as torch has it")
     opt.add_argument("--loss", choices=LOSSES)
     opt.add_argument("--label-smoothing", type=share)
     opt.add_argument("--l1", type=not_negative, help="factor of Σ|w| over filters and matrices in the loss")

@@ -66,7 +66,10 @@ def _depth(base: dict) -> list[Variant]:
 
 
 def _components(base: dict) -> list[Variant]:
-    """Nets without norm train at a rate of their own, tuned on the plain one."""
+    """Nets without norm train at a rate of their own, tuned on the plain one.
+
+    Their filters keep the norm that Muon rescales them to, which holds a net without norm together.
+    """
     parts = {"batch norm": {}, "dropout": {"dropout": 0.1}, "residual": {"residual": True}}
     plain = {"norm": "none"}
     found = []
@@ -95,11 +98,17 @@ def _augmentation(base: dict) -> list[Variant]:
 
 
 def _optimizers(base: dict) -> list[Variant]:
+    """Muon is for filters: biases and head have SGD at rates of their own, which the presets' runs chose.
+
+    "On filters" exchanges Muon alone; the rest have one optimizer and one rate for everything.
+    """
     def whole(name: str, **more) -> dict:
         return {"optimizer": name, **OPTIMIZERS[name], **more}
 
     return [Variant("Muon", {}, rates(base["lr"])),
             Variant("DampedMuon (ours)", {"optimizer": "damped_muon"}, rates(base["lr"])),
+            Variant("SGD, Nesterov, on filters", whole("sgd_filters"), rates(0.9)),
+            Variant("Adam on filters", whole("adam_filters"), rates(9e-3)),
             Variant("SGD", whole("sgd", momentum=0.0), rates(9.0)),
             Variant("SGD, momentum", whole("sgd", nesterov=False), rates(0.9)),
             Variant("SGD, Nesterov", whole("sgd"), rates(0.9)),

@@ -108,6 +108,8 @@ def peer_text(peer: dict, rows: list[dict[str, str]]) -> str:
 
 
 def from_scratch_text(rows: list[dict[str, str]]) -> str:
+    if not rows:
+        return "Not run yet: `make from-scratch`."
     accuracies = [100 * float(row["test_accuracy"]) for row in rows]
     seconds = statistics.mean(float(row["seconds"]) for row in rows)
     return (f"Test accuracy {spread(accuracies, 2)} % ({len(rows)} seeds, {rows[0]['epochs']} epochs, "

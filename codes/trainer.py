@@ -1,5 +1,6 @@
 """One training run as an object: network, optimizers, data, and the place in the schedule."""
 
+import functools
 import math
 import sys
 import time
@@ -25,7 +26,9 @@ WHOLE_MODEL = {
     "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop, "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW, "own_sgd": optimizers.SGD, "own_adam": optimizers.Adam,
     "own_adamw": optimizers.AdamW}
-FOR_FILTERS = {"muon": optimizers.Muon, "damped_muon": optimizers.DampedMuon}  # SGD for the rest
+FOR_FILTERS = {  # and SGD for the rest, as beside Muon
+    "muon": optimizers.Muon, "damped_muon": optimizers.DampedMuon, "adam_filters": torch.optim.Adam,
+    "sgd_filters": functools.partial(torch.optim.SGD, nesterov=True)}
 
 
 def make_optimizers(net: nn.Module, settings: dict) -> list[torch.optim.Optimizer]:
@@ -36,7 +39,7 @@ def make_optimizers(net: nn.Module, settings: dict) -> list[torch.optim.Optimize
         sgd = dict(momentum=momentum, nesterov=settings["nesterov"] and momentum > 0)
         more = sgd if WHOLE_MODEL[name] in (torch.optim.SGD, optimizers.SGD) else {}
         return [WHOLE_MODEL[name](trained, lr, weight_decay=decay, **more)]
-    filters = [p for name, p in net.named_parameters() if p.requires_grad and p.ndim == 4]
+    filters = [p for p in trained if p.ndim == 4]
     matrices = [p for p in trained if p.ndim == 2]
     vectors = [p for p in trained if p.ndim < 2]
     # lr for one example × batch size: with the mean loss, this is airbench's rate on the summed
@@ -44,7 +47,8 @@ def make_optimizers(net: nn.Module, settings: dict) -> list[torch.optim.Optimize
     groups = [dict(params=p, lr=rate * settings["batch_size"], weight_decay=decay / rate)
               for p, rate in ((vectors, settings["bias_lr"]), (matrices, settings["head_lr"])) if p]
     sgd = torch.optim.SGD(groups, momentum=0.85, nesterov=True)
-    return [sgd, FOR_FILTERS[name](filters, lr, momentum)] if filters else [sgd]
+    more = () if name == "adam_filters" else (momentum,)
+    return [sgd, FOR_FILTERS[name](filters, lr, *more)] if filters else [sgd]
 
 
 @torch.no_grad()

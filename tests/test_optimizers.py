@@ -1,3 +1,6 @@
+import copy
+import io
+
 import pytest
 import torch
 
@@ -50,8 +53,12 @@ def test_state_round_trip_goes_on_with_the_same_bits(make):
         optimizer = make([weight])
         for i in range(6):
             if interrupted and i == 3:
-                state, optimizer = optimizer.state_dict(), make([weight])
-                optimizer.load_state_dict(state)
+                file = io.BytesIO()
+                torch.save(optimizer.state_dict(), file)
+                file.seek(0)
+                optimizer = copy.deepcopy(make([weight]))
+                weight = optimizer.param_groups[0]["params"][0]
+                optimizer.load_state_dict(torch.load(file, weights_only=True))
             weight.grad = torch.randn_like(weight)
             optimizer.step()
         return weight.detach()
@@ -138,12 +145,20 @@ def test_damping_follows_its_formula(shape):
 def test_damped_muon_measures_the_noise():
     torch.manual_seed(0)
     weight = torch.nn.Parameter(torch.zeros(50, 40))
-    optimizer, signal, told = optimizers.DampedMuon([weight]), torch.randn(50, 40), []
-    for _ in range(200):
-        weight.grad = signal + 0.5 * torch.randn_like(weight)
+    optimizer, signal = optimizers.DampedMuon([weight]), torch.randn(50, 40)
+    variance, singular = [], []
+    for _ in range(300):
+        noise = 0.5 * torch.randn_like(weight)
+        weight.grad = signal + noise
         optimizer.step()
-        told.append(optimizer.state[weight]["variance"].item())
-    assert sum(told[50:]) / 150 == pytest.approx(0.25, rel=0.05)
+        state = optimizer.state[weight]
+        variance.append(state["variance"].item())
+        momentum = state["momentum"] - signal / (1 - 0.6)  # what is left, once it has filled, is noise
+        singular.append((noise + 0.6 * momentum).square().sum().item() / 40)  # mean s² of the smaller side
+    assert weight.isfinite().all()
+    assert sum(variance[50:]) / 250 == pytest.approx(0.25, rel=0.05)
+    rho = (1 + 0.6) ** 2 + 0.6**4 / (1 - 0.6**2)  # as the docstring says
+    assert sum(singular[50:]) / 250 == pytest.approx(0.25 * rho * 50, rel=0.05)
 
 
 @pytest.mark.parametrize("make", OURS.values(), ids=OURS)
@@ -158,7 +173,7 @@ def test_a_step_allocates_nothing(make):
         optimizer.step()
     with torch.profiler.profile(profile_memory=True) as profile:
         optimizer.step()
-    largest = max((event.cpu_memory_usage for event in profile.events()), default=0)
+    largest = max(event.cpu_memory_usage for event in profile.events())
     assert largest < 1024  # bytes: a few numbers, where the smallest weight has 9,216
 
 
