@@ -61,7 +61,8 @@ def _widths(base: dict) -> list[Variant]:
 
 def _depth(base: dict) -> list[Variant]:
     return [Variant("2 convolutions a group"), Variant("1", {"depth": 1}), Variant("3", {"depth": 3}),
-            Variant("2, residual", {"residual": True}), Variant("3, residual", {"depth": 3, "residual": True})]
+            Variant("2, residual", {"residual": True}),
+            Variant("3, residual", {"depth": 3, "residual": True})]
 
 
 def _components(base: dict) -> list[Variant]:
