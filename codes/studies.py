@@ -66,17 +66,19 @@ def _depth(base: dict) -> list[Variant]:
 
 
 def _components(base: dict) -> list[Variant]:
-    """Nets without norm train at a rate of their own, tuned on the plain one.
-
-    Their filters keep the norm that Muon rescales them to, which holds a net without norm together.
+    """Nets without norm train at rates of their own, tuned on the plain one: all three shrink together,
+    since biases at the base's rate alone undo such a net. Their filters keep the norm that Muon
+    rescales them to, which is a help of another kind.
     """
+    slower = tuple({name: float(f"{base[name] / 3**i:.2g}") for name in ("lr", "bias_lr", "head_lr")}
+                   for i in range(5))
     parts = {"batch norm": {}, "dropout": {"dropout": 0.1}, "residual": {"residual": True}}
     plain = {"norm": "none"}
     found = []
     for chosen in itertools.product((True, False), repeat=3):
         names = [name for name, yes in zip(parts, chosen, strict=True) if yes]
         changes = {k: v for name in names for k, v in parts[name].items()} | ({} if chosen[0] else plain)
-        tries, like = (rates(base["lr"]), ()) if not names else ((), ("none",) if not chosen[0] else ())
+        tries, like = (slower, ()) if not names else ((), ("none",) if not chosen[0] else ())
         found.append(Variant(" + ".join(names) or "none", changes, tries, like))
     order = {"batch norm": 0, "none": 1}  # what the others lean on comes before them
     return sorted(found, key=lambda variant: order.get(variant.name, 2))
