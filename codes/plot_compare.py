@@ -12,6 +12,8 @@ import statistics
 import sys
 from pathlib import Path
 
+from matplotlib.ticker import LogLocator
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.compare_results import Results, by_study, clear, judged, sorted_by_effect, table, with_spread
 from codes.studies import STUDIES, Variant, variants
@@ -67,7 +69,7 @@ def draw_effects(runs: Comparisons):
     studies = [name for name in PANELS if name in runs.studies]
     columns = min(2, len(studies))
     figure, axes = plt.subplots(-(-len(studies) // columns), columns, squeeze=False,
-                                figsize=(5.5 * columns, 3.1 * -(-len(studies) // columns)))
+                                figsize=(max(8, 5.5 * columns), 3.1 * -(-len(studies) // columns)))
     for axis in axes.flat[len(studies):]:
         axis.axis("off")
     for axis, study in zip(axes.flat, studies, strict=False):
@@ -127,9 +129,9 @@ def draw_losses(runs: Comparisons):
 
 
 def draw_cost(runs: Comparisons):
-    """What accuracy costs: validation error against parameters and against the FLOPs of training, both axes
-    logarithmic, for every net of the studies named in the legend; bars are standard deviations over seeds.
-    The line is the front, of means: no net to the left of it is better. All train for as many epochs; it
+    """What accuracy costs: validation error against parameters and against the FLOPs of training, on
+    logarithmic axes, for every net of the studies named in the legend; bars are standard deviations over
+    seeds. The line is the front, of means: no net to the left of it is better. All train for as many epochs; it
     does not show what a net would reach if each had the epochs that suit it."""
     studies = [name for name in PARTS if name in runs.studies]
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
@@ -155,20 +157,15 @@ def draw_cost(runs: Comparisons):
         for x, error, name in everything:
             if (x, error) in front:
                 axis.annotate(name, (x, error), xytext=(4, -11), textcoords="offset points", fontsize=8)
-        axis.set(xlabel=label, xscale="log", yscale="log")
+        axis.set(xlabel=label, xscale="log")
         axis.margins(x=0.12)
-        plain_ticks(axis)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter("")
     axes[0].set_ylabel("validation error (%)")
     axes[0].legend(fontsize=9)
     figure.suptitle(scale(runs), fontsize=10)
     return figure
-
-
-def plain_ticks(axis) -> None:
-    """Numbers as one writes them, 2, 3 and 5 too, on logarithmic axes that span little."""
-    for one in (axis.xaxis, axis.yaxis):
-        one.set_major_formatter("{x:g}")
-        one.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:g}"[0] in "235" else "")
 
 
 def draw_optimizers(runs: Comparisons):
@@ -177,7 +174,7 @@ def draw_optimizers(runs: Comparisons):
     small images to whole ones, whose steps take longer. Muon and what is "on filters" (dashed) leave biases
     and the head to SGD at rates of their own; the others have one rate for everything. Final
     validation accuracy is in the legend."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), sharey=True)
     rows = runs.studies["optimizers"]
     names = [row["variant"] for row in rows]
     for row in reversed(sorted_by_effect(rows)):
@@ -200,7 +197,7 @@ def draw_optimizers(runs: Comparisons):
     axes[0].set(xlabel=f"steps of {runs.base['batch_size']} images",
                 ylabel="training loss (label-smoothed\ncross-entropy, nats)")
     axes[1].set_xlabel("seconds of training")
-    axes[1].legend(fontsize=9)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=9)
     figure.suptitle(scale(runs), fontsize=10)
     return figure
 
@@ -211,8 +208,8 @@ def draw_rates(runs: Comparisons):
     wide top means little tuning. An optimizer whose best rate is the first or last may have
     a better one outside."""
     studies = [name for name in ("optimizers", "losses") if name in runs.studies]
-    figure, axes = plt.subplots(1, len(studies), figsize=(5.5 * len(studies), 4.4), squeeze=False,
-                                sharey=True)
+    figure, axes = plt.subplots(1, len(studies), figsize=(max(8, 5.5 * len(studies)), 5),
+                                squeeze=False, sharey=True)
     for axis, study in zip(axes[0], studies, strict=True):
         tuned = [row for row in runs.studies[study] if int(row["tries"]) and " + " not in row["variant"]]
         names = [row["variant"] for row in tuned]
@@ -222,7 +219,7 @@ def draw_rates(runs: Comparisons):
             axis.plot(*zip(*tries, strict=True), marker=".", **look, label=row["variant"])
             axis.plot(*kept, "o", color=look["color"], markersize=11, fillstyle="none")
         axis.set(xscale="log", xlabel="learning rate", title=study)
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     axes[0][0].set_ylabel("validation accuracy (%), seed 0")
     figure.suptitle(scale(runs), fontsize=10)
     return figure

@@ -66,7 +66,7 @@ def _depth(base: dict) -> list[Variant]:
 
 
 def _components(base: dict) -> list[Variant]:
-    """Nets without norm train at rates of their own, tuned on the plain one: all three shrink together,
+    """Nets without norm train at rates of their own, tuned without dropout: all three shrink together,
     since biases at the base's rate alone undo such a net. Their filters keep the norm that Muon
     rescales them to, which is a help of another kind.
     """
@@ -78,10 +78,12 @@ def _components(base: dict) -> list[Variant]:
     for chosen in itertools.product((True, False), repeat=3):
         names = [name for name, yes in zip(parts, chosen, strict=True) if yes]
         changes = {k: v for name in names for k, v in parts[name].items()} | ({} if chosen[0] else plain)
-        tries, like = (slower, ()) if not names else ((), ("none",) if not chosen[0] else ())
+        norm, dropout, residual = chosen
+        tries = slower if not (norm or dropout) else ()
+        like = ("residual" if residual else "none",) if dropout and not norm else ()
         found.append(Variant(" + ".join(names) or "none", changes, tries, like))
-    order = {"batch norm": 0, "none": 1}  # what the others lean on comes before them
-    return sorted(found, key=lambda variant: order.get(variant.name, 2))
+    order = ["batch norm", "none", "residual"]  # what the others lean on comes before them
+    return sorted(found, key=lambda variant: order.index(variant.name) if variant.name in order else 3)
 
 
 def _activations(base: dict) -> list[Variant]:
