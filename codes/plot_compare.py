@@ -131,8 +131,8 @@ def draw_losses(runs: Comparisons):
 def draw_cost(runs: Comparisons):
     """What accuracy costs: validation error against parameters and against the FLOPs of training, on
     logarithmic axes, for every net of the studies named in the legend; bars are standard deviations over
-    seeds. The line is the front, of means: no net to the left of it is better. All train for as many epochs; it
-    does not show what a net would reach if each had the epochs that suit it."""
+    seeds. The line is the front, of means: no net to the left of it is better. All train for as many
+    epochs; it does not show what a net would reach if each had the epochs that suit it."""
     studies = [name for name in PARTS if name in runs.studies]
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
     for axis, column, label, unit in ((axes[0], "parameters", "parameters (thousands)", 1e3),
@@ -171,7 +171,8 @@ def draw_cost(runs: Comparisons):
 def draw_optimizers(runs: Comparisons):
     """The optimizers, each at the rate that was best for it: the training loss over steps and over seconds,
     means over seeds, with the standard deviation as a band. The bend near the end is the change from
-    small images to whole ones, whose steps take longer. Muon and what is "on filters" (dashed) leave biases
+    small images to whole ones, whose steps take longer: an optimizer is judged here by how it bears that
+    change too. Muon and what is "on filters" (dashed) leave biases
     and the head to SGD at rates of their own; the others have one rate for everything. Final
     validation accuracy is in the legend."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), sharey=True)
