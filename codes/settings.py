@@ -36,8 +36,8 @@ DEFAULTS = dict(
 _SGD = dict(lr=0.1, momentum=0.9, weight_decay=5e-4)
 OPTIMIZERS = {  # what to start from; own_*: ours (codes/optimizers.py) in place of torch's
     # for the filters, and SGD with bias_lr and head_lr for the rest
-    "muon": dict(), "damped_muon": dict(), "sgd_filters": dict(lr=0.9, momentum=0.9),
-    "adam_filters": dict(lr=9e-3),
+    "muon": dict(), "damped_muon": dict(), "damped_muon_constant": dict(),
+    "sgd_filters": dict(lr=0.9, momentum=0.9), "adam_filters": dict(lr=9e-3),
     # for everything
     "sgd": _SGD, "own_sgd": _SGD,
     "rmsprop": dict(lr=1e-3, weight_decay=0.0),

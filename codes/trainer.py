@@ -27,7 +27,9 @@ WHOLE_MODEL = {
     "adamw": torch.optim.AdamW, "own_sgd": optimizers.SGD, "own_adam": optimizers.Adam,
     "own_adamw": optimizers.AdamW}
 FOR_FILTERS = {  # and SGD for the rest, as beside Muon
-    "muon": optimizers.Muon, "damped_muon": optimizers.DampedMuon, "adam_filters": torch.optim.Adam,
+    "muon": optimizers.Muon, "damped_muon": optimizers.DampedMuon,
+    "damped_muon_constant": functools.partial(optimizers.DampedMuon, damping=1.0, anneal=False),
+    "adam_filters": torch.optim.Adam,
     "sgd_filters": functools.partial(torch.optim.SGD, nesterov=True)}
 
 

@@ -135,11 +135,13 @@ def test_damping_follows_its_formula(shape):
     matrix, variance = torch.randn(shape, dtype=torch.float64), torch.tensor(0.05, dtype=torch.float64)
     u, s, vt = torch.linalg.svd(matrix, full_matrices=False)
     rho = 1.6**2 + 0.6**4 / (1 - 0.6**2)
-    expected = s / (s**2 + 0.05 * rho * 30).sqrt()
-    inside = u.T @ optimizer.direction(matrix, {"variance": variance}, group) @ vt.T
-    assert (inside - inside.diagonal().diag()).abs().max() < 1e-6
-    ratio = inside.diagonal() / expected  # the iteration takes singular values to 0.7 … 1.2, not to 1
-    assert 0.65 < ratio.min() and ratio.max() < 1.25
+    for lr, damping in ((0.1, 2), (0.24, 2), (0.06, 0.5), (0.24, 2)):  # falls with lr from its highest on
+        group["lr"] = lr
+        expected = s / (s**2 + damping**2 * 0.05 * rho * 30).sqrt()
+        inside = u.T @ optimizer.direction(matrix, {"variance": variance}, group) @ vt.T
+        assert (inside - inside.diagonal().diag()).abs().max() < 1e-6
+        ratio = inside.diagonal() / expected  # the iteration takes singular values to 0.7 … 1.2, not to 1
+        assert 0.65 < ratio.min() and ratio.max() < 1.25
 
 
 def test_damped_muon_measures_the_noise():
