@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.studies import STUDIES
 from VGG_BatchNorm.runs import UserError, read_json, write_csv, write_json
 
 
@@ -171,11 +172,9 @@ def table(rows: list[dict]) -> str:
 
 
 def by_study(folder: Path) -> dict[str, list[dict[str, str]]]:
-    """The rows of summary.csv in the folder of a base; {} where it is missing."""
-    found: dict[str, list[dict[str, str]]] = {}
-    for row in read_table(folder / "summary.csv"):
-        found.setdefault(row["study"], []).append(row)
-    return found
+    """The rows of summary.csv in the folder of a base, by study, in their order; {} where it is missing."""
+    rows = read_table(folder / "summary.csv")
+    return {name: mine for name in STUDIES if (mine := [row for row in rows if row["study"] == name])}
 
 
 def overview(studies: dict[str, list[dict[str, str]]]) -> str:

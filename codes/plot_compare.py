@@ -23,6 +23,9 @@ from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, UserError, atomic_write
 PANELS = ("optimizers", "activations", "components", "augmentation", "widths", "depth")
 PARTS = ("widths", "depth", "components", "activations")  # what changes the network, not its training
 
+VARIANT_OF = {"DampedMuon, not annealed": "DampedMuon (ours)", "SGD, Nesterov, on filters": "SGD, Nesterov",
+              "Adam on filters": "Adam"}
+
 
 class Comparisons(Results):
     """The runs of a base, and summary.csv by study."""
@@ -52,10 +55,10 @@ def scale(runs: Comparisons) -> str:
 
 
 def style(name: str, names: list[str]) -> dict:
-    """An optimizer's colour; dashed where it has the filters alone."""
-    whole = [one for one in names if "on filters" not in one]
-    mine = name.replace(", on filters", "").replace(" on filters", "")
-    return dict(color=PALETTE[whole.index(mine) % len(PALETTE)] if mine in whole else "#777777",
+    """A colour for each; what is another's variant has its colour, dashed."""
+    mine = VARIANT_OF.get(name, name)
+    whole = [one for one in names if one not in VARIANT_OF][:len(PALETTE)]
+    return dict(color=PALETTE[whole.index(mine)] if mine in whole else "#777777",
                 linestyle="-" if mine == name else "--")
 
 
@@ -172,7 +175,7 @@ def draw_optimizers(runs: Comparisons):
     """The optimizers, each at the rate that was best for it: the training loss over steps and over seconds,
     means over seeds, with the standard deviation as a band. The bend near the end is the change from
     small images to whole ones, whose steps take longer: an optimizer is judged here by how it bears that
-    change too. Muon and what is "on filters" (dashed) leave biases
+    change too. The Muons and what is "on filters" leave biases
     and the head to SGD at rates of their own; the others have one rate for everything. Final
     validation accuracy is in the legend."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), sharey=True)

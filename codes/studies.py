@@ -111,7 +111,7 @@ def _optimizers(base: dict) -> list[Variant]:
 
     return [Variant("Muon", {}, rates(base["lr"])),
             Variant("DampedMuon (ours)", {"optimizer": "damped_muon"}, rates(base["lr"])),
-            Variant("the same, not annealed", {"optimizer": "damped_muon_constant"}, rates(base["lr"])),
+            Variant("DampedMuon, not annealed", {"optimizer": "damped_muon_constant"}, rates(base["lr"])),
             Variant("SGD, Nesterov, on filters", whole("sgd_filters"), rates(0.9)),
             Variant("Adam on filters", whole("adam_filters"), rates(9e-3)),
             Variant("SGD", whole("sgd", momentum=0.0), rates(9.0)),
