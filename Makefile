@@ -38,7 +38,7 @@ evaluate: $(DATA) ## 2     test error of the newest run (ARGS="--ckpt PATH": of 
 filters: $(DATA) ## 1     draw first-layer filters and feature maps of the newest run
 	$(PY) codes/visualize_filters.py $(ARGS)
 
-compare: $(DATA) ## 120   one factor at a time: optimizers, activations, losses, … (what is there is not run again)
+compare: $(DATA) ## 150   one factor at a time: optimizers, activations, losses, … (what is there is not run again)
 	$(PY) codes/compare.py $(ARGS)
 	$(PY) codes/plot_compare.py
 	@$(PY) codes/summarise.py

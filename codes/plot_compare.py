@@ -21,7 +21,7 @@ from VGG_BatchNorm.figures import PALETTE, plt, save_figure
 from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, UserError, atomic_write, run_main
 
 PANELS = ("optimizers", "activations", "components", "augmentation", "widths", "depth")
-PARTS = ("widths", "depth", "components", "activations")  # what changes the network, not its training
+SIZES = ("widths", "depth")  # what changes the network's cost
 
 VARIANT_OF = {"DampedMuon, not annealed": "DampedMuon (ours)", "SGD, Nesterov, on filters": "SGD, Nesterov",
               "Adam on filters": "Adam"}
@@ -72,7 +72,7 @@ def draw_effects(runs: Comparisons):
     studies = [name for name in PANELS if name in runs.studies]
     columns = min(2, len(studies))
     figure, axes = plt.subplots(-(-len(studies) // columns), columns, squeeze=False,
-                                figsize=(max(8, 5.5 * columns), 3.1 * -(-len(studies) // columns)))
+                                figsize=(max(8, 5.5 * columns), 3.3 * -(-len(studies) // columns)))
     for axis in axes.flat[len(studies):]:
         axis.axis("off")
     for axis, study in zip(axes.flat, studies, strict=False):
@@ -87,7 +87,7 @@ def draw_effects(runs: Comparisons):
                           markerfacecolor=color if sure else "white")
         axis.axvline(0, color="black", linestyle="--", linewidth=1)
         axis.set_yticks(range(len(rows)), [row["variant"] for row in rows])
-        axis.set(title=f"{study}: against {runs.studies[study][0]['variant']}", ylim=(-0.6, len(rows) - 0.4))
+        axis.set(title=f"{study}, against\n{runs.studies[study][0]['variant']}", ylim=(-0.6, len(rows) - 0.4))
         axis.grid(axis="y", visible=False)
     for axis in axes[-1]:
         axis.set_xlabel("difference in validation accuracy (points)")
@@ -136,7 +136,7 @@ def draw_cost(runs: Comparisons):
     logarithmic axes, for every net of the studies named in the legend; bars are standard deviations over
     seeds. The line is the front, of means: no net to the left of it is better. All train for as many
     epochs; it does not show what a net would reach if each had the epochs that suit it."""
-    studies = [name for name in PARTS if name in runs.studies]
+    studies = [name for name in SIZES if name in runs.studies]
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
     for axis, column, label, unit in ((axes[0], "parameters", "parameters (thousands)", 1e3),
                                       (axes[1], "flops", "FLOPs to train (10¹²)", 1e12)):
@@ -175,7 +175,7 @@ def draw_optimizers(runs: Comparisons):
     """The optimizers, each at the rate that was best for it: the training loss over steps and over seconds,
     means over seeds, with the standard deviation as a band. The bend near the end is the change from
     small images to whole ones, whose steps take longer: an optimizer is judged here by how it bears that
-    change too. The Muons and what is "on filters" leave biases
+    change too; compare the losses before and after it. The Muons and what is "on filters" leave biases
     and the head to SGD at rates of their own; the others have one rate for everything. Final
     validation accuracy is in the legend."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), sharey=True)
@@ -232,7 +232,7 @@ def draw_rates(runs: Comparisons):
 FIGURES = {  # name: (studies of which it needs one, function); a function's docstring is the caption
     "01_effects": (PANELS, draw_effects),
     "02_losses": (("losses",), draw_losses),
-    "03_cost": (PARTS, draw_cost),
+    "03_cost": (SIZES, draw_cost),
     "04_optimizers": (("optimizers",), draw_optimizers),
     "05_learning_rates": (("optimizers",), draw_rates),
 }
