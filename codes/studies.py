@@ -96,7 +96,7 @@ def _augmentation(base: dict) -> list[Variant]:
     return [Variant("alternating flip, shifts"), Variant("none", nothing),
             Variant("shifts alone", {"flip": "none"}), Variant("flip alone", {"translate": 0}),
             Variant("random flip, shifts", {"flip": "random"}),
-            *(Variant(f"and {label}", changes) for label, changes in {
+            *(Variant(f"with {label}", changes) for label, changes in {
                 "cutout of 8 pixels": {"cutout": 8}, "TrivialAugment": {"augment": "trivial"},
                 "mixup": {"augment": "mixup"}, "CutMix": {"augment": "cutmix"}}.items())]
 

@@ -112,7 +112,7 @@ def from_scratch_text(rows: list[dict[str, str]]) -> str:
         return "Not run yet: `make from-scratch`."
     accuracies = [100 * float(row["test_accuracy"]) for row in rows]
     seconds = statistics.mean(float(row["seconds"]) for row in rows)
-    return (f"Test accuracy {spread(accuracies, 2)} % ({len(rows)} seeds, {rows[0]['epochs']} epochs, "
+    return (f"Test accuracy {spread(accuracies, 2)} % ({'one run' if len(rows) == 1 else f'{len(rows)} seeds'}, {rows[0]['epochs']} epochs, "
             f"{int(rows[0]['parameters']):,} parameters, {seconds:.0f} s on {rows[0]['device'].partition(',')[0]}).")
 
 
