@@ -46,8 +46,9 @@ def variants(study: str, base: dict, found: dict[str, dict]) -> list[Variant]:
     """The rows of `study`. Only `final` needs what the others found: {study: best changes}."""
     if study == "final":
         best = {name: value for each in COMBINED for name, value in found[each].items()}
-        return [Variant("base", {"validation": False}),
+        both = [Variant("base", {"validation": False}),
                 Variant("the best of each study", best | {"validation": False})]
+        return both if best else both[:1]
     return STUDIES[study](base)
 
 
