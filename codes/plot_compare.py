@@ -159,9 +159,10 @@ def draw_cost(runs: Comparisons):
                   zorder=0)
         for x, error, name in everything:
             if (x, error) in front:
-                axis.annotate(name, (x, error), xytext=(4, -11), textcoords="offset points", fontsize=8)
+                axis.annotate(name, (x, error), xytext=(-5, -11), textcoords="offset points",
+                              fontsize=8, ha="right")
         axis.set(xlabel=label, xscale="log")
-        axis.margins(x=0.12)
+        axis.margins(x=0.25, y=0.1)
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter("")

@@ -61,9 +61,9 @@ def _widths(base: dict) -> list[Variant]:
 
 
 def _depth(base: dict) -> list[Variant]:
-    return [Variant("2 convolutions a group"), Variant("1", {"depth": 1}), Variant("3", {"depth": 3}),
-            Variant("2, residual", {"residual": True}),
-            Variant("3, residual", {"depth": 3, "residual": True})]
+    return [Variant("2 convolutions a group"), Variant("1 a group", {"depth": 1}), Variant("3 a group", {"depth": 3}),
+            Variant("2 a group, residual", {"residual": True}),
+            Variant("3 a group, residual", {"depth": 3, "residual": True})]
 
 
 def _components(base: dict) -> list[Variant]:
