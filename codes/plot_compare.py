@@ -162,7 +162,7 @@ def draw_cost(runs: Comparisons):
                 axis.annotate(name, (x, error), xytext=(-5, -11), textcoords="offset points",
                               fontsize=8, ha="right")
         axis.set(xlabel=label, xscale="log")
-        axis.margins(x=0.25, y=0.1)
+        axis.margins(x=0.32, y=0.1)
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter("")

@@ -61,7 +61,8 @@ def _widths(base: dict) -> list[Variant]:
 
 
 def _depth(base: dict) -> list[Variant]:
-    return [Variant("2 convolutions a group"), Variant("1 a group", {"depth": 1}), Variant("3 a group", {"depth": 3}),
+    return [Variant("2 convolutions a group"), Variant("1 a group", {"depth": 1}),
+            Variant("3 a group", {"depth": 3}),
             Variant("2 a group, residual", {"residual": True}),
             Variant("3 a group, residual", {"depth": 3, "residual": True})]
 
