@@ -100,7 +100,7 @@ class Comparison:
         """Print how many runs are left to do, at most, and for how long."""
         left, chosen = [], {}
         for variant in rows:
-            start = variant.changes | {k: v for name in variant.like for k, v in chosen[name].items()}
+            start = with_likes(variant, chosen)
             missing = [one for one in variant.tries if self.results.find(start | one, 0) is None]
             left += [start | one for one in missing]
             chosen[variant.name] = {} if missing else self.choose(variant, start)
@@ -128,13 +128,18 @@ class Comparison:
         """Run what is missing of a study; the settings that each variant ends with."""
         chosen, settled = {}, {}
         for variant in rows:
-            start = variant.changes | {k: v for name in variant.like for k, v in chosen[name].items()}
+            start = with_likes(variant, chosen)
             chosen[variant.name] = self.choose(variant, start)
             settled[variant.name] = start | chosen[variant.name]
         for seed in range(1, seeds + 1):
             for changes in settled.values():
                 self.perform(changes, seed)
         return settled
+
+
+def with_likes(variant: Variant, chosen: dict[str, dict]) -> dict:
+    """The changes of a variant, and the kept tries that it takes over."""
+    return variant.changes | {k: v for name in variant.like for k, v in chosen[name].items()}
 
 
 def describe(changes: dict) -> str:
