@@ -224,7 +224,7 @@ def draw_rates(runs: Comparisons):
             axis.plot(*zip(*tries, strict=True), marker=".", **look, label=row["variant"])
             axis.plot(*kept, "o", color=look["color"], markersize=11, fillstyle="none")
         axis.set(xscale="log", xlabel="learning rate", title=study)
-        axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
+        axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, handlelength=4)
     axes[0][0].set_ylabel("validation accuracy (%), seed 0")
     figure.suptitle(scale(runs), fontsize=10)
     return figure
