@@ -20,7 +20,7 @@ from codes.studies import STUDIES, Variant, variants
 from VGG_BatchNorm.figures import PALETTE, plt, save_figure
 from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, UserError, atomic_write, run_main
 
-PANELS = ("optimizers", "activations", "components", "augmentation", "widths", "depth")
+PANELS = ("optimizers", "whole_images", "activations", "components", "augmentation", "widths", "depth")
 SIZES = ("widths", "depth")  # what changes the network's cost
 
 VARIANT_OF = {"DampedMuon, not annealed": "DampedMuon (ours)", "SGD, Nesterov, on filters": "SGD, Nesterov",
@@ -87,7 +87,7 @@ def draw_effects(runs: Comparisons):
                           markerfacecolor=color if sure else "white")
         axis.axvline(0, color="black", linestyle="--", linewidth=1)
         axis.set_yticks(range(len(rows)), [row["variant"] for row in rows])
-        axis.set(title=f"{study}, against\n{runs.studies[study][0]['variant']}", ylim=(-0.6, len(rows) - 0.4))
+        axis.set(title=f"{study.replace('_', ' ')}, against\n{runs.studies[study][0]['variant']}", ylim=(-0.6, len(rows) - 0.4))
         axis.grid(axis="y", visible=False)
     for axis in axes[-1]:
         axis.set_xlabel("difference in validation accuracy (points)")

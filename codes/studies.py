@@ -124,6 +124,17 @@ def _optimizers(base: dict) -> list[Variant]:
             Variant("AdamW", whole("adamw"), rates(9e-3))]
 
 
+def _whole_images(base: dict) -> list[Variant]:
+    """Optimizers of the filters where no image is small, for as many FLOPs as the base spends."""
+    small = 1 - (base["small_size"] / 32) ** 2
+    whole = {"small_share": 0.0, "epochs": base["epochs"] * (1 - small * base["small_share"])}
+    return [Variant("Muon", whole, rates(base["lr"])),
+            *(Variant(name, whole | {"optimizer": optimizer, **OPTIMIZERS[optimizer]}, rates(centre))
+              for name, optimizer, centre in (("SGD, Nesterov, on filters", "sgd_filters", 0.9),
+                                              ("Adam on filters", "adam_filters", 9e-3))),
+            Variant("Muon, small images first")]
+
+
 def _losses(base: dict) -> list[Variant]:
     """Under Adam: there, L2 in the loss and decoupled decay are two things, and Muon rescales both away."""
     losses = {"cross-entropy": dict(label_smoothing=0.0), "label smoothing": dict(label_smoothing=0.2),
@@ -143,8 +154,9 @@ def _losses(base: dict) -> list[Variant]:
     return found
 
 
-STUDIES = {"optimizers": _optimizers, "activations": _activations, "components": _components,
-           "augmentation": _augmentation, "widths": _widths, "depth": _depth, "losses": _losses,
+STUDIES = {"optimizers": _optimizers, "whole_images": _whole_images,
+           "activations": _activations, "components": _components, "augmentation": _augmentation,
+           "widths": _widths, "depth": _depth, "losses": _losses,
            "final": None}  # see `variants`
 
 

@@ -27,7 +27,7 @@ import torch.distributed as dist
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.evaluate import accuracy, one_and_six_views, predict
 from codes.networks import parameter_count
-from codes.settings import choose_settings, parse_arguments
+from codes.settings import DEFAULTS, choose_settings, parse_arguments
 from codes.trainer import Trainer, choose_winograd
 from VGG_BatchNorm.loaders import Split, data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.runs import (
@@ -60,7 +60,8 @@ def start_processes(device: str) -> None:
 def held_settings(folder: Path, wanted: dict, resume: bool) -> dict | None:
     """The settings of the run in `folder`, if it has epochs of the run `wanted`; else None.
 
-    Compared are settings and the data's checksum; where `winograd` is wanted None, any will do.
+    Compared are settings and the data's checksum; where `winograd` is wanted None, any will do. A run
+    that does not name a setting is older than it, and has its default.
 
     Raises:
         UserError: it holds another run, or this one and --resume was not given.
@@ -68,15 +69,15 @@ def held_settings(folder: Path, wanted: dict, resume: bool) -> dict | None:
     if not (folder / "last.pt").exists():
         return None
     config = read_json(folder / "config.json")
-    held = {**config["settings"], "data_md5": config["data_md5"]}
+    held = {**DEFAULTS, **config["settings"], "data_md5": config["data_md5"]}
     for name, value in wanted.items():
-        if value != held.get(name) and (name, value) != ("winograd", None):
-            raise UserError(f"{folder} holds a run with {name} {held.get(name)}, not {value}; "
+        if value != held[name] and (name, value) != ("winograd", None):
+            raise UserError(f"{folder} holds a run with {name} {held[name]}, not {value}; "
                             "name another folder with --out")
     if not resume:
         raise UserError(f"{folder} holds this run already; --resume goes on with it, "
                         "--out names another folder")
-    return config["settings"]
+    return held
 
 
 def load_data(args, device: torch.device) -> tuple[Split, Split, str]:
