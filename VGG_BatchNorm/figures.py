@@ -6,6 +6,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 
 from VGG_BatchNorm.loaders import CLASSES, Split
 from VGG_BatchNorm.runs import atomic_write
@@ -27,6 +28,16 @@ def save_figure(figure: plt.Figure, path: Path) -> None:
     with atomic_write(Path(path)) as file:
         figure.savefig(file, format="png")
     plt.close(figure)
+
+
+def contact_sheet(pictures: np.ndarray, border: int = 2) -> np.ndarray:
+    """Pictures (rows, columns, h, w, 3), uint8 or in [0, 1], as one, with white between:
+    (rows · (h + border), columns · (w + border), 3)."""
+    rows, columns, height, width, _ = pictures.shape
+    white = 255 if pictures.dtype == np.uint8 else 1
+    sheet = np.full((rows, columns, height + border, width + border, 3), white, pictures.dtype)
+    sheet[:, :, :height, :width] = pictures
+    return sheet.swapaxes(1, 2).reshape(rows * (height + border), columns * (width + border), 3)
 
 
 def draw_samples(split: Split, path: Path, per_class: int = 10) -> None:

@@ -1,0 +1,98 @@
+"""Which pixels made a network say what it says: three answers.
+
+    from codes.attribution import grad_cam, integrated_gradients, last_maps, occlusion
+    said = net(x).argmax(1)
+    integrated_gradients(net, x, said)         # (N, 3, H, W)
+    occlusion(net, x, said)                    # (N, rows, columns) of squares
+    grad_cam(net, x, said, last_maps(net, x))  # (N, h, w)
+
+Functions of a classifier in evaluation mode, in which images do not touch each other: x (N, 3, H, W) to
+logits (N, classes). Images are normalised, so that 0 is the mean colour of the training set. `classes`
+(N,) are those whose logits are explained. Nothing of the net is changed.
+"""
+
+from itertools import product
+
+import torch
+from torch import nn
+
+
+@torch.no_grad()
+def last_maps(net: nn.Module, x: torch.Tensor) -> nn.Module:
+    """The layer that gives the last feature maps before the last pooling: for a net of this project, what
+    follows its last convolution (norm, shortcut, activation) included."""
+    given = []
+
+    def note(layer: nn.Module, _, output: torch.Tensor) -> None:
+        if output.ndim == 4 and not isinstance(layer, (nn.MaxPool2d, nn.AvgPool2d)):
+            given.append(layer)
+
+    hooks = [layer.register_forward_hook(note) for layer in net.modules() if not list(layer.children())]
+    try:
+        net(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return given[-1]
+
+
+def grad_cam(net: nn.Module, x: torch.Tensor, classes: torch.Tensor, layer: nn.Module) -> torch.Tensor:
+    """(N, h, w): where the maps A_k that `layer` gives speak for the class.
+
+    relu(Σ_k α_k A_k), α_k the mean over the map of ∂logit/∂A_k (Selvaraju et al. 2017, arXiv
+    1610.02391, eq. 1 and 2). Behind global pooling, mean or max, and one linear layer, α_k is the head's
+    weight up to a factor, and the map that of CAM (Zhou et al. 2016, arXiv 1512.04150).
+    """
+    kept = []
+
+    def keep(_, __, output: torch.Tensor) -> torch.Tensor:
+        kept.append(output)
+        return output.clone()  # what follows may work in place
+
+    hook = layer.register_forward_hook(keep)
+    try:
+        score = _score(net(x.detach().requires_grad_()), classes)
+    finally:
+        hook.remove()
+    (gradient,) = torch.autograd.grad(score, kept[-1])
+    return (gradient.mean((2, 3), keepdim=True) * kept[-1].detach()).sum(1).relu()
+
+
+def integrated_gradients(net: nn.Module, x: torch.Tensor, classes: torch.Tensor,
+                         baseline: torch.Tensor | float = 0.0, steps: int = 64) -> torch.Tensor:
+    """(N, 3, H, W): what each value of x adds to the logit, on the straight way from `baseline` to x.
+
+    (x − b) times the mean gradient on the way, by the midpoint rule (Sundararajan et al. 2017, arXiv
+    1703.01365, eq. 1 and 3). "Complete": the sum over an image is its logit less that of the baseline.
+    """
+    way, total = x - baseline, torch.zeros_like(x)
+    for i in range(steps):
+        point = (baseline + (i + 0.5) / steps * way).detach().requires_grad_()
+        total += torch.autograd.grad(_score(net(point), classes), point)[0]
+    return way * total / steps
+
+
+@torch.no_grad()
+def occlusion(net: nn.Module, x: torch.Tensor, classes: torch.Tensor, size: int = 6, stride: int = 2,
+              value: float = 0.0) -> torch.Tensor:
+    """(N, rows, columns): by how much the logit falls when a square is covered with `value`.
+
+    The square of entry (i, j) begins at row i·stride and column j·stride; its side is `size` pixels
+    (Zeiler & Fergus 2014, arXiv 1311.2901, section 4.2).
+    """
+    tops, lefts = (range(0, length - size + 1, stride) for length in x.shape[2:])
+    whole, falls = _logits(net(x), classes), []
+    for top, left in product(tops, lefts):
+        covered = x.clone()
+        covered[:, :, top:top + size, left:left + size] = value
+        falls.append(whole - _logits(net(covered), classes))
+    return torch.stack(falls, 1).unflatten(1, (len(tops), len(lefts)))
+
+
+def _logits(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    return logits.gather(1, classes[:, None])[:, 0]
+
+
+def _score(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """The images' logits, added up: its gradient by each image is that of the image's own."""
+    return _logits(logits, classes).sum()

@@ -1,0 +1,47 @@
+"""Numbers that pictures are drawn from: computed once for a checkpoint and a data set, then read.
+
+    data = computed(folder / "patches.npz", made_from(checkpoint, data_dir), lambda: measure(net, test))
+    draw(data)
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from VGG_BatchNorm.loaders import data_checksum
+from VGG_BatchNorm.runs import ROOT, atomic_write
+
+
+def made_from(checkpoint: Path, data_dir: Path, **settings) -> dict:
+    """What a result depends on: the checkpoint's path in the repository (elsewhere its name alone), the first
+    digits of its SHA-1 and of the data's checksum, and `settings`."""
+    shown = checkpoint.resolve()
+    shown = shown.relative_to(ROOT) if shown.is_relative_to(ROOT) else shown.name
+    return {"checkpoint": str(shown), "sha1": hashlib.sha1(checkpoint.read_bytes()).hexdigest()[:10],
+            "data": data_checksum(data_dir)[:10], **settings}
+
+
+def computed(path: Path, about: dict, compute: Callable[[], dict]) -> dict:
+    """The arrays in the npz file `path` by name, and `about`, from which they were made.
+
+    Where the file is missing, damaged, or made from something else, `compute` gives the arrays (tensors,
+    numbers or lists), and they are written there.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        if json.loads(str(arrays.pop("about"))) == about:
+            return {"about": about, **arrays}
+    except Exception:  # numpy has no one exception for "this is not a whole npz file"
+        pass
+    arrays = {name: value.cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+              for name, value in compute().items()}
+    with atomic_write(path) as file:
+        np.savez_compressed(file, about=json.dumps(about), **arrays)
+    return {"about": about, **arrays}

@@ -1,0 +1,149 @@
+"""The pictures of `codes/visualize_landscape.py`, each from planes of losses that it computed.
+
+A function's docstring is its picture's caption. A plane is what `codes.loss_landscape.fill` gives back.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.ticker import LogLocator
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from VGG_BatchNorm.figures import PALETTE, plt
+
+CEILING = 10.0  # nats; higher losses are shown as this
+
+
+def scale(plane: dict) -> str:
+    """What the loss is, for the picture's face."""
+    about = plane["about"]
+    return (f"{about['network']}: cross-entropy of {about['n_items']} training images of 32×32,\n"
+            "evaluation mode, batch-norm statistics recomputed at each point")
+
+
+def loss_levels(planes: list[dict], steps: int = 15) -> np.ndarray:
+    """steps + 1 levels for all planes alike, evenly spaced in the logarithm of the loss."""
+    low = max(min(plane["loss"].min() for plane in planes), 1e-3)
+    high = min(max(plane["loss"].max() for plane in planes), CEILING)
+    return np.geomspace(low, max(high, 1.01 * low), steps + 1)
+
+
+def draw_plane(axis, plane: dict, levels: np.ndarray):
+    """Filled contours with labelled lines on `axis`; returns what a colour bar needs."""
+    where = plane["xs"], plane["ys"], np.clip(plane["loss"], levels[0], levels[-1])
+    filled = axis.contourf(*where, levels, norm=LogNorm(levels[0], levels[-1]), cmap="cividis")
+    labelled = levels[2:-1:3]
+    colours = ["white" if level < (levels[0] * levels[-1]) ** 0.5 else "black" for level in labelled]
+    axis.clabel(axis.contour(*where, labelled, colors=colours, linewidths=0.8), fmt="%.2g", fontsize=9)
+    axis.grid(visible=False)
+    return filled
+
+
+def draw_around(axis, plane: dict, levels: np.ndarray, title: str):
+    """`draw_plane` of two random directions: square, with a cross on the weights and the eigenvalue."""
+    filled = draw_plane(axis, plane, levels)
+    axis.plot(0, 0, "+", color="white", markersize=11, markeredgewidth=2)
+    value = float(plane["eigenvalue"])
+    bound = "at least " if plane["residual"] > 0.05 * abs(value) else ""  # power iteration was cut short
+    axis.set(title=f"{title}\ntop eigenvalue {bound}{value:.3g}", aspect="equal")
+    return filled
+
+
+def add_colour_bar(figure, filled, axes, levels: np.ndarray) -> None:
+    bar = figure.colorbar(filled, ax=axes, label="cross-entropy (nats)", ticks=levels[::3], format="%.2g")
+    bar.minorticks_off()
+
+
+def draw_surface(plane: dict):
+    """The loss around trained weights (in the middle), along two random directions in which every filter is
+    as long as the net's own: at 1, as much noise as signal. Colour repeats the height, on a logarithmic
+    scale; losses above 10 nats are shown as 10. It is a cut along two of very many dimensions, and a
+    random cut is flatter than the steepest: see the eigenvalue above the contours."""
+    levels = loss_levels([plane])
+    figure = plt.figure(figsize=(7.5, 6))
+    axis = figure.add_subplot(projection="3d")
+    x, y = np.meshgrid(plane["xs"], plane["ys"])
+    axis.plot_surface(x, y, np.clip(plane["loss"], levels[0], levels[-1]), rstride=1, cstride=1,
+                      cmap="cividis", norm=LogNorm(levels[0], levels[-1]), edgecolor="black", linewidth=0.2)
+    axis.set(xlabel="first direction", ylabel="second direction", zlabel="cross-entropy (nats)")
+    axis.view_init(elev=32, azim=-58)
+    axis.set_box_aspect(None, zoom=0.88)  # else the label of the height may be cut off
+    figure.suptitle(scale(plane), fontsize=11)
+    return figure
+
+
+def draw_contours(planes: list[dict]):
+    """The same loss from above, lines at equal ratios, a cross on the trained weights; on the right, its two
+    cuts through them. The filters of both directions are as long as the net's own, so that distances mean
+    something though batch norm leaves the filters' scale free. A second plane (dashed on the right), if
+    there is one, keeps the batch-norm statistics of the trained weights: part of what rises there is not
+    the weights' doing but that of statistics which are not theirs. The eigenvalue, of the same loss on
+    the first 200 images, is the curvature along the steepest direction, which a random plane does not show;
+    it depends on the weights' scale. Training minimised a label-smoothed loss on augmented images,
+    whose minimum need not be this one's. Losses above 10 nats are shown as 10."""
+    levels, names = loss_levels(planes), ("statistics recomputed", "statistics frozen")
+    figure, axes = plt.subplots(1, len(planes) + 1, figsize=(4.6 * (len(planes) + 1), 4.8))
+    cuts = axes[-1]
+    for axis, plane, name, style in zip(axes, planes, names, ("-", "--"), strict=False):
+        filled = draw_around(axis, plane, levels, name)
+        axis.set(xlabel="first direction", ylabel="second direction")
+        middle, suffix = len(plane["xs"]) // 2, ", frozen" if plane["about"]["frozen"] else ""
+        for loss, colour, which in zip((plane["loss"][middle], plane["loss"][:, middle]), PALETTE,
+                                       ("first", "second"), strict=False):
+            cuts.plot(plane["xs"], loss, style, color=colour, label=f"{which} direction{suffix}")
+    add_colour_bar(figure, filled, axes[:-1], levels)
+    cuts.set(xlabel="distance (1: as long as the weights)", ylabel="cross-entropy (nats)", yscale="log")
+    cuts.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    cuts.yaxis.set_major_formatter("{x:g}")
+    cuts.yaxis.set_minor_formatter("")
+    cuts.legend(fontsize=9)
+    middle_panel = " (middle: those of the cross)" if len(planes) > 1 else ""
+    figure.suptitle(scale(planes[0]) + middle_panel, fontsize=11)
+    return figure
+
+
+def draw_compare(planes: dict[str, dict]):
+    """Four small nets, trained alike but for batch norm and residual connections (and at a ninth of the rates
+    where there is no batch norm): the loss in filter-normalised random planes, all with the same levels and
+    colours. The wider the dark basin, the more noise of the filters' own size the net bears. Above
+    each: its loss at the cross, and the top eigenvalue of the Hessian on 200 images, which depends on the
+    scale of the weights; Muon holds each bank of filters at one norm in all four. The nets end at
+    different losses, and part of what is seen is that. They have seven convolutions: what Li et al. saw
+    residual connections do needs depth. One net and one pair of directions each. Losses above 10 nats are
+    shown as 10."""
+    levels = loss_levels(list(planes.values()))
+    figure, axes = plt.subplots(2, 2, figsize=(9.4, 9), sharex=True, sharey=True)
+    for axis, (name, plane) in zip(axes.flat, planes.items(), strict=True):
+        middle = len(plane["xs"]) // 2
+        filled = draw_around(axis, plane, levels, f"{name}: loss {plane['loss'][middle, middle]:.2f}")
+    for below, left in zip(axes[1], axes[:, 0], strict=True):
+        below.set_xlabel("first direction")
+        left.set_ylabel("second direction")
+    add_colour_bar(figure, filled, axes, levels)
+    figure.suptitle(scale(plane), fontsize=11)
+    return figure
+
+
+def draw_path(plane: dict):
+    """The weights of a small net during training (dots), projected on the plane in which they vary most,
+    moved so that it holds the last of them; behind, the loss in that plane. Only the last weights lie in
+    it: under the other dots the loss is the plane's, not that of training, and the two axes have scales of
+    their own. A smooth bend in few dimensions is no finding: of a long random walk in many dimensions, too,
+    the first two components explain 61 % and 15 % (Antognini & Sohl-Dickstein 2018, arXiv 1806.08805).
+    Losses above 10 nats are shown as 10."""
+    levels = loss_levels([plane])
+    figure, axis = plt.subplots(figsize=(7.4, 5.6))
+    add_colour_bar(figure, draw_plane(axis, plane, levels), axis, levels)
+    x, y = plane["coordinates"].T
+    look = dict(color=PALETTE[1], markeredgecolor="white")
+    axis.plot(x, y, "o-", markersize=5, label=f"weights, every {plane['about']['every']} steps", **look)
+    axis.plot(x[0], y[0], "s", markersize=10, label="first", **look)
+    axis.plot(x[-1], y[-1], "*", markersize=16, label="last", **look)
+    first, second = 100 * plane["explained"]
+    axis.set(xlabel=f"first principal direction ({first:.0f} % of the variance)",
+             ylabel=f"second principal direction ({second:.0f} %)")
+    axis.legend(frameon=True, framealpha=0.9, fontsize=9)
+    figure.suptitle(scale(plane), fontsize=11)
+    return figure

@@ -1,0 +1,193 @@
+"""CKA against its definition, features of the right layers, and the pictures of visualize_features."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from test_scripts import assert_picture
+from torch import nn
+from torch.nn import functional as F
+
+from codes import studies, visualize_features
+from codes.networks import build
+from codes.similarity import cka_matrix, layer_outputs, linear_cka, penultimate
+from codes.trainer import Trainer
+from VGG_BatchNorm.runs import save_checkpoint
+
+
+def random(*shape, seed: int = 0, **options) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), **options)
+
+
+def hsic(k: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
+    """Eq. 3 of Kornblith et al. 2019, with the centring matrix written out."""
+    n = len(k)
+    centre = torch.eye(n, dtype=k.dtype) - 1 / n
+    return torch.trace(k @ centre @ m @ centre) / (n - 1) ** 2
+
+
+def test_cka_is_that_of_the_definition():
+    x, y = random(30, 7, dtype=torch.float64) + 3, random(30, 12, seed=1, dtype=torch.float64)
+    y[:, :7] += x
+    k, m = x @ x.T, y @ y.T
+    expected = hsic(k, m) / (hsic(k, k) * hsic(m, m)).sqrt()
+    assert linear_cka(x, y) == pytest.approx(expected.item(), rel=1e-9)
+    x, y = x - x.mean(0), y - y.mean(0)
+    by_covariance = (y.T @ x).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm())
+    assert linear_cka(x, y) == pytest.approx(by_covariance.item(), rel=1e-9)
+
+
+def test_cka_knows_neither_rotation_nor_scale_nor_origin():
+    x, y = random(100, 6), random(100, 6, seed=1).relu()
+    rotation = torch.linalg.qr(random(6, 6, seed=2)).Q
+    assert linear_cka(x, x) == pytest.approx(1, abs=1e-5)
+    assert linear_cka(x, 3 * x @ rotation + 5) == pytest.approx(1, abs=1e-4)
+    assert linear_cka(x @ rotation, y) == pytest.approx(linear_cka(x, y), abs=1e-4)
+    stretched = x * torch.tensor([10.0, 1, 1, 1, 1, 1])
+    assert linear_cka(x, stretched) < 0.7  # an invertible map that is no rotation
+
+
+def test_cka_of_unrelated_features_is_small():
+    x, y = random(2000, 5), random(2000, 5, seed=1)
+    assert 0 <= linear_cka(x, y) < 0.02
+    assert linear_cka(x, torch.ones(2000, 3)) == 0  # a dead layer
+
+
+def test_cka_matrix_is_its_entries():
+    first, second = [random(40, d, seed=d) for d in (3, 5)], [random(40, d, seed=d) for d in (5, 6, 7)]
+    matrix = cka_matrix(first, second)
+    assert matrix.shape == (2, 3) and matrix[1, 0].item() == pytest.approx(1, abs=1e-5)
+    expected = [[linear_cka(x, y) for y in second] for x in first]
+    torch.testing.assert_close(matrix, torch.tensor(expected), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu", "none"])
+def test_outputs_of_every_block_of_a_cifarnet(activation):
+    torch.manual_seed(0)
+    net = build("cifarnet", widths=(8, 16, 4), activation=activation, residual=True).eval()
+    x = random(5, 3, 32, 32)
+    found = layer_outputs(net, x, batch_size=2)
+    assert [f.shape for f in found] == [(5, 16 * c) for c in (24, 8, 8, 16, 16, 4, 4)]
+    with torch.no_grad():
+        stem = net.activation(net.stem(F.pad(x, (0, 1, 0, 1), mode="replicate")))
+        for index, expected in ((0, F.adaptive_avg_pool2d(stem, 4)), (-1, net.groups(stem)),  # 4 × 4 as it is
+                                (2, F.avg_pool2d(net.groups[0](stem), 4))):  # fmt: skip
+            torch.testing.assert_close(found[index], expected.flatten(1), atol=1e-4, rtol=1e-4)
+    assert not any(layer._forward_hooks for layer in net.modules())
+
+
+def test_outputs_of_every_convolution_of_vgg_a():
+    torch.manual_seed(0)
+    net = build("vgg_a").eval()
+    x = random(2, 3, 32, 32)
+    found = layer_outputs(net, x)
+    pixels = [(64, 16), (128, 16), (256, 16), (256, 16), (512, 16), (512, 16), (512, 4), (512, 4)]
+    assert [f.shape[1] for f in found] == [channels * area for channels, area in pixels]
+    with torch.no_grad():
+        torch.testing.assert_close(found[-1], net.features[:-1](x).flatten(1))
+        torch.testing.assert_close(net.classifier[-1](penultimate(net, x)), net(x))
+
+
+def test_penultimate_features_are_what_the_head_sees():
+    torch.manual_seed(0)
+    net = build("cifarnet", widths=(8, 16), dropout=0.5).eval()
+    x = random(3, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(penultimate(net, x), net.features(x))
+    assert not any(layer._forward_pre_hooks for layer in net.modules())
+
+
+def test_labels_do_not_overlap():
+    centres = np.random.default_rng(0).random((10, 2))
+    places = visualize_features.apart(centres, 0.4, 0.1)
+    assert (places[:, 0] == centres[:, 0]).all() and (places[:, 1] >= centres[:, 1]).all()
+    for i in range(10):
+        for j in range(i):
+            near = abs(places[i] - places[j])
+            assert near[0] >= 0.4 or near[1] >= 0.1
+    far = np.array([[0.0, 0.0], [1.0, 0.0]])
+    assert (visualize_features.apart(far, 0.4, 0.1) == far).all()
+
+
+@pytest.fixture
+def flags(data_dir, tmp_path, monkeypatch) -> tuple:
+    tiny = dict(widths=[8, 8], batch_size=50, epochs=0.4)  # two steps
+    monkeypatch.setitem(studies.BASES, "quick", studies.BASES["quick"] | tiny)
+    monkeypatch.setattr(visualize_features, "RUNS_DIR", tmp_path / "runs")
+    torch.manual_seed(0)
+    config = {"widths": (8, 8)}
+    save_checkpoint(tmp_path / "w.pt", "cifarnet", config, build("cifarnet", **config).state_dict())
+    return ("--ckpt", tmp_path / "w.pt", "--data-dir", data_dir, "--device", "cpu", "--n-items", 40,
+            "--results", tmp_path / "results", "--out", tmp_path)  # fmt: skip
+
+
+class TSNE:
+    """In place of scikit-learn's: the first two features."""
+
+    def __init__(self, perplexity, init, random_state):
+        assert perplexity == 10  # a quarter of the images
+
+    def fit_transform(self, features: np.ndarray) -> np.ndarray:
+        return features[:, :2]
+
+
+def width(path) -> int:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return picture.size[0]
+
+
+def test_the_pictures(call, flags, tmp_path, monkeypatch):
+    """Without scikit-learn, with it, and again, when nothing is left to compute."""
+    for name in ("sklearn", "sklearn.manifold"):
+        monkeypatch.setitem(sys.modules, name, None)
+    code, out, _ = call(visualize_features, *flags)
+    assert code == 0 and "without its t-SNE panel" in out and out.count("training quick-") == 4
+    assert_picture(tmp_path / "features.png")
+    assert_picture(tmp_path / "similarity.png")
+    one = width(tmp_path / "features.png")
+    found = np.load(tmp_path / "results" / "similarity.npz")
+    assert found["cka"].shape == (3, 5, 5) and found["accuracy"].shape == (3, 2)
+    assert (found["cka"] > -1e-5).all() and (found["cka"] < 1 + 1e-5).all()
+    whitening = found["cka"][:, 0, 0]
+    assert (whitening > 0.8).all()  # the same filters in all nets, the biases but little trained
+    points = np.load(tmp_path / "results" / "principal_components.npz")
+    assert points["points"].shape == (60, 2) and 0 < points["shares"].sum() <= 1 + 1e-9
+    np.testing.assert_allclose(points["points"].mean(0), 0, atol=1e-5)
+    assert points["points"][:, 0].std() >= points["points"][:, 1].std()
+
+    monkeypatch.setitem(sys.modules, "sklearn", types.ModuleType("sklearn"))
+    manifold = types.ModuleType("sklearn.manifold")
+    manifold.TSNE = TSNE
+    monkeypatch.setitem(sys.modules, "sklearn.manifold", manifold)
+    monkeypatch.setattr(Trainer, "train_epoch", None)
+    code, out, _ = call(visualize_features, *flags)
+    assert code == 0 and "without" not in out and width(tmp_path / "features.png") > 1.8 * one
+    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
+    assert call(visualize_features, *flags)[0] == 0 and width(tmp_path / "features.png") > 1.8 * one
+
+
+def test_small_nets_are_kept_and_trained_anew_for_other_settings(flags, data_dir, monkeypatch):
+    from VGG_BatchNorm.loaders import load_cifar10, split_validation
+
+    train = split_validation(load_cifar10(data_dir)[0])[0]
+    settings = visualize_features.small_settings("none", 1, data_dir)
+    assert settings["lr"] == pytest.approx(studies.BASES["quick"]["lr"] / 9)
+    net = visualize_features.small_net(settings, train)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules()) and not net.training
+    monkeypatch.setattr(Trainer, "train_epoch", None)
+    again = visualize_features.small_net(settings, train)
+    torch.testing.assert_close(again.state_dict(), net.state_dict())
+    with pytest.raises(TypeError):  # it would train
+        visualize_features.small_net(settings | {"lr": 0.5}, train)
+
+
+def test_wrong_input_is_one_line(call, flags, tmp_path):
+    (tmp_path / "bad.pt").write_bytes(b"no checkpoint")
+    for more, named in ((("--ckpt", tmp_path / "bad.pt"), "damaged"), (("--n-items", 5), "20 or more")):
+        code, _, err = call(visualize_features, *flags, *more)
+        assert code == 2 and named in err and len(err.splitlines()) == 1
+    assert not (tmp_path / "features.png").exists()

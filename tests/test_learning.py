@@ -1,0 +1,94 @@
+"""The animation of learning: what it shows is the training it watches, and the file is small."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from codes import studies, visualize_learning
+from codes.evaluate import accuracy, predict
+from codes.trainer import Trainer
+from codes.visualize_learning import filter_sheets, watch, write_gif
+from VGG_BatchNorm.figures import contact_sheet
+from VGG_BatchNorm.loaders import load_cifar10, split_validation
+
+
+@pytest.fixture
+def base(monkeypatch) -> dict:
+    tiny = dict(widths=[8, 8], batch_size=50, epochs=1.6)  # eight steps
+    monkeypatch.setitem(studies.BASES, "quick", studies.BASES["quick"] | tiny)
+    return studies.BASES["quick"]
+
+
+def test_watching_does_not_change_training(base, data_dir):
+    train, validation = split_validation(load_cifar10(data_dir)[0])
+    settings = base | {"whiten": False, "small_share": 0.0, "seed": 3, "amp": False}
+    seen = watch(settings, train, validation, frames=4)
+    assert seen["steps"] == [0, 2, 4, 8]  # round(8 (i / 3)^1.5)
+    trainer = Trainer(settings, train, torch.device("cpu"))
+    assert torch.equal(seen["filters"][0], trainer.net.stem.weight)
+    while trainer.epoch < trainer.epochs:
+        trainer.train_epoch(progress=False)
+    assert torch.equal(seen["filters"][-1], trainer.net.stem.weight)
+    assert not torch.equal(seen["filters"][0], seen["filters"][-1])
+    assert seen["accuracy"][-1] == accuracy(predict(trainer.net, validation), validation.labels)
+    assert seen["path"].shape == (4, 2) and seen["path"][-1].abs().max() == 0
+    assert 0 < seen["shares"].sum() <= 1 + 1e-9 and min(seen["loss"]) > 0
+
+
+def test_every_step_is_a_frame_where_there_are_few(base, data_dir):
+    train, validation = split_validation(load_cifar10(data_dir)[0])
+    settings = base | {"whiten": False, "small_share": 0.0, "seed": 0, "amp": False}
+    assert watch(settings, train, validation, frames=100)["steps"] == list(range(9))
+
+
+def test_a_contact_sheet_by_hand():
+    pictures = np.arange(2 * 3 * 2 * 2 * 3, dtype=np.uint8).reshape(2, 3, 2, 2, 3)
+    sheet = contact_sheet(pictures, border=1)
+    assert sheet.shape == (6, 9, 3) and sheet.dtype == np.uint8
+    assert (sheet[3:5, 6:8] == pictures[1, 2]).all() and (sheet[0:2, 3:5] == pictures[0, 1]).all()
+    assert (sheet[2] == 255).all() and (sheet[:, 5] == 255).all()
+    assert contact_sheet(pictures / 100.0, border=1)[2].max() == 1
+
+
+def test_filters_keep_their_place_and_colour():
+    filters = np.zeros((2, 24, 3, 3, 3), np.float32)
+    filters[1, 7, 0, 2, 0] = 4.0  # second row, second column; red, below left
+    sheets = filter_sheets(filters, scale=8)
+    assert sheets.shape == (2, 4 * 26, 6 * 26, 3) and (sheets[0][:24, :24] == 0.5).all()
+    tile = sheets[1][26:50, 26:50]
+    assert (tile[16:, :8] == (1, 0.5, 0.5)).all() and (tile[:16] == 0.5).all() and (tile[:, 8:] == 0.5).all()
+
+
+def test_a_gif_has_all_frames_in_few_colours(tmp_path):
+    random = np.random.default_rng(0)
+    frames = [Image.fromarray(random.integers(0, 256, (40, 60, 3), dtype=np.uint8)) for _ in range(5)]
+    write_gif(frames, tmp_path / "a.gif", colours=16)
+    with Image.open(tmp_path / "a.gif") as picture:
+        assert picture.n_frames == 5 and picture.size == (60, 40) and picture.info["duration"] == 100
+        assert picture.info["loop"] == 0
+        picture.seek(4)
+        assert picture.info["duration"] == 3000
+        assert len(picture.convert("RGB").getcolors(2400)) <= 16
+
+
+def test_the_animation(base, call, data_dir, tmp_path, monkeypatch):
+    flags = ("--data-dir", data_dir, "--device", "cpu", "--frames", 4,
+             "--results", tmp_path, "--out", tmp_path / "l.gif")  # fmt: skip
+    code, out, _ = call(visualize_learning, *flags)
+    assert code == 0 and "after 8 steps" in out
+    with Image.open(tmp_path / "l.gif") as picture:
+        assert picture.n_frames == len(np.load(tmp_path / "learning.npz")["steps"]) == 4
+        assert 600 <= picture.size[0] <= 800
+        assert len(picture.convert("L").getcolors(256)) > 5
+    assert (tmp_path / "l.gif").stat().st_size < 2**20
+    monkeypatch.setattr(visualize_learning, "Trainer", None)  # it would train again
+    (tmp_path / "l.gif").unlink()
+    assert call(visualize_learning, *flags)[0] == 0 and (tmp_path / "l.gif").exists()
+    with pytest.raises(TypeError):
+        call(visualize_learning, *flags, "--seed", 1)
+
+
+def test_wrong_input_is_one_line(call, tmp_path):
+    code, _, err = call(visualize_learning, "--device", "abacus", "--out", tmp_path / "l.gif")
+    assert code == 2 and "abacus" in err and len(err.splitlines()) == 1
