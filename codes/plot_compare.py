@@ -87,7 +87,8 @@ def draw_effects(runs: Comparisons):
                           markerfacecolor=color if sure else "white")
         axis.axvline(0, color="black", linestyle="--", linewidth=1)
         axis.set_yticks(range(len(rows)), [row["variant"] for row in rows])
-        axis.set(title=f"{study.replace('_', ' ')}, against\n{runs.studies[study][0]['variant']}", ylim=(-0.6, len(rows) - 0.4))
+        axis.set(title=f"{study.replace('_', ' ')}, against\n{runs.studies[study][0]['variant']}",
+                 ylim=(-0.6, len(rows) - 0.4))
         axis.grid(axis="y", visible=False)
     for axis in axes[-1]:
         axis.set_xlabel("difference in validation accuracy (points)")
