@@ -105,14 +105,14 @@ def draw_contours(planes: list[dict]):
 
 
 def draw_compare(planes: dict[str, dict]):
-    """Four small nets, trained alike but for batch norm and residual connections (and at a ninth of the rates
-    where there is no batch norm): the loss in filter-normalised random planes, all with the same levels and
-    colours. The wider the dark basin, the more noise of the filters' own size the net bears. Above
-    each: its loss at the cross, and the top eigenvalue of the Hessian on 200 images, which depends on the
-    scale of the weights; Muon holds each bank of filters at one norm in all four. The nets end at
-    different losses, and part of what is seen is that. They have seven convolutions: what Li et al. saw
-    residual connections do needs depth. One net and one pair of directions each. Losses above 10 nats are
-    shown as 10."""
+    """Four small nets, trained alike but for batch norm and residual connections (and at rates that the net
+    bears where there is no batch norm: a ninth, and an 81st with residual connections): the loss in
+    filter-normalised random planes, all with the same levels and colours. The wider the dark basin, the more
+    noise of the filters' own size the net bears. Above each: its loss at the cross, and the top eigenvalue of
+    the Hessian on 200 images, which depends on the scale of the weights; Muon holds each bank of filters at
+    one norm in all four. The nets end at different losses, and part of what is seen is that. They have seven
+    convolutions: what Li et al. saw residual connections do needs depth. One net and one pair of directions
+    each. Losses above 10 nats are shown as 10."""
     levels = loss_levels(list(planes.values()))
     figure, axes = plt.subplots(2, 2, figsize=(9.4, 9), sharex=True, sharey=True)
     for axis, (name, plane) in zip(axes.flat, planes.items(), strict=True):

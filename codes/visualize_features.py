@@ -8,9 +8,9 @@ another checkpoint, data set or number of images):
     features.png    test images by the input of the last layer: two principal components, and t-SNE
     similarity.png  linear CKA (similarity.py) between the convolution blocks of small nets
 
-t-SNE needs scikit-learn (pip install scikit-learn); where it is missing, and so are its numbers, that
-panel is left out. The four small nets, with batch norm and without, of two seeds each, are trained at the
-first call and kept in runs/pictures/. Two and a half minutes on two CPU cores, then a few seconds.
+t-SNE needs scikit-learn; where it is missing, and so are its numbers, that panel is left out. The four
+small nets (small_nets.py), with batch norm and without, of two seeds each, are trained at the first
+call. Two and a half minutes on two CPU cores, then a few seconds.
 """
 
 import argparse
@@ -26,10 +26,9 @@ from codes.computed import computed, made_from
 from codes.evaluate import accuracy, predict
 from codes.loss_landscape import principal_plane
 from codes.networks import restore
-from codes.settings import count, network_config
+from codes.settings import count
 from codes.similarity import cka_matrix, layer_outputs, penultimate
-from codes.studies import BASES
-from codes.trainer import Trainer
+from codes.small_nets import net_settings, small_net
 from VGG_BatchNorm.figures import plt, save_figure
 from VGG_BatchNorm.loaders import (
     CLASSES,
@@ -43,21 +42,20 @@ from VGG_BatchNorm.loaders import (
 from VGG_BatchNorm.runs import (
     FIGURES_DIR,
     RESULTS_DIR,
-    RUNS_DIR,
     UserError,
     find_checkpoint,
     keep_freed_memory,
     load_checkpoint,
     pick_device,
     run_main,
-    save_checkpoint,
 )
 
 COLOURS = ("#56B4E9", "#D55E00", "#0072B2", "#E69F00", "#8C6D00",  # in the order of CLASSES; those of one
            "#CC79A7", "#009E73", "#000000", "#6A3D9A", "#999999")  # marker differ in lightness too
 VEHICLES = ("airplane", "automobile", "ship", "truck")
-NETS = {"batch": "batch norm", "none": "no norm"}
-PAIRS = ((("batch", 0), ("batch", 1)), (("none", 0), ("none", 1)), (("batch", 0), ("none", 0)))
+CALLED = {"batch_norm": "batch norm", "plain": "no norm"}
+PAIRS = ((("batch_norm", 0), ("batch_norm", 1)), (("plain", 0), ("plain", 1)),
+         (("batch_norm", 0), ("plain", 0)))
 
 
 # --- compute --------------------------------------------------------------------------------
@@ -82,35 +80,14 @@ def neighbour_points(net: nn.Module, some: Split) -> dict:
     return {"points": embedding.fit_transform(features), "labels": some.labels}
 
 
-def small_settings(norm: str, seed: int, data_dir: Path) -> dict:
-    """The base `quick`; without norm at rates that such a net bears (`_components` in studies.py)."""
-    base = BASES["quick"]
-    slower = {rate: base[rate] / 9 for rate in ("lr", "bias_lr", "head_lr")} if norm == "none" else {}
-    return base | slower | {"norm": norm, "seed": seed, "amp": False, "data_md5": data_checksum(data_dir)}
-
-
-def small_net(settings: dict, train: Split) -> nn.Module:
-    """The net of these settings: from runs/pictures/, where it is kept; trained now if it is not there."""
-    device = train.labels.device
-    path = RUNS_DIR / "pictures" / f"quick-{settings['norm']}-s{settings['seed']}.pt"
-    if not path.exists() or load_checkpoint(path).get("settings") != settings:
-        print(f"training {path.stem}, half a minute on two CPU cores", flush=True)
-        trainer = Trainer(settings, train, device)
-        while trainer.epoch < trainer.epochs:
-            trainer.train_epoch()
-        save_checkpoint(path, settings["network"], network_config(settings), trainer.net.state_dict(),
-                        settings=settings)
-    return restore(load_checkpoint(path)).to(device)
-
-
 def compare_nets(settings: dict[tuple[str, int], dict], train: Split, x: torch.Tensor) -> dict:
     """CKA (pairs, blocks, blocks) of PAIRS on the images x, and both nets' validation accuracy (pairs, 2)."""
     train, validation = (split.to(x.device) for split in split_validation(train))
     outputs, right = {}, {}
-    for name, one in settings.items():
-        net = small_net(one, train)
-        outputs[name] = layer_outputs(net, x)
-        right[name] = accuracy(predict(net, validation), validation.labels)
+    for (name, seed), one in settings.items():
+        net = restore(load_checkpoint(small_net(name, seed, train, one["data_md5"]))).to(x.device)
+        outputs[name, seed] = layer_outputs(net, x)
+        right[name, seed] = accuracy(predict(net, validation), validation.labels)
     return {"cka": torch.stack([cka_matrix(outputs[a], outputs[b]) for a, b in PAIRS]),
             "accuracy": [[right[a], right[b]] for a, b in PAIRS]}
 
@@ -176,8 +153,8 @@ def draw_similarity(data: dict):
     blocks = range(data["cka"].shape[1])
     for axis, pair, matrix, right in zip(axes, PAIRS, data["cka"], data["accuracy"], strict=True):
         picture = axis.imshow(matrix, vmin=0, vmax=1, cmap="cividis", origin="lower")
-        down, across = (f"block of: {NETS[norm]}, seed {seed} ({100 * share:.0f} %)"
-                        for (norm, seed), share in zip(pair, right, strict=True))
+        down, across = (f"block of: {CALLED[name]}, seed {seed} ({100 * share:.0f} %)"
+                        for (name, seed), share in zip(pair, right, strict=True))
         axis.set_xlabel(across, fontsize=10)
         axis.set_ylabel(down, fontsize=10)
         axis.set_xticks(blocks, [f"{block + 1}" for block in blocks])
@@ -218,7 +195,7 @@ def main() -> None:
     save_figure(draw_features(plane, neighbours), args.out / "features.png")
     print(f"{path}\npicture    {args.out / 'features.png'}", flush=True)
     names = dict.fromkeys(name for pair in PAIRS for name in pair)
-    settings = {name: small_settings(*name, args.data_dir) for name in names}
+    settings = {name: net_settings(*name, data_checksum(args.data_dir)) for name in names}
     similar = computed(args.results / "similarity.npz",
                        {"nets": list(settings.values()), "images": args.n_items},
                        lambda: compare_nets(settings, train, normalize(some.images)))

@@ -13,14 +13,13 @@ Hessian, by power iteration. The net itself is left as it is. Leaves
 
     reports/results/landscape/   plane.npz, plane_frozen.npz, compare_<net>.npz, path.npz: the numbers
     reports/figures/landscape/   surface.png, contour.png, compare.png, path.png
-    runs/landscape/<net>-s<seed>/   last.pt and path.npz (float16 weights of every 10th step) of a small net
+    runs/small/                  the small nets (small_nets.py), which are trained if they are not there
 
 Numbers are kept row by row: a kill costs one, the same command goes on. Those of the same weights and
 settings are only drawn again.
 """
 
 import argparse
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -29,12 +28,12 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.computed import made_from
 from codes.draw_landscape import draw_compare, draw_contours, draw_path, draw_surface
 from codes.loss_landscape import (
     displaced,
     fill,
     filter_normalized,
-    flat,
     for_landscape,
     loss_at,
     principal_plane,
@@ -43,18 +42,14 @@ from codes.loss_landscape import (
 )
 from codes.networks import restore
 from codes.settings import count, positive
-from codes.studies import BASES
-from codes.trainer import Trainer
+from codes.small_nets import EVERY, NETS, read_path, small_net
 from VGG_BatchNorm.figures import save_figure
-from VGG_BatchNorm.loaders import DATA_DIR, Split, data_checksum, load_cifar10, normalize, split_validation
+from VGG_BatchNorm.loaders import DATA_DIR, data_checksum, load_cifar10, normalize, split_validation
 from VGG_BatchNorm.probes import Batch, trainable
 from VGG_BatchNorm.runs import (
     FIGURES_DIR,
     RESULTS_DIR,
-    ROOT,
-    RUNS_DIR,
     UserError,
-    atomic_write,
     environment,
     find_checkpoint,
     keep_freed_memory,
@@ -64,25 +59,14 @@ from VGG_BatchNorm.runs import (
 )
 
 HESSIAN_IMAGES, ITERATIONS = 200, 60  # of the power iteration, at most
-EVERY = 10  # steps between two points of a path
-NETS = {  # of --compare: what a picture calls it, and the changes to the base `quick`
-    "plain": ("neither", {"norm": "none"}),
-    "residual": ("residual connections", {"norm": "none", "residual": True}),
-    "batch_norm": ("batch norm", {}),
-    "batch_norm_residual": ("both", {"residual": True}),
-}
 
 
-def about_checkpoint(ckpt: Path, checkpoint: dict) -> dict:
-    """Its network, its path (in the repository, else the bare name) and the start of its SHA-1."""
-    shown = ckpt.resolve()
-    shown = shown.relative_to(ROOT) if shown.is_relative_to(ROOT) else shown.name
-    widths = ", ".join(map(str, checkpoint["config"].get("widths", ())))
-    return {"network": f"{checkpoint['network']} {widths}".strip(), "checkpoint": str(shown),
-            "sha1": hashlib.sha1(ckpt.read_bytes()).hexdigest()[:10]}
+def network_name(checkpoint: dict) -> str:
+    return f"{checkpoint['network']} {', '.join(map(str, checkpoint['config'].get('widths', ())))}".strip()
 
 
-def compute_plane(path: Path, ckpt: Path, batch: Batch, common: dict, frozen: bool = False) -> dict:
+def compute_plane(path: Path, ckpt: Path, data_dir: Path, batch: Batch, common: dict,
+                  frozen: bool = False) -> dict:
     """Loss along two random directions from the weights in `ckpt`, and the Hessian's top eigenvalue there.
 
     Args:
@@ -103,60 +87,14 @@ def compute_plane(path: Path, ckpt: Path, batch: Batch, common: dict, frozen: bo
                                          common["iterations"])
         return dict(eigenvalue=value, residual=residual, environment=json.dumps(environment(few[0].device)))
 
-    about = {**about_checkpoint(ckpt, checkpoint), **common, "frozen": frozen}
+    about = {"network": network_name(checkpoint), **made_from(ckpt, data_dir), **common, "frozen": frozen}
     return fill(path, about, ticks, ticks,
                 lambda x, y: loss_at(net, displaced(centre, (x, across), (y, up)), batch).item(), first)
 
 
-class PathTrainer(Trainer):
-    """A `Trainer` that keeps the trained weights of every `EVERY`-th step in `path`, float16."""
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.names, self.path = list(trainable(self.net)), []
-
-    def keep(self) -> None:
-        weights = dict(self.net.named_parameters())
-        self.path.append(flat(weights[name].detach() for name in self.names).half().cpu())
-
-    def step(self, x: torch.Tensor, y: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if number % EVERY == 0:
-            self.keep()
-        return super().step(x, y, number)
-
-
-def small_net(name: str, train: Split, common: dict) -> Path:
-    """Checkpoint of a net of NETS, its path.npz beside it; trained now if it is not there."""
-    base, device = BASES["quick"], train.labels.device
-    settings = base | NETS[name][1] | {"seed": common["seed"], "amp": device.type == "cuda",
-                                       "data_md5": common["data_md5"], "every": EVERY}
-    if settings["norm"] == "none":  # all three rates: see codes/studies.py, `_components`
-        settings |= {rate: float(f"{base[rate] / 9:.2g}") for rate in ("lr", "bias_lr", "head_lr")}
-    ckpt = RUNS_DIR / "landscape" / f"{name}-s{common['seed']}" / "last.pt"
-    if not ckpt.exists() or load_checkpoint(ckpt).get("settings") != settings:
-        print(f"training the net {name}: {settings['epochs']} epochs", flush=True)
-        trainer = PathTrainer(settings, train, device)
-        while trainer.epoch < trainer.epochs:
-            trainer.train_epoch()
-        trainer.keep()
-        with atomic_write(ckpt.with_name("path.npz")) as file:
-            np.savez(file, weights=torch.stack(trainer.path).numpy())
-        trainer.save(ckpt)  # after the path: where it is, the path is too
-    return ckpt
-
-
-def read_path(path: Path) -> torch.Tensor:
-    """(K, P) float16 weights that `small_net` kept."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return torch.from_numpy(file["weights"])
-    except Exception:
-        raise UserError(f"{path} is missing or damaged; delete {path.parent} and run again") from None
-
-
-def compute_path(path: Path, ckpt: Path, batch: Batch, common: dict) -> dict:
+def compute_path(path: Path, ckpt: Path, data_dir: Path, batch: Batch, common: dict) -> dict:
     """Loss in the principal plane of the weights that `small_net` kept beside `ckpt`, and their way in it."""
-    checkpoint, weights = load_checkpoint(ckpt), read_path(ckpt.with_name("path.npz"))
+    checkpoint, weights = load_checkpoint(ckpt), read_path(ckpt)
     net = for_landscape(restore(checkpoint).to(batch[0].device))
     directions, coordinates, explained = principal_plane(weights)
     end, across, up = (unflat(vector, trainable(net)) for vector in (weights[-1], *directions))
@@ -166,7 +104,7 @@ def compute_path(path: Path, ckpt: Path, batch: Batch, common: dict) -> dict:
         return dict(coordinates=coordinates.numpy(), explained=explained.numpy(),
                     environment=json.dumps(environment(batch[0].device)))
 
-    about = {**about_checkpoint(ckpt, checkpoint), **common, "every": EVERY}
+    about = {"network": network_name(checkpoint), **made_from(ckpt, data_dir), **common, "every": EVERY}
     return fill(path, about, xs, ys,
                 lambda x, y: loss_at(net, displaced(end, (x, across), (y, up)), batch).item(), first)
 
@@ -197,27 +135,28 @@ def main() -> None:
     args = parser.parse_args()
     keep_freed_memory()
     device = pick_device(args.device)
-    common = dict(data_md5=data_checksum(args.data_dir), n_items=args.n_items, hessian_images=HESSIAN_IMAGES,
-                  iterations=ITERATIONS, points=args.points, span=args.span, seed=args.seed)
+    common = dict(n_items=args.n_items, hessian_images=HESSIAN_IMAGES, iterations=ITERATIONS,
+                  points=args.points, span=args.span, seed=args.seed)
     train = split_validation(load_cifar10(args.data_dir)[0])[0].to(device)  # every net was trained on these
     if not 2 <= args.n_items <= len(train.labels):
         raise UserError(f"--n-items takes 2 to {len(train.labels)}, not {args.n_items}")
     some = train.take(slice(args.n_items))
     batch = normalize(some.images), some.labels
+    data = args.data_dir
     if args.compare:
         planes = {}
-        for name, (label, _) in NETS.items():
-            ckpt = small_net(name, train, common)
-            planes[label] = compute_plane(args.results / f"compare_{name}.npz", ckpt, batch, common)
+        for name, (label, *_) in NETS.items():
+            ckpt = small_net(name, args.seed, train, data_checksum(data))
+            planes[label] = compute_plane(args.results / f"compare_{name}.npz", ckpt, data, batch, common)
         pictures = {"compare": draw_compare(planes)}
     elif args.path:
-        ckpt = small_net("batch_norm", train, common)
-        pictures = {"path": draw_path(compute_path(args.results / "path.npz", ckpt, batch, common))}
+        ckpt = small_net("batch_norm", args.seed, train, data_checksum(data))
+        pictures = {"path": draw_path(compute_path(args.results / "path.npz", ckpt, data, batch, common))}
     else:
         ckpt = find_checkpoint(args.ckpt)
-        planes = [compute_plane(args.results / "plane.npz", ckpt, batch, common)]
+        planes = [compute_plane(args.results / "plane.npz", ckpt, data, batch, common)]
         if args.frozen:
-            planes.append(compute_plane(args.results / "plane_frozen.npz", ckpt, batch, common, frozen=True))
+            planes.append(compute_plane(args.results / "plane_frozen.npz", ckpt, data, batch, common, True))
         pictures = {"surface": draw_surface(planes[0]), "contour": draw_contours(planes)}
         print(ckpt)
     for name, figure in pictures.items():

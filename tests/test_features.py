@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 from test_scripts import assert_picture
-from torch import nn
 from torch.nn import functional as F
 
-from codes import studies, visualize_features
+from codes import small_nets, studies, visualize_features
 from codes.networks import build
 from codes.similarity import cka_matrix, layer_outputs, linear_cka, penultimate
 from codes.trainer import Trainer
-from VGG_BatchNorm.runs import save_checkpoint
+from VGG_BatchNorm.loaders import load_cifar10, split_validation
+from VGG_BatchNorm.runs import load_checkpoint, save_checkpoint
 
 
 def random(*shape, seed: int = 0, **options) -> torch.Tensor:
@@ -115,7 +115,7 @@ def test_labels_do_not_overlap():
 def flags(data_dir, tmp_path, monkeypatch) -> tuple:
     tiny = dict(widths=[8, 8], batch_size=50, epochs=0.4)  # two steps
     monkeypatch.setitem(studies.BASES, "quick", studies.BASES["quick"] | tiny)
-    monkeypatch.setattr(visualize_features, "RUNS_DIR", tmp_path / "runs")
+    monkeypatch.setattr(small_nets, "RUNS_DIR", tmp_path / "runs")
     torch.manual_seed(0)
     config = {"widths": (8, 8)}
     save_checkpoint(tmp_path / "w.pt", "cifarnet", config, build("cifarnet", **config).state_dict())
@@ -145,7 +145,7 @@ def test_the_pictures(call, flags, tmp_path, monkeypatch):
     for name in ("sklearn", "sklearn.manifold"):
         monkeypatch.setitem(sys.modules, name, None)
     code, out, _ = call(visualize_features, *flags)
-    assert code == 0 and "without its t-SNE panel" in out and out.count("training quick-") == 4
+    assert code == 0 and "without its t-SNE panel" in out and out.count("training the small net") == 4
     assert_picture(tmp_path / "features.png")
     assert_picture(tmp_path / "similarity.png")
     one = width(tmp_path / "features.png")
@@ -171,18 +171,16 @@ def test_the_pictures(call, flags, tmp_path, monkeypatch):
 
 
 def test_small_nets_are_kept_and_trained_anew_for_other_settings(flags, data_dir, monkeypatch):
-    from VGG_BatchNorm.loaders import load_cifar10, split_validation
-
     train = split_validation(load_cifar10(data_dir)[0])[0]
-    settings = visualize_features.small_settings("none", 1, data_dir)
-    assert settings["lr"] == pytest.approx(studies.BASES["quick"]["lr"] / 9)
-    net = visualize_features.small_net(settings, train)
-    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules()) and not net.training
+    base = studies.BASES["quick"]
+    assert small_nets.net_settings("plain", 1, "md5")["lr"] == pytest.approx(base["lr"] / 9, rel=0.05)
+    first = load_checkpoint(small_nets.small_net("plain", 1, train, "md5"))
+    assert not any("norm" in name for name in first["weights"])
     monkeypatch.setattr(Trainer, "train_epoch", None)
-    again = visualize_features.small_net(settings, train)
-    torch.testing.assert_close(again.state_dict(), net.state_dict())
+    again = load_checkpoint(small_nets.small_net("plain", 1, train, "md5"))
+    torch.testing.assert_close(again["weights"], first["weights"])
     with pytest.raises(TypeError):  # it would train
-        visualize_features.small_net(settings | {"lr": 0.5}, train)
+        small_nets.small_net("plain", 1, train, "other data")
 
 
 def test_wrong_input_is_one_line(call, flags, tmp_path):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from test_scripts import assert_picture
 from torch import nn
 
-from codes import studies, visualize_landscape
+from codes import small_nets, studies, visualize_landscape
 from codes.loss_landscape import (
     displaced,
     fill,
@@ -188,8 +188,10 @@ def test_an_interrupted_grid_resumes(tmp_path):
 @pytest.fixture
 def flags(monkeypatch, data_dir, tmp_path) -> tuple:
     """The script's flags for a tiny run; whatever it trains goes to the test's folder."""
-    for name, value in (("ITERATIONS", 2), ("EVERY", 1), ("RUNS_DIR", tmp_path / "runs")):
-        monkeypatch.setattr(visualize_landscape, name, value)
+    monkeypatch.setattr(visualize_landscape, "ITERATIONS", 2)
+    monkeypatch.setattr(visualize_landscape, "EVERY", 1)
+    monkeypatch.setattr(small_nets, "EVERY", 1)
+    monkeypatch.setattr(small_nets, "RUNS_DIR", tmp_path / "runs")
     monkeypatch.setitem(studies.BASES, "quick", studies.BASES["quick"] | TINY)
     monkeypatch.setitem(plt.rcParams, "savefig.dpi", 60)
     return ("--data-dir", data_dir, "--results", tmp_path / "numbers", "--out", tmp_path / "pictures",
@@ -219,9 +221,9 @@ def test_pictures_of_each_network(call, flags, tmp_path, network, config, more):
 def test_small_nets_side_by_side_and_the_path_of_one(call, flags, tmp_path):
     assert call(visualize_landscape, *flags, "--compare")[0] == 0
     assert_picture(tmp_path / "pictures" / "compare.png")
-    planes = [read_plane(tmp_path / "numbers" / f"compare_{name}.npz") for name in visualize_landscape.NETS]
+    planes = [read_plane(tmp_path / "numbers" / f"compare_{name}.npz") for name in small_nets.NETS]
     assert len({plane["loss"][1, 1] for plane in planes}) == 4
-    trained = tmp_path / "runs" / "landscape" / "batch_norm-s0" / "last.pt"
+    trained = tmp_path / "runs" / "small" / "batch_norm-s0" / "last.pt"
     before = trained.stat().st_mtime_ns
     assert call(visualize_landscape, *flags, "--path")[0] == 0 and trained.stat().st_mtime_ns == before
     assert_picture(tmp_path / "pictures" / "path.png")

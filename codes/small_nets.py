@@ -1,0 +1,90 @@
+"""Small nets for pictures, alike but for batch norm, residual connections and the seed.
+
+    path = small_net("batch_norm", 0, train, data_checksum())
+    net, weights = restore(load_checkpoint(path)), read_path(path)
+
+The base `quick` (studies.py), trained now if it is not there: half a minute on two CPU cores. Kept in
+runs/small/<name>-s<seed>/: last.pt, and path.npz, its trained weights at every EVERY-th step, float16.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.loss_landscape import flat
+from codes.studies import BASES
+from codes.trainer import Trainer
+from VGG_BatchNorm.loaders import Split
+from VGG_BatchNorm.probes import trainable
+from VGG_BatchNorm.runs import RUNS_DIR, UserError, atomic_write, load_checkpoint
+
+EVERY = 10  # steps between two points of a path
+NETS = {  # what a picture calls it, changes to the base, and by what its rates are divided: without batch
+    # norm, those of the base are too high; these are what the study `components` chose
+    "plain": ("neither", {"norm": "none"}, 9),
+    "residual": ("residual connections", {"norm": "none", "residual": True}, 81),
+    "batch_norm": ("batch norm", {}, 1),
+    "batch_norm_residual": ("both", {"residual": True}, 1),
+}
+
+
+class PathTrainer(Trainer):
+    """A `Trainer` that keeps the trained weights of every `EVERY`-th step in `path`, float16."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.names, self.path = list(trainable(self.net)), []
+
+    def keep(self) -> None:
+        weights = dict(self.net.named_parameters())
+        self.path.append(flat(weights[name].detach() for name in self.names).half().cpu())
+
+    def step(self, x: torch.Tensor, y: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if number % EVERY == 0:
+            self.keep()
+        return super().step(x, y, number)
+
+
+def net_settings(name: str, seed: int, data_md5: str) -> dict:
+    """All that the net depends on, but the device."""
+    base, (_, changes, slower) = BASES["quick"], NETS[name]
+    rates = {rate: float(f"{base[rate] / slower:.2g}") for rate in ("lr", "bias_lr", "head_lr")}
+    return base | rates | changes | {"seed": seed, "data_md5": data_md5, "every": EVERY}
+
+
+def small_net(name: str, seed: int, train: Split, data_md5: str) -> Path:
+    """The checkpoint of a net of NETS, its path.npz beside it.
+
+    Args:
+        train: the training images of `split_validation`.
+    """
+    device = train.labels.device
+    settings = net_settings(name, seed, data_md5) | {"amp": device.type == "cuda"}
+    ckpt = RUNS_DIR / "small" / f"{name}-s{seed}" / "last.pt"
+    if not ckpt.exists() or load_checkpoint(ckpt).get("settings") != settings:
+        print(f"training the small net {name}, seed {seed}: {settings['epochs']} epochs", flush=True)
+        trainer = PathTrainer(settings, train, device)
+        while trainer.epoch < trainer.epochs:
+            trainer.train_epoch()
+        trainer.keep()
+        with atomic_write(ckpt.with_name("path.npz")) as file:
+            np.savez(file, weights=torch.stack(trainer.path).numpy())
+        trainer.save(ckpt)  # after the path: where it is, the path is too
+    return ckpt
+
+
+def read_path(ckpt: Path) -> torch.Tensor:
+    """(K, P) float16: the weights that `small_net` kept beside its checkpoint, first to last.
+
+    Raises:
+        UserError: they are missing or damaged.
+    """
+    path = ckpt.with_name("path.npz")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return torch.from_numpy(file["weights"])
+    except Exception:  # numpy has no one exception for "this is not a whole npz file"
+        raise UserError(f"{path} is missing or damaged; delete {path.parent} and run again") from None
