@@ -8,7 +8,7 @@ DATA   := data/cifar10.bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv download train evaluate filters compare from-scratch bn-landscape bn-compare figures test bench lint clean
+.PHONY: help venv download train evaluate filters landscape insights compare from-scratch bn-landscape bn-compare figures test bench lint clean
 
 help: ## this list
 	@echo "make VERB [ARGS=\"flags for the script\"]     minutes on two CPU cores"
@@ -35,8 +35,19 @@ train: $(DATA) ## 10    train, then print the test error; picks up where it was 
 evaluate: $(DATA) ## 2     test error of the newest run (ARGS="--ckpt PATH": of another)
 	$(PY) codes/evaluate.py $(ARGS)
 
-filters: $(DATA) ## 1     draw first-layer filters and feature maps of the newest run
+filters: $(DATA) ## 1     draw filters, what excites the deeper layers, and feature maps of the newest run
 	$(PY) codes/visualize_filters.py $(ARGS)
+	$(PY) codes/visualize_patches.py $(ARGS)
+
+landscape: $(DATA) ## 10    draw the loss around its weights; around small nets with and without batch norm; a path
+	$(PY) codes/visualize_landscape.py $(ARGS)
+	$(PY) codes/visualize_landscape.py --compare
+	$(PY) codes/visualize_landscape.py --path
+
+INSIGHTS := attribution mistakes features robustness
+insights: $(DATA) ## 8     draw where it looks, what it confuses and represents, how it breaks, how a net learns
+	for what in $(INSIGHTS); do $(PY) codes/visualize_$$what.py $(ARGS) || exit; done
+	$(PY) codes/visualize_learning.py
 
 compare: $(DATA) ## 150   one factor at a time: optimizers, activations, losses, … (what is there is not run again)
 	$(PY) codes/compare.py $(ARGS)

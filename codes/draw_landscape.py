@@ -138,7 +138,8 @@ def draw_path(plane: dict):
     add_colour_bar(figure, draw_plane(axis, plane, levels), axis, levels)
     x, y = plane["coordinates"].T
     look = dict(color=PALETTE[1], markeredgecolor="white")
-    axis.plot(x, y, "o-", markersize=5, label=f"weights, every {plane['about']['every']} steps", **look)
+    every = plane["about"]["settings"]["every"]
+    axis.plot(x, y, "o-", markersize=5, label=f"weights, every {every} steps", **look)
     axis.plot(x[0], y[0], "s", markersize=10, label="first", **look)
     axis.plot(x[-1], y[-1], "*", markersize=16, label="last", **look)
     first, second = 100 * plane["explained"]

@@ -161,16 +161,20 @@ def principal_plane(path: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 # --- a grid of losses in a file that grows by a row --------------------------------------------
 
 
-def fill(path: Path, about: dict, xs: np.ndarray, ys: np.ndarray, loss: Callable[[float, float], float],
-         first: Callable[[], dict] = dict) -> dict:
-    """The loss (len(ys), len(xs)) at every point of a grid, row by row into `path`, and what goes with it.
+def fill(path: Path, about: dict, prepare: Callable[[], tuple]) -> dict:
+    """The losses (len(ys), len(xs)) on a grid, row by row into `path`, and what goes with them.
 
     Args:
         about: what the numbers are of, as JSON gives it back; a file about something else is replaced.
-        first: numbers and arrays by name, computed before the rows.
+        prepare: gives xs, ys, loss(x, y) and a function whose result, numbers and arrays by name, is
+            computed before the rows; not called where the file is complete.
     """
     held = read_plane(path)
-    if held.get("about") != about:
+    known = held.get("about") == about
+    if known and len(held["loss"]) == len(held["ys"]):
+        return held
+    xs, ys, loss, first = prepare()
+    if not known:
         held = dict(about=about, xs=xs, ys=ys, loss=np.empty((0, len(xs))), **first())
         write_plane(path, held)
     for y in tqdm(ys[len(held["loss"]):].tolist(), desc=path.stem, leave=False):

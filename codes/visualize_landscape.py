@@ -22,6 +22,7 @@ settings are only drawn again.
 import argparse
 import json
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ from codes.loss_landscape import (
 )
 from codes.networks import restore
 from codes.settings import count, positive
-from codes.small_nets import EVERY, NETS, read_path, small_net
+from codes.small_nets import NETS, net_settings, read_path, small_net
 from VGG_BatchNorm.figures import save_figure
 from VGG_BatchNorm.loaders import DATA_DIR, data_checksum, load_cifar10, normalize, split_validation
 from VGG_BatchNorm.probes import Batch, trainable
@@ -61,24 +62,25 @@ from VGG_BatchNorm.runs import (
 HESSIAN_IMAGES, ITERATIONS = 200, 60  # of the power iteration, at most
 
 
-def network_name(checkpoint: dict) -> str:
-    return f"{checkpoint['network']} {', '.join(map(str, checkpoint['config'].get('widths', ())))}".strip()
+def shown_name(network: str, widths: Sequence[int] = ()) -> str:
+    return f"{network} {', '.join(map(str, widths))}".strip()
 
 
-def compute_plane(path: Path, ckpt: Path, data_dir: Path, batch: Batch, common: dict,
-                  frozen: bool = False) -> dict:
-    """Loss along two random directions from the weights in `ckpt`, and the Hessian's top eigenvalue there.
+def random_plane(ckpt: Path, batch: Batch, common: dict, frozen: bool = False) -> tuple:
+    """For `fill`: two random directions from the weights in `ckpt`; the Hessian's top eigenvalue there.
 
     Args:
         common: what all planes of a call share (see `main`).
         frozen: leave the batch-norm statistics as they are in `ckpt`.
     """
-    checkpoint = load_checkpoint(ckpt)
-    net = for_landscape(restore(checkpoint).to(batch[0].device), frozen)
+    net = for_landscape(restore(load_checkpoint(ckpt)).to(batch[0].device), frozen)
     centre, draw = trainable(net), torch.Generator().manual_seed(common["seed"])
     across, up = filter_normalized(centre, draw), filter_normalized(centre, draw)
     half = common["points"] // 2
     ticks = common["span"] * np.arange(-half, half + 1) / half  # 0 is exact
+
+    def loss(x: float, y: float) -> float:
+        return loss_at(net, displaced(centre, (x, across), (y, up)), batch).item()
 
     def first() -> dict:
         point = {name: p.clone().requires_grad_() for name, p in centre.items()}
@@ -87,26 +89,22 @@ def compute_plane(path: Path, ckpt: Path, data_dir: Path, batch: Batch, common: 
                                          common["iterations"])
         return dict(eigenvalue=value, residual=residual, environment=json.dumps(environment(few[0].device)))
 
-    about = {"network": network_name(checkpoint), **made_from(ckpt, data_dir), **common, "frozen": frozen}
-    return fill(path, about, ticks, ticks,
-                lambda x, y: loss_at(net, displaced(centre, (x, across), (y, up)), batch).item(), first)
+    return ticks, ticks, loss, first
 
 
-def compute_path(path: Path, ckpt: Path, data_dir: Path, batch: Batch, common: dict) -> dict:
-    """Loss in the principal plane of the weights that `small_net` kept beside `ckpt`, and their way in it."""
-    checkpoint, weights = load_checkpoint(ckpt), read_path(ckpt)
-    net = for_landscape(restore(checkpoint).to(batch[0].device))
+def path_plane(ckpt: Path, batch: Batch, common: dict) -> tuple:
+    """For `fill`: the principal plane of the weights that `small_net` kept, and their way in it."""
+    weights = read_path(ckpt)
+    net = for_landscape(restore(load_checkpoint(ckpt)).to(batch[0].device))
     directions, coordinates, explained = principal_plane(weights)
     end, across, up = (unflat(vector, trainable(net)) for vector in (weights[-1], *directions))
     xs, ys = (around(along, common["points"]) for along in coordinates.T.numpy())
 
-    def first() -> dict:
-        return dict(coordinates=coordinates.numpy(), explained=explained.numpy(),
-                    environment=json.dumps(environment(batch[0].device)))
+    def loss(x: float, y: float) -> float:
+        return loss_at(net, displaced(end, (x, across), (y, up)), batch).item()
 
-    about = {"network": network_name(checkpoint), **made_from(ckpt, data_dir), **common, "every": EVERY}
-    return fill(path, about, xs, ys,
-                lambda x, y: loss_at(net, displaced(end, (x, across), (y, up)), batch).item(), first)
+    return xs, ys, loss, lambda: dict(coordinates=coordinates.numpy(), explained=explained.numpy(),
+                                      environment=json.dumps(environment(batch[0].device)))
 
 
 def around(values: np.ndarray, points: int) -> np.ndarray:
@@ -142,21 +140,28 @@ def main() -> None:
         raise UserError(f"--n-items takes 2 to {len(train.labels)}, not {args.n_items}")
     some = train.take(slice(args.n_items))
     batch = normalize(some.images), some.labels
-    data = args.data_dir
+
+    def small_plane(name: str, file: str, plane: Callable[..., tuple]) -> dict:
+        """Of a net of NETS, which is trained only if the plane is not there."""
+        settings = net_settings(name, args.seed, data_checksum(args.data_dir))
+        about = {"network": shown_name("cifarnet", settings["widths"]), "settings": settings, **common}
+        return fill(args.results / file, about, lambda: plane(
+            small_net(name, args.seed, train, settings["data_md5"]), batch, common))
+
     if args.compare:
-        planes = {}
-        for name, (label, *_) in NETS.items():
-            ckpt = small_net(name, args.seed, train, data_checksum(data))
-            planes[label] = compute_plane(args.results / f"compare_{name}.npz", ckpt, data, batch, common)
-        pictures = {"compare": draw_compare(planes)}
+        pictures = {"compare": draw_compare({
+            label: small_plane(name, f"compare_{name}.npz", random_plane)
+            for name, (label, *_) in NETS.items()})}
     elif args.path:
-        ckpt = small_net("batch_norm", args.seed, train, data_checksum(data))
-        pictures = {"path": draw_path(compute_path(args.results / "path.npz", ckpt, data, batch, common))}
+        pictures = {"path": draw_path(small_plane("batch_norm", "path.npz", path_plane))}
     else:
-        ckpt = find_checkpoint(args.ckpt)
-        planes = [compute_plane(args.results / "plane.npz", ckpt, data, batch, common)]
-        if args.frozen:
-            planes.append(compute_plane(args.results / "plane_frozen.npz", ckpt, data, batch, common, True))
+        ckpt, planes = find_checkpoint(args.ckpt), []
+        checkpoint = load_checkpoint(ckpt)
+        name = shown_name(checkpoint["network"], checkpoint["config"].get("widths", ()))
+        for file, frozen in (("plane.npz", False), ("plane_frozen.npz", True))[:1 + args.frozen]:
+            about = {"network": name, **made_from(ckpt, args.data_dir), **common, "frozen": frozen}
+            planes.append(fill(args.results / file, about,
+                               lambda frozen=frozen: random_plane(ckpt, batch, common, frozen)))
         pictures = {"surface": draw_surface(planes[0]), "contour": draw_contours(planes)}
         print(ckpt)
     for name, figure in pictures.items():

@@ -185,7 +185,8 @@ def draw_look_alikes(data: dict):
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = np.corrcoef(alike, accuracy)[0, 1]
     axis.set(xlabel=f"look-alikes among the {images.mean():,.0f} test images of a class", xlim=line,
-             ylabel="accuracy (%)", title=f"correlation over the {len(CLASSES)} classes: {correlation:.2f}")
+             ylabel="accuracy (%)",
+             title=f"correlation over the {len(CLASSES)} classes: {correlation:.2f}".replace("-", "−"))
     axis.legend(loc="lower left", fontsize=9)
     return figure
 

@@ -9,6 +9,7 @@ data and image are drawn from there. Half a minute on two CPU cores. `make filte
 """
 
 import argparse
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -160,6 +161,12 @@ def mosaic(pictures: np.ndarray, columns: int, side: int = 64) -> np.ndarray:
     return contact_sheet(full.reshape(-1, columns, *pictures.shape[1:]), border=4)
 
 
+def readable(layer: str) -> str:
+    """"group 2, convolution 1" for CifarNet's "groups.1.convs.0"; other names as they are."""
+    numbers = re.fullmatch(r"groups\.(\d)\.convs\.(\d)", layer)
+    return "group {}, convolution {}".format(*(int(n) + 1 for n in numbers.groups())) if numbers else layer
+
+
 def draw_patches(data: dict):
     """What excites a channel: the nine test images in which its highest response is the largest, cut to what
     that one unit sees. A row a layer, the last of each group; the six channels whose nine peaks exceed
@@ -178,10 +185,8 @@ def draw_patches(data: dict):
             (label, count), = Counter(labels.tolist()).most_common(1)
             axis.set_title(f"channel {channel}\n{count} of {len(labels)}: {CLASSES[label]}", fontsize=9)
         seen = f"{size}×{size} pixels" if size < data["image"].shape[0] else "the whole image"
-        row[0].text(-0.06, 0.5, f"{name}\nsees {seen}", transform=row[0].transAxes, rotation=90,
+        row[0].text(-0.06, 0.5, f"{readable(name)}\nsees {seen}", transform=row[0].transAxes, rotation=90,
                     ha="right", va="center", fontsize=9)
-    figure.suptitle(f"the nine test patches that excite a channel most: {data['about']['checkpoint']}",
-                    fontsize=11)
     return figure
 
 
@@ -192,13 +197,16 @@ def draw_feature_maps(data: dict):
     channels, and what the next layer makes of their sum, are not shown."""
     rows = [data["image"][None],
             *(data[f"maps_{i}"][..., None].repeat(3, axis=3) for i in range(len(data["stages"])))]
-    figure, axes = plt.subplots(len(rows), 1, figsize=(9.5, 0.4 + 0.72 * len(rows)))
-    for axis, pictures, name in zip(axes, rows, ["image", *data["stages"]], strict=True):
-        axis.axis("off")
+    names = [f"test image {data['about']['image']}\n({CLASSES[data['label']]})", *data["stages"]]
+    figure, axes = plt.subplots(len(rows), 1, figsize=(9.5, 0.72 * len(rows)))
+    for axis, pictures, name in zip(axes, rows, names, strict=True):
+        layer, _, size = name.partition("\n")
         axis.imshow(mosaic(pictures, columns=MAPS))
-        axis.text(-0.01, 0.5, name, transform=axis.transAxes, ha="right", va="center", fontsize=9)
-    figure.suptitle(f"test image {data['about']['image']} ({CLASSES[data['label']]}) in "
-                    f"{data['about']['checkpoint']}", fontsize=11)
+        axis.set_yticks([axis.get_ylim()[0] / 2], [f"{readable(layer)}\n{size}"], fontsize=9)
+        axis.set_anchor("W")  # else the layout takes the names to reach less far
+        axis.tick_params(length=0, labelbottom=False)
+        axis.spines[:].set_visible(False)
+        axis.grid(visible=False)
     return figure
 
 

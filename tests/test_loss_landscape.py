@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -167,29 +168,30 @@ def test_an_interrupted_grid_resumes(tmp_path):
             raise KeyboardInterrupt
         return x * x + y
 
+    def plane(first=dict, f=loss) -> tuple:
+        return xs, ys, f, first
+
     cut, about = tmp_path / "cut.npz", {"sha1": "a", "span": 1.0}
     with pytest.raises(KeyboardInterrupt):
-        fill(cut, about, xs, ys, loss, lambda: {"eigenvalue": 2.0})
+        fill(cut, about, lambda: plane(first=lambda: {"eigenvalue": 2.0}))
     assert read_plane(cut)["loss"].shape == (2, 3)
-    resumed = fill(cut, about, xs, ys, loss, lambda: pytest.fail("it is there"))
-    whole = fill(tmp_path / "whole.npz", about, xs, ys, lambda x, y: x * x + y)
+    resumed = fill(cut, about, lambda: plane(first=lambda: pytest.fail("it is there")))
+    whole = fill(tmp_path / "whole.npz", about, lambda: plane(f=lambda x, y: x * x + y))
     assert np.array_equal(resumed["loss"], whole["loss"]) and len(seen) == 8 + 6
     assert np.array_equal(whole["loss"], xs * xs + ys[:, None])
     assert read_plane(cut)["eigenvalue"] == 2 and read_plane(cut)["about"] == about
-    fill(cut, about, xs, ys, loss)
-    assert len(seen) == 14
-    fill(cut, about | {"sha1": "b"}, xs, ys, loss)  # of other weights
+    fill(cut, about, lambda: pytest.fail("it is complete"))
+    fill(cut, about | {"sha1": "b"}, plane)  # of other weights
     assert len(seen) == 14 + 12
     cut.write_bytes(b"PK")
     with pytest.raises(UserError, match="damaged"):
-        fill(cut, about, xs, ys, loss)
+        fill(cut, about, plane)
 
 
 @pytest.fixture
 def flags(monkeypatch, data_dir, tmp_path) -> tuple:
     """The script's flags for a tiny run; whatever it trains goes to the test's folder."""
     monkeypatch.setattr(visualize_landscape, "ITERATIONS", 2)
-    monkeypatch.setattr(visualize_landscape, "EVERY", 1)
     monkeypatch.setattr(small_nets, "EVERY", 1)
     monkeypatch.setattr(small_nets, "RUNS_DIR", tmp_path / "runs")
     monkeypatch.setitem(studies.BASES, "quick", studies.BASES["quick"] | TINY)
@@ -218,7 +220,7 @@ def test_pictures_of_each_network(call, flags, tmp_path, network, config, more):
     assert call(visualize_landscape, *asked)[0] == 0 and numbers.stat().st_mtime_ns == written
 
 
-def test_small_nets_side_by_side_and_the_path_of_one(call, flags, tmp_path):
+def test_small_nets_side_by_side_and_the_path_of_one(call, flags, tmp_path, monkeypatch):
     assert call(visualize_landscape, *flags, "--compare")[0] == 0
     assert_picture(tmp_path / "pictures" / "compare.png")
     planes = [read_plane(tmp_path / "numbers" / f"compare_{name}.npz") for name in small_nets.NETS]
@@ -228,6 +230,9 @@ def test_small_nets_side_by_side_and_the_path_of_one(call, flags, tmp_path):
     assert call(visualize_landscape, *flags, "--path")[0] == 0 and trained.stat().st_mtime_ns == before
     assert_picture(tmp_path / "pictures" / "path.png")
     path = read_plane(tmp_path / "numbers" / "path.npz")
+    shutil.rmtree(tmp_path / "runs")  # what is complete is drawn without the nets
+    monkeypatch.setattr(small_nets, "PathTrainer", None)
+    assert all(call(visualize_landscape, *flags, what)[0] == 0 for what in ("--compare", "--path"))
     assert path["coordinates"].shape == (3, 2) and not path["coordinates"][-1].any()
     assert path["explained"].sum() == pytest.approx(1)  # two steps: three points, which lie in a plane
     for along, ticks in zip(path["coordinates"].T, (path["xs"], path["ys"]), strict=True):
