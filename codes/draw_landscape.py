@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.figures import PALETTE, plt
@@ -67,7 +67,10 @@ def draw_surface(plane: dict):
     x, y = np.meshgrid(plane["xs"], plane["ys"])
     axis.plot_surface(x, y, np.clip(plane["loss"], levels[0], levels[-1]), rstride=1, cstride=1,
                       cmap="cividis", norm=LogNorm(levels[0], levels[-1]), edgecolor="black", linewidth=0.2)
-    axis.set(xlabel="first direction", ylabel="second direction", zlabel="cross-entropy (nats)")
+    axis.set(xlabel="first direction", ylabel="second direction")
+    axis.set_zlabel("cross-entropy (nats)", labelpad=10)
+    for along in (axis.xaxis, axis.yaxis):
+        along.set_major_locator(MaxNLocator(4))
     axis.view_init(elev=32, azim=-58)
     axis.set_box_aspect(None, zoom=0.88)  # else the label of the height may be cut off
     figure.suptitle(scale(plane), fontsize=11)

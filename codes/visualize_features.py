@@ -140,14 +140,13 @@ def draw_features(plane: dict, neighbours: dict | None):
 
 
 def draw_similarity(data: dict):
-    """Which blocks of two nets hold the same images to be alike: linear CKA from 0 (unrelated) to 1 (the
-    same but for a rotation and a factor), between all convolution blocks of small nets, trained alike
-    but for the seed, or for batch norm (and a ninth of the rates without it). A bright diagonal means
-    that the nets find the same stages in the same order. Block 1 is the fixed whitening, the same for all
-    but for its bias: bright whatever was learned. A net's validation accuracy is beside its name; that of the
-    nets without norm is lower, and part of the last panel's difference is that. CKA is
-    dominated by the few directions of large variance, says nothing of how well a net classifies, and is one
-    pair of nets a panel here."""
+    """Which blocks of two nets hold the same images to be alike: linear CKA from 0 (unrelated) to 1 (the same
+    but for a rotation and a factor), between all convolution blocks of small nets, trained alike but for the
+    seed, or for batch norm (and a ninth of the rates without it). A bright diagonal means that the nets find
+    the same stages in the same order. Block 1 is a fixed whitening: there, nets differ by the bias alone,
+    which starts alike for a seed. A net's validation accuracy is beside its name; that of the nets without
+    norm is lower, and part of the last panel's difference is that. CKA is dominated by the few directions of
+    large variance, says nothing of how well a net classifies, and is one pair of nets a panel here."""
     first = data["about"]["nets"][0]
     figure, axes = plt.subplots(1, len(PAIRS), figsize=(11.5, 4.2))
     blocks = range(data["cka"].shape[1])
