@@ -8,7 +8,7 @@ DATA   := data/cifar10.bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv download train evaluate filters landscape insights compare from-scratch bn-landscape bn-compare figures test bench lint clean
+.PHONY: help venv download train evaluate filters landscape insights gallery compare from-scratch bn-landscape bn-compare figures test bench lint clean
 
 help: ## this list
 	@echo "make VERB [ARGS=\"flags for the script\"]     minutes on two CPU cores"
@@ -49,6 +49,9 @@ insights: $(DATA) ## 8     draw where it looks, what it confuses and represents,
 	for what in $(INSIGHTS); do $(PY) codes/visualize_$$what.py $(ARGS) || exit; done
 	$(PY) codes/visualize_learning.py
 
+gallery: figures ## 2     all pictures on one page, with a loss surface to turn and test images to choose: reports/index.html
+	$(PY) codes/build_gallery.py $(or $(ARGS),--ckpt $(SHIPPED))
+
 compare: $(DATA) ## 150   one factor at a time: optimizers, activations, losses, … (what is there is not run again)
 	$(PY) codes/compare.py $(ARGS)
 	$(PY) codes/plot_compare.py
@@ -64,12 +67,22 @@ bn-landscape: $(DATA) ## 8     why batch norm helps: VGG-A with and without it, 
 bn-compare: override ARGS += --groups pair rates
 bn-compare: bn-landscape ## 4     its effect on training: the two nets over learning rates, and a table
 
-FIGURES := $(addprefix reports/figures/,samples.png filters.png training_curves.png bn/evening/README.md compare/quick/README.md)
+SHIPPED := reports/models/cifarnet.pt
+FIGURES := $(addprefix reports/figures/,samples.png training_curves.png learning.gif \
+  $(addsuffix .png,filters patches attribution mistakes features robustness) \
+  landscape/contour.png landscape/compare.png landscape/path.png bn/evening/README.md compare/quick/README.md)
 figures: $(FIGURES) ## 1     the pictures in reports/figures/ that are missing or older than their script
 reports/figures/samples.png: VGG_BatchNorm/loaders.py VGG_BatchNorm/figures.py | $(DATA)
 	$(PY) $<
-reports/figures/filters.png: codes/visualize_filters.py reports/models/cifarnet.pt | $(DATA)
-	$(PY) $< --ckpt reports/models/cifarnet.pt
+reports/figures/%.png: codes/visualize_%.py $(SHIPPED) | $(DATA)
+	$(PY) $< --ckpt $(SHIPPED)
+reports/figures/learning.gif: codes/visualize_learning.py | $(DATA)
+	$(PY) $<
+reports/figures/landscape/contour.png: codes/visualize_landscape.py codes/draw_landscape.py $(SHIPPED) | $(DATA)
+	$(PY) $< --ckpt $(SHIPPED)
+reports/figures/landscape/compare.png reports/figures/landscape/path.png: \
+  reports/figures/landscape/%.png: codes/visualize_landscape.py codes/draw_landscape.py | $(DATA)
+	$(PY) $< --$*
 reports/figures/training_curves.png: codes/plot_curves.py reports/results/cifarnet/log.csv | $(VENV)/.installed
 	$(PY) $< reports/results/cifarnet --out $@
 

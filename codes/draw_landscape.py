@@ -16,10 +16,14 @@ from VGG_BatchNorm.figures import PALETTE, plt
 CEILING = 10.0  # nats; higher losses are shown as this
 
 
+def network_title(plane: dict) -> str:
+    return plane["about"]["network"].replace("cifarnet", "CifarNet")
+
+
 def scale(plane: dict) -> str:
     """What the loss is, for the picture's face."""
-    about = plane["about"]
-    return (f"{about['network']}: cross-entropy of {about['n_items']} training images of 32×32,\n"
+    images = plane["about"]["n_items"]
+    return (f"{network_title(plane)}: cross-entropy of {images} training images of 32×32,\n"
             "evaluation mode, batch-norm statistics recomputed at each point")
 
 
@@ -62,15 +66,16 @@ def draw_surface(plane: dict):
     scale; losses above 10 nats are shown as 10. It is a cut along two of very many dimensions, and a
     random cut is flatter than the steepest: see the eigenvalue above the contours."""
     levels = loss_levels([plane])
-    figure = plt.figure(figsize=(7.5, 6))
+    figure = plt.figure(figsize=(7.5, 5.8))
     axis = figure.add_subplot(projection="3d")
     x, y = np.meshgrid(plane["xs"], plane["ys"])
     axis.plot_surface(x, y, np.clip(plane["loss"], levels[0], levels[-1]), rstride=1, cstride=1,
                       cmap="cividis", norm=LogNorm(levels[0], levels[-1]), edgecolor="black", linewidth=0.2)
-    axis.set(xlabel="first direction", ylabel="second direction")
-    axis.set_zlabel("cross-entropy (nats)", labelpad=10)
-    for along in (axis.xaxis, axis.yaxis):
-        along.set_major_locator(MaxNLocator(4))
+    for along, label in ((axis.xaxis, "first direction"), (axis.yaxis, "second direction"),
+                         (axis.zaxis, "cross-entropy (nats)")):
+        along.set_label_text(label)
+        along.labelpad = 9
+        along.set_major_locator(MaxNLocator(4, steps=[1, 5, 10]))
     axis.view_init(elev=32, azim=-58)
     axis.set_box_aspect(None, zoom=0.88)  # else the label of the height may be cut off
     figure.suptitle(scale(plane), fontsize=11)

@@ -28,6 +28,7 @@ NETS = {  # what a picture calls it, changes to the base, and by what its rates 
     "residual": ("residual connections", {"norm": "none", "residual": True}, 81),
     "batch_norm": ("batch norm", {}, 1),
     "batch_norm_residual": ("both", {"residual": True}, 1),
+    "trained_stem": ("first layer trained", {"whiten": False}, 1),  # batch norm too, but no fixed whitening
 }
 
 

@@ -60,6 +60,7 @@ from VGG_BatchNorm.runs import (
 )
 
 HESSIAN_IMAGES, ITERATIONS = 200, 60  # of the power iteration, at most
+COMPARED = ("plain", "residual", "batch_norm", "batch_norm_residual")  # nets of small_nets.py
 
 
 def shown_name(network: str, widths: Sequence[int] = ()) -> str:
@@ -150,8 +151,7 @@ def main() -> None:
 
     if args.compare:
         pictures = {"compare": draw_compare({
-            label: small_plane(name, f"compare_{name}.npz", random_plane)
-            for name, (label, *_) in NETS.items()})}
+            NETS[name][0]: small_plane(name, f"compare_{name}.npz", random_plane) for name in COMPARED})}
     elif args.path:
         pictures = {"path": draw_path(small_plane("batch_norm", "path.npz", path_plane))}
     else:

@@ -223,7 +223,8 @@ def test_pictures_of_each_network(call, flags, tmp_path, network, config, more):
 def test_small_nets_side_by_side_and_the_path_of_one(call, flags, tmp_path, monkeypatch):
     assert call(visualize_landscape, *flags, "--compare")[0] == 0
     assert_picture(tmp_path / "pictures" / "compare.png")
-    planes = [read_plane(tmp_path / "numbers" / f"compare_{name}.npz") for name in small_nets.NETS]
+    compared = visualize_landscape.COMPARED
+    planes = [read_plane(tmp_path / "numbers" / f"compare_{name}.npz") for name in compared]
     assert len({plane["loss"][1, 1] for plane in planes}) == 4
     trained = tmp_path / "runs" / "small" / "batch_norm-s0" / "last.pt"
     before = trained.stat().st_mtime_ns

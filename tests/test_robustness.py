@@ -9,7 +9,7 @@ from test_scripts import assert_picture
 from torch import nn
 from torch.nn import functional as F
 
-from codes import visualize_robustness
+from codes import small_nets, studies, visualize_robustness
 from codes.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from codes.evaluate import accuracy, predict
 from codes.networks import build
@@ -197,6 +197,9 @@ def test_labels_keep_their_order_and_distance():
 
 @pytest.mark.parametrize("network, config", [("cifarnet", {"widths": (8, 8)}), ("vgg_a_light", {})], ids=str)
 def test_the_picture(call, data_dir, tmp_path, monkeypatch, network, config):
+    tiny = dict(widths=[8, 8], batch_size=50, epochs=0.4)  # two steps of the small nets
+    monkeypatch.setitem(studies.BASES, "quick", studies.BASES["quick"] | tiny)
+    monkeypatch.setattr(small_nets, "RUNS_DIR", tmp_path / "runs")
     torch.manual_seed(0)
     save_checkpoint(tmp_path / "w.pt", network, config, build(network, **config).state_dict())
     flags = ("--ckpt", tmp_path / "w.pt", "--data-dir", data_dir, "--device", "cpu", "--n-items", 40,
@@ -208,6 +211,9 @@ def test_the_picture(call, data_dir, tmp_path, monkeypatch, network, config):
     assert set(written["corruptions"]) == set(CORRUPTIONS)
     shares = [*written["corruptions"].values(), *written["attacks"].values(), [written["clean"]]]
     assert all(0 <= share <= 1 for line in shares for share in line)
+
+    noise = np.load(tmp_path / "robustness_noise.npz")["accuracy"]
+    assert noise.shape == (2, 6) and (noise >= 0).all() and (noise <= 1).all()
 
     monkeypatch.setattr(visualize_robustness, "corrupt", None)  # it would be computed again
     (tmp_path / "r.png").unlink()
