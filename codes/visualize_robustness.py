@@ -161,10 +161,13 @@ def spread(values: list[float], gap: float) -> list[float]:
     return [places[i] for i in range(len(values))]
 
 
-def draw_examples(axis, pictures, colours: dict[str, str]) -> None:
-    height, width = (side + 2 for side in pictures.shape[2:4])
-    axis.imshow(contact_sheet(pictures), interpolation="nearest")
-    names = [*colours, "PGD-10, ε as\non the right"]
+def draw_examples(axis, shown: dict, colours: dict[str, str]) -> None:
+    height, width = (side + 2 for side in shown["pictures"].shape[2:4])
+    axis.imshow(contact_sheet(shown["pictures"]), interpolation="nearest")
+    axis.set_anchor("N")
+    axis.set_xlabel(f"a test image ({CLASSES[int(shown['label'])]}), clean and at severity")
+    axis.xaxis.set_label_position("top")
+    names = [*colours, "PGD-10, ε of\nthe attacks"]
     axis.set_yticks([height * (row + 0.5) - 1 for row in range(len(names))], names)
     axis.set_xticks([width * (column + 0.5) - 1 for column in range(1 + len(SEVERITIES))],
                     ["clean", *map(str, SEVERITIES)])
@@ -225,10 +228,9 @@ def draw_robustness(result: dict, shown: dict, noise: dict):
     Standard error: at most 1.1 points on 2,000 images, 2.2 on 500. The net of the presets saw flips and
     shifts of 2 pixels in training, and none of the rest."""
     colours = dict(zip(CORRUPTIONS, PALETTE, strict=False))
-    figure = plt.figure(figsize=(11, 8.4))
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.1))
-    draw_examples(left.subplots(), shown["pictures"], colours)
-    left.suptitle(f"a test image ({CLASSES[int(shown['label'])]}) at severity", fontsize=12)
+    figure = plt.figure(figsize=(12, 8))
+    left, right = figure.subfigures(1, 2, width_ratios=(1.15, 1))
+    draw_examples(left.subplots(), shown, colours)
     above, middle, below = right.subplots(3, 1)
     draw_corruptions(above, result, colours)
     draw_attacks(middle, result)
