@@ -8,7 +8,7 @@ DATA   := data/cifar10.bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv download train evaluate filters landscape insights gallery compare from-scratch bn-landscape bn-compare figures test bench lint clean
+.PHONY: help venv download train evaluate filters landscape insights gallery compare from-scratch bn-landscape bn-compare figures report notebook readme test bench lint clean
 
 help: ## this list
 	@echo "make VERB [ARGS=\"flags for the script\"]     minutes on two CPU cores"
@@ -93,6 +93,16 @@ reports/figures/bn/evening/README.md: VGG_BatchNorm/plot_landscape.py $(wildcard
 reports/figures/compare/quick/README.md: codes/plot_compare.py reports/results/compare/quick/summary.csv \
   | $(VENV)/.installed
 	$(PY) $< $(dir reports/results/compare/quick/summary.csv)
+
+report: $(VENV)/.installed ## 0     all of it explained, from the results and pictures that are there: reports/report.pdf
+	$(PY) codes/build_report.py $(ARGS)
+
+notebook: $(DATA) ## 1     run notebook.ipynb on few images
+	rm -rf runs/notebook
+	QUICK=1 PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/jupyter execute notebook.ipynb
+
+readme: $(VENV)/.installed ## 0     renew the tables of README.md and MODEL_CARD.md from the results
+	$(PY) codes/summarise.py
 
 test: $(VENV)/.installed ## 2     the test suite; needs neither CIFAR-10 nor network
 	$(PY) -m pytest -q $(ARGS)

@@ -1,4 +1,4 @@
-"""Collect finished runs into reports/results/runs.csv and renew the tables of README.md.
+"""Collect finished runs into reports/results/runs.csv; renew the tables of README.md and MODEL_CARD.md.
 
     python codes/summarise.py runs/strong-s0 runs/strong-s1 runs/strong-s2 --ship runs/strong-s0
 
@@ -116,13 +116,45 @@ def from_scratch_text(rows: list[dict[str, str]]) -> str:
             f"{int(rows[0]['parameters']):,} parameters, {seconds:.0f} s on {rows[0]['device'].partition(',')[0]}).")
 
 
+def model_card(results: Path) -> str:
+    """What MODEL_CARD.md says of the shipped weights: errors, calibration, mistakes, robustness, cost.
+
+    Raises:
+        UserError: a file is missing, or was measured on other weights.
+    """
+    shipped, mistakes, robust, run = (read_json(results / f"{name}.json") for name in (
+        "evaluation", "mistakes", "robustness", "cifarnet/result"))
+    for name, about in (("evaluation", shipped), ("mistakes", mistakes), ("robustness", robust["about"])):
+        if about["checkpoint"] != str(SHIPPED_WEIGHTS.relative_to(ROOT)):
+            raise UserError(f"{results / name}.json is of {about['checkpoint']}, not of the shipped weights; measure these")
+    rows = [row for row in read_table(results / "runs.csv") if row["preset"] == run["preset"]]
+    one, six = ([100 * (1 - float(row[name])) for row in rows] for name in ("test_accuracy", "test_accuracy_views"))
+    worst, *_, best = sorted(shipped["accuracy_by_class_six_views"].items(), key=lambda item: item[1])
+    pairs = ", ".join(f"{pair['true']} taken for {pair['said']} ({pair['images']})" for pair in mistakes["most_frequent_mistakes"][:3])
+    hardest = min(robust["corruptions"], key=lambda name: robust["corruptions"][name][-1])
+    attacked = zip(robust["epsilons"], robust["attacks"]["PGD-10"], strict=True)
+    attacks = ", ".join(f"{100 * share:.1f} % at ε = {eps:g}/255" for eps, share in attacked if eps in (1, 2, 4))
+    return "\n".join([
+        f"| on {shipped['images']:,} test images | one view | six views |", "|---|---|---|",
+        f"| error of these weights (`{run['preset']}`, seed {run['seed']}) | {100 * shipped['error']:.2f} % | {100 * shipped['error_six_views']:.2f} % |",
+        f"| error of this recipe, {len(rows)} seeds | {spread(one, 2)} % | {spread(six, 2)} % |",
+        f"| expected calibration error | {100 * shipped['calibration_error']:.1f} % | {100 * shipped['calibration_error_six_views']:.1f} % |",
+        "",
+        f"{shipped['parameters']:,} parameters, trained on {run['images']:,} images in {run['seconds'] / 60:.0f} minutes "
+        f"({run['device'].partition(',')[0]}, {run['threads']} threads, {run['flops'] / 1e15:.3f} PFLOP). By class, six views: best {best[0]} "
+        f"({100 * best[1]:.1f} % right), worst {worst[0]} ({100 * worst[1]:.1f} %). Most frequent mistakes, one view: {pairs}. "
+        f"On the first {robust['about']['images']:,} test images, accuracy falls from {100 * robust['clean']:.1f} % to "
+        f"{100 * robust['corruptions'][hardest][-1]:.1f} % under the hardest of {len(robust['corruptions'])} corruptions "
+        f"({hardest}, severity 5). On {robust['attacked_images']:,} of them, attacked by PGD: {attacks}."])
+
+
 def renew(text: str, tables: dict[str, str]) -> str:
     """`text` with each table put between its markers."""
     for name, table in tables.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
         text, found = re.subn(pattern, lambda m, table=table: f"{m[1]}{table}\n{m[2]}", text, flags=re.S)
         if not found:
-            raise UserError(f"README.md has no <!-- {name} --> markers")
+            raise UserError(f"a page has no <!-- {name} --> markers")
     return text
 
 
@@ -139,6 +171,9 @@ def tables(results: Path = RESULTS_DIR) -> dict[str, str]:
                 "peer": peer_text(read_json(results / "peer.json"), read_table(results / "runs.csv"))}
     except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
         raise UserError(f"a file in {results} has another shape than expected: {error!r}") from None
+
+
+PAGES = {"README.md": tables, "MODEL_CARD.md": lambda results: {"model": model_card(results)}}
 
 
 def ship(folder: Path, path: Path = SHIPPED_WEIGHTS, log: Path = RESULTS_DIR / "cifarnet") -> None:
@@ -160,11 +195,11 @@ def main() -> None:
     if args.ship:
         ship(args.ship)
     collect(args.runs, RESULTS_DIR / "runs.csv")
-    readme = ROOT / "README.md"
-    text = renew(readme.read_text(), tables())
-    with atomic_write(readme) as file:
-        file.write(text.encode())
-    print(f"{RESULTS_DIR / 'runs.csv'}\n{readme}")
+    for name, found in PAGES.items():
+        text = renew((ROOT / name).read_text(), found(RESULTS_DIR))
+        with atomic_write(ROOT / name) as file:
+            file.write(text.encode())
+        print(ROOT / name)
 
 
 if __name__ == "__main__":

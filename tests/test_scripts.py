@@ -12,7 +12,7 @@ from codes import bench, bench_peer, plot_curves, summarise, visualize_filters
 from codes.networks import build, restore
 from codes.settings import choose_settings, parse_arguments
 from VGG_BatchNorm import loaders
-from VGG_BatchNorm.runs import UserError, load_checkpoint, save_checkpoint
+from VGG_BatchNorm.runs import RESULTS_DIR, UserError, load_checkpoint, save_checkpoint
 
 SCRIPTS = [
     *(f"VGG_BatchNorm/{name}.py" for name in "loaders VGG_Loss_Landscape plot_landscape bench_study".split()),
@@ -20,7 +20,8 @@ SCRIPTS = [
         f"codes/{name}.py"
         for name in "train evaluate plot_curves visualize_filters bench bench_peer summarise compare "
         "plot_compare from_scratch visualize_patches visualize_attribution visualize_mistakes "
-        "visualize_features visualize_robustness visualize_learning visualize_landscape build_gallery".split()
+        "visualize_features visualize_robustness visualize_learning visualize_landscape build_gallery "
+        "build_report".split()
     ),
 ]
 
@@ -163,16 +164,7 @@ def test_shipped_weights_are_small_and_those_of_the_run(finished_run, tmp_path):
     )
 
 
-def test_the_readme_says_what_the_results_say():
-    text = (ROOT / "README.md").read_text()
-    assert summarise.renew(text, summarise.tables()) == text, "run codes/summarise.py"
-
-
-def test_the_readme_names_only_what_exists():
-    import re
-
-    text = (ROOT / "README.md").read_text()
-    for path in re.findall(r"\]\(((?!http)[^)#]+)\)", text):
-        assert (ROOT / path).exists(), path
-    verbs = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.M))
-    assert set(re.findall(r"`?make ([a-z-]+)", text)) <= verbs
+@pytest.mark.parametrize("name", summarise.PAGES)
+def test_the_pages_say_what_the_results_say(name):
+    text = (ROOT / name).read_text()
+    assert summarise.renew(text, summarise.PAGES[name](RESULTS_DIR)) == text, "run codes/summarise.py"

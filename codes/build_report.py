@@ -1,0 +1,74 @@
+"""Build the report: `make report`, or
+
+    python codes/build_report.py
+
+Reads the files in reports/results/ and the pictures in reports/figures/; sets reports/report.typ with Typst
+into reports/report.pdf. Title, names and links are in reports/report.json; what is unset there is named.
+No number is typed in report.typ: all come from the files, and so do the words that depend on which way a
+result fell ("loses", "makes no clear difference"). The same files give the same bytes. Ten seconds; needs
+the package typst (requirements-dev.txt).
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.report_numbers import collect, listed
+from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, ROOT, UserError, atomic_write, read_json, run_main
+
+SOURCE = ROOT / "reports" / "report.typ"
+SETTINGS = ("title", "student", "student_id", "code", "dataset", "weights")
+PLACEHOLDER = "YOUR "  # what an unset setting starts with
+
+
+def read_settings(path: Path) -> dict:
+    settings = read_json(path)
+    if not isinstance(settings, dict) or any(not isinstance(settings.get(name), str) for name in SETTINGS):
+        raise UserError(f"{path} must give {listed(list(SETTINGS))}, each in quotes")
+    return settings
+
+
+def set_pdf(content: dict, figures: Path) -> bytes:
+    """report.typ with this content, as a PDF without a date.
+
+    Raises:
+        UserError: no Typst, a picture is missing, or the text asks for what the content does not hold.
+    """
+    try:
+        import typst
+    except ImportError:
+        raise UserError("the report needs the package typst: .venv/bin/python -m pip install typst") from None
+    for name in re.findall(r'#picture\("([^"]+)"', SOURCE.read_text()):
+        if not (figures / f"{name}.png").exists():
+            raise UserError(f"{figures / name}.png is missing; `make figures` draws it")
+    given = json.dumps(content | {"figures": str(figures.resolve())})
+    try:
+        return typst.compile(str(SOURCE), root=SOURCE.anchor, ignore_system_fonts=True,
+                             sys_inputs={"content": given}, timestamp=0)
+    except typst.TypstError as error:
+        raise UserError(f"{SOURCE.name} and the results do not fit: {str(error).splitlines()[0]}") from None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULTS_DIR, help="folder of the numbers")
+    parser.add_argument("--figures", type=Path, default=FIGURES_DIR, help="folder of the pictures")
+    parser.add_argument("--settings", type=Path, default=SOURCE.with_suffix(".json"),
+                        help="title, names and links")
+    parser.add_argument("--out", type=Path, default=SOURCE.with_suffix(".pdf"))
+    args = parser.parse_args()
+    settings = read_settings(args.settings)
+    pdf = set_pdf(collect(args.results) | {"settings": settings}, args.figures)
+    with atomic_write(args.out) as file:
+        file.write(pdf)
+    for name in SETTINGS:
+        if settings[name].startswith(PLACEHOLDER):
+            print(f"unset      {name}: {args.settings}")
+    print(f"report     {args.out}")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,192 @@
+"""The report, from small made-up results: its numbers are theirs, and what is amiss is one line."""
+
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+
+from codes import build_report, report_numbers
+from codes.compare_results import key
+from codes.studies import BASES, STUDIES, variants
+from codes.visualize_landscape import NETS
+from VGG_BatchNorm.loaders import CLASSES
+from VGG_BatchNorm.runs import write_csv, write_json
+
+ENVIRONMENT = {"device": "abacus, beads", "threads": 2, "torch": "7.5"}
+BASE = BASES["quick"] | {"data_md5": "0a1b2c"}
+PICTURES = re.findall(r'#picture\("([^"]+)"', build_report.SOURCE.read_text())
+
+
+def write_arrays(path, about=None, **arrays):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, about=json.dumps(about or {}), **arrays)
+
+
+def write_presets(folder):
+    rows = [
+        {"preset": preset, "seed": seed, "images": 5000, "parameters": 1234, "flops": 2e14, "seconds": 600,
+         "cpu_seconds": 1, "peak_memory_bytes": 2**31, "test_accuracy": 0.9 + seed / 100,
+         "test_accuracy_views": 0.913 + seed / 100, **ENVIRONMENT, "commit": "abc"}
+        for preset in ("fast", "strong") for seed in range(3)
+    ]  # fmt: skip
+    write_csv(folder / "runs.csv", rows)
+    rows = [{"seed": 0, "test_accuracy": 0.7654, "epochs": 4, "seconds": 9, "parameters": 77, **ENVIRONMENT}]
+    write_csv(folder / "from_scratch.csv", rows)
+    write_json(folder / "evaluation.json", {
+        "images": 1000, "error": 0.1, "error_six_views": 0.09, "calibration_error": 0.12,
+        "calibration_error_six_views": 0.13,
+        "accuracy_by_class_six_views": {name: 0.9 + i / 100 for i, name in enumerate(CLASSES)}})  # fmt: skip
+    steps = [{"preset": "fast", "image_size": 16, "batch_size": 1000, "direct_seconds": 1,
+              "winograd_seconds": 2, "step_flops_per_second": 1e11, "rate_over_gemm": 0.5,
+              "loader_share": 0.01}]  # fmt: skip
+    write_json(folder / "bench.json", {"steps": steps, "gemm_flops_per_second": 2e11, **ENVIRONMENT})
+    write_json(folder / "peer.json", {"name": "hare", "steps": 200, "batch_size": 2000, "step_seconds": 6,
+                                      "timed_steps": 15})  # fmt: skip
+
+
+def write_studies(folder):
+    """Every variant loses one point more than the one before it, ± half a point."""
+    summary, runs = [], {}
+    for study in (name for name in STUDIES if name != "final"):
+        for i, variant in enumerate(variants(study, BASE, {})):
+            tries = variant.tries or ({},)
+            changes = key(variant.changes | tries[len(tries) // 2], BASE)
+            summary.append({
+                "study": study, "variant": variant.name, "changes": changes, "n": 3, "failures": 0,
+                "accuracy": 80 - i, "deviation": 0.2, "difference": -i, "uncertainty": 0.5 if i else "",
+                "tries": len(variant.tries), "edge": False, "parameters": 99, "flops": 1e12,
+                "seconds": 5})  # fmt: skip
+            for one in tries:
+                runs[key(variant.changes | one, BASE), 0] = 0.8
+    runs |= {("{}", seed): 0.8 for seed in (1, 2, 3)}
+    write_csv(folder / "summary.csv", summary)
+    write_json(folder / "base.json", BASE)
+    write_csv(folder / "runs.csv", [
+        {"changes": changes, "seed": seed, "validation_accuracy": right, "test_accuracy": "",
+         "train_accuracy": 0.75, "failure": "", **ENVIRONMENT}
+        for (changes, seed), right in runs.items()])  # fmt: skip
+
+
+def write_insights(folder):
+    write_json(folder / "mistakes.json", {
+        "images": 1000, "error": 0.1, "calibration_error": {"one view": 0.12, "six views": 0.13},
+        "most_frequent_mistakes": [{"true": "cat", "said": "dog", "images": 23},
+                                   {"true": "dog", "said": "cat", "images": 20}],
+        "by_class": {name: {"accuracy": 0.9, "look_alikes": 11} for name in CLASSES}})  # fmt: skip
+    write_json(folder / "robustness.json", {
+        "about": {"images": 200}, "clean": 0.9, "corruptions": {"fog": [0.8, 0.333], "blur": [0.8, 0.7]},
+        "attacked_images": 50, "epsilons": [0, 1],
+        "attacks": {"FGSM": [0.9, 0.4], "PGD-10": [0.9, 0.123]}})  # fmt: skip
+    write_arrays(folder / "features" / "similarity.npz",
+                 cka=np.ones((3, 4, 4)), accuracy=np.full((3, 2), 0.6))  # fmt: skip
+    plane = dict(about={"n_items": 40}, xs=np.arange(3), ys=np.arange(3), loss=np.full((3, 3), 1.25))
+    for name in NETS:
+        write_arrays(folder / "landscape" / f"compare_{name}.npz", **plane, eigenvalue=17.0, residual=0.1)
+    write_arrays(folder / "landscape" / "path.npz", **plane, explained=[0.5, 0.2])
+    write_arrays(folder / "learning" / "learning.npz", steps=np.arange(0, 40, 5),
+                 accuracy=np.linspace(0.1, 0.8, 8), loss=np.linspace(2, 1, 8))  # fmt: skip
+
+
+def write_batch_norm(folder):
+    """Runs of both nets in each group; every number of one with batch norm is half of one without."""
+    rows = []
+    for group, norm, optimizer, lr in (
+            ("pair", "none", "sgd", 0.1), ("pair", "batch", "sgd", 0.1), ("rates", "none", "sgd", 0.5),
+            ("rates", "batch", "sgd", 0.5), ("rescue", "none", "sgd", 0.1), ("rescue", "batch", "sgd", 0.1),
+            ("rescue", "noisy_batch", "sgd", 0.1),
+            *(("envelope", norm, optimizer, lr) for norm in ("none", "batch")
+              for optimizer in ("adam", "sgd") for lr in (0.001, 0.002))):  # fmt: skip
+        value = 1.0 if norm == "none" else 0.5
+        run = {"norm": norm, "lr": lr, "optimizer": optimizer, "seed": 0, "warmup": 0, "only_norm": False,
+               "batch_size": 128, "probe_every": 50}  # fmt: skip
+        probes = {name: np.full((3, 11), value) for name in (
+            "losses", "distances", "cosines", "smoothness", "shift_relative", "shift_cosine",
+            "layer_rayleigh", "weight_norm", "relative_update")}  # fmt: skip
+        write_arrays(folder / group / f"{norm}-{optimizer}-{lr:g}-s0.npz",
+                     {"run": run, "device": "abacus", "seconds_per_step": 0.1},
+                     loss=np.full(60, value), correct=np.full(60, 96),
+                     validation_accuracy=np.array([1 - value]),
+                     probe_steps=np.array([0, 50, 100]), gradient_norm=np.full(3, value),
+                     scale_rayleigh=np.array([16.0, 4, 1, 0.25, 0.1]), **probes)  # fmt: skip
+        rows.append({"group": group, "norm": norm, "lr": lr, "seed": 0, "steps": 60,
+                     "validation_accuracy": 1 - value, "steps_to_50%": 51, "steps_to_70%": ""})  # fmt: skip
+    write_csv(folder / "summary.csv", rows)
+
+
+@pytest.fixture
+def flags(tmp_path) -> list:
+    """Made-up results and pictures, and what names them."""
+    image = pytest.importorskip("PIL.Image")
+    pytest.importorskip("typst")
+    write_presets(tmp_path / "results")
+    write_studies(tmp_path / "results" / "compare" / "quick")
+    write_insights(tmp_path / "results")
+    write_batch_norm(tmp_path / "results" / "bn" / "evening")
+    rows = [{"norm": norm, "kit_step_seconds": 2, "step_seconds": seconds, "ratio": 2, "rate_over_gemm": 0.9,
+             "probe_share_every_100_steps": 0.04}
+            for norm, seconds in (("none", 1.0), ("batch", 1.37))]  # fmt: skip
+    write_json(tmp_path / "results" / "bn" / "bench.json",
+               {"rows": rows, "batch_size": 128, "gemm_flops_per_second": 2e11, **ENVIRONMENT})  # fmt: skip
+    for name in PICTURES:
+        path = tmp_path / "figures" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.new("RGB", (60, 30)).save(path)
+    settings = {"title": "Hedgehogs", "student": "Mecki", "student_id": "4711", "code": "YOUR CODE",
+                "dataset": "https://example.org", "weights": "YOUR WEIGHTS"}  # fmt: skip
+    write_json(tmp_path / "report.json", settings)
+    return ["--results", tmp_path / "results", "--figures", tmp_path / "figures",
+            "--settings", tmp_path / "report.json", "--out", tmp_path / "report.pdf"]  # fmt: skip
+
+
+def test_its_numbers_are_those_of_the_results(call, flags):
+    pypdf = pytest.importorskip("pypdf")
+    code, out, err = call(build_report, *flags)
+    assert code == 0, err
+    assert re.findall(r"^unset +(\w+)", out, flags=re.M) == ["code", "weights"]
+    pdf = flags[-1].read_bytes()
+    pages = [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf)).pages]
+    text = " ".join(" ".join(pages).split())
+    for expected in (
+        "Hedgehogs", "Mecki", "4711", "9.00 ± 1.00 %", "7.70 ± 1.00 %", "1,234 parameters", "0a1b2c",
+        "76.54 %", "takes 20 minutes", "43 images", "12.3 %", "33.3 % (fog)", "37 % longer",
+        "−1.00 ± 0.50", "loses 1.00 ± 0.50 points", "The design did not win", "abacus",
+    ):  # fmt: skip
+        assert expected in text, expected
+    assert call(build_report, *flags)[0] == 0 and flags[-1].read_bytes() == pdf
+
+
+@pytest.mark.parametrize("part", report_numbers.PARTS)
+def test_a_missing_file_and_one_of_another_shape_are_one_line(call, flags, part):
+    file, maker, _ = report_numbers.PARTS[part]
+    path = flags[1] / file
+    for spoil in (lambda: path.write_bytes(b"{}"), path.unlink):
+        spoil()
+        code, _, err = call(build_report, *flags)
+        assert code == 2 and len(err.splitlines()) == 1, err
+        assert path.name in err and maker in err and not flags[-1].exists()
+
+
+def test_a_missing_picture_is_one_line(call, flags):
+    (flags[3] / f"{PICTURES[-1]}.png").unlink()
+    code, _, err = call(build_report, *flags)
+    assert code == 2 and f"{PICTURES[-1]}.png is missing" in err and "make figures" in err
+
+
+def test_words_follow_the_numbers():
+    row = {"accuracy": "81", "difference": "-1.0", "uncertainty": "0.5", "variant": "× 2: 32"}
+    assert report_numbers.says(row) == "loses 1.00 ± 0.50 points"
+    assert report_numbers.says(row | {"difference": "1.0"}) == "gains 1.00 ± 0.50 points"
+    unclear = "makes no clear difference (−1.00 ± 2.00 points)"
+    assert report_numbers.says(row | {"uncertainty": "2"}) == unclear
+    assert report_numbers.says(row | {"accuracy": ""}) == "fails with every seed"
+    assert report_numbers.listed(["a", "b", "c"]) == "a, b and c" and report_numbers.listed(["a"]) == "a"
+    assert report_numbers.listed(["SGD, plain", "b", "c"]) == "SGD, plain; b and c"
+    assert report_numbers.cells("| a | |\n|---|---|\n| `b` | -1 |\n\nx") == [["a", ""], ["b", "−1"]]
+
+
+def test_the_stages_of_the_network_hold_all_its_parameters():
+    stages = report_numbers.network(report_numbers.DEFAULTS)
+    assert [stage.get("side") for stage in stages] == [32, 16, 8, 4, None]
+    assert sum(int(stage["parameters"].replace(",", "")) for stage in stages) == 1_972_792
