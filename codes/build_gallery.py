@@ -9,7 +9,6 @@ test images is computed once for a checkpoint and data, into reports/results/gal
 half on two CPU cores, then a few seconds.
 """
 
-import argparse
 import base64
 import io
 import json
@@ -26,7 +25,7 @@ from matplotlib.colors import to_hex
 from PIL import Image, UnidentifiedImageError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.computed import computed, made_from
+from codes.computed import computed, made_from, picture_parser
 from codes.draw_landscape import loss_levels, network_title
 from codes.gallery_figures import FIGURES, Figure, Table, claim_tables, run_tables
 from codes.gallery_images import RIGHT, WRONG, measure
@@ -35,10 +34,9 @@ from codes.networks import restore
 from codes.small_nets import NETS
 from codes.visualize_landscape import COMPARED
 from VGG_BatchNorm.figures import PALETTE, plt
-from VGG_BatchNorm.loaders import CLASSES, DATA_DIR, load_cifar10
+from VGG_BatchNorm.loaders import CLASSES, load_cifar10
 from VGG_BatchNorm.runs import (
     FIGURES_DIR,
-    RESULTS_DIR,
     ROOT,
     UserError,
     atomic_write,
@@ -228,13 +226,8 @@ def build(page: Page, data: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--ckpt", nargs="?", help="default: the newest run, else the shipped weights")
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--results", type=Path, default=RESULTS_DIR, help="folder of the numbers")
+    parser = picture_parser(__doc__, out=ROOT / "reports" / "index.html")
     parser.add_argument("--figures", type=Path, default=FIGURES_DIR, help="folder of the pictures")
-    parser.add_argument("--out", type=Path, default=ROOT / "reports" / "index.html", help="the page")
     args = parser.parse_args()
     keep_freed_memory()
     path, device = find_checkpoint(args.ckpt), pick_device(args.device)

@@ -1,9 +1,12 @@
 """Numbers that pictures are drawn from: computed once for a checkpoint and a data set, then read.
 
-    data = computed(folder / "patches.npz", made_from(checkpoint, data_dir), lambda: measure(net, test))
+    args = picture_parser(__doc__).parse_args()
+    data = computed(args.results / "patches.npz", made_from(checkpoint, args.data_dir),
+                    lambda: measure(net, test))
     draw(data)
 """
 
+import argparse
 import hashlib
 import json
 import sys
@@ -14,8 +17,22 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from VGG_BatchNorm.loaders import data_checksum
-from VGG_BatchNorm.runs import ROOT, atomic_write
+from VGG_BatchNorm.loaders import DATA_DIR, data_checksum
+from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, ROOT, atomic_write
+
+
+def picture_parser(manual: str, results: Path = RESULTS_DIR, out: Path = FIGURES_DIR,
+                   ckpt: bool = True) -> argparse.ArgumentParser:
+    """The flags that scripts which draw have in common; `results` and `out` are defaults."""
+    parser = argparse.ArgumentParser(description=manual, formatter_class=argparse.RawTextHelpFormatter)
+    if ckpt:
+        parser.add_argument("--ckpt", nargs="?", help="default: the newest run, else the shipped weights")
+    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--results", type=Path, default=results, help="folder of the numbers")
+    parser.add_argument("--out", type=Path, default=out,
+                        help="the picture" if out.suffix else "folder of the pictures")
+    return parser
 
 
 def made_from(checkpoint: Path, data_dir: Path, **settings) -> dict:

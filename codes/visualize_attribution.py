@@ -7,7 +7,6 @@ reports/figures/, and what it is drawn from in reports/results/attribution.npz: 
 data are drawn from there. A quarter of a minute on two CPU cores.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -17,14 +16,13 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.attribution import grad_cam, integrated_gradients, last_maps, occlusion
-from codes.computed import computed, made_from
+from codes.computed import computed, made_from, picture_parser
 from codes.evaluate import predict
 from codes.networks import restore
 from VGG_BatchNorm.figures import plt, save_figure
-from VGG_BatchNorm.loaders import CLASSES, DATA_DIR, Split, load_cifar10, normalize
+from VGG_BatchNorm.loaders import CLASSES, Split, load_cifar10, normalize
 from VGG_BatchNorm.runs import (
     FIGURES_DIR,
-    RESULTS_DIR,
     find_checkpoint,
     keep_freed_memory,
     load_checkpoint,
@@ -121,13 +119,7 @@ def draw_attribution(data: dict):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--ckpt", nargs="?", help="default: the newest run, else the shipped weights")
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--results", type=Path, default=RESULTS_DIR, help="folder of attribution.npz")
-    parser.add_argument("--out", type=Path, default=FIGURES_DIR / "attribution.png", help="the picture")
-    args = parser.parse_args()
+    args = picture_parser(__doc__, out=FIGURES_DIR / "attribution.png").parse_args()
     keep_freed_memory()
     path, device = find_checkpoint(args.ckpt), pick_device(args.device)
     net = restore(load_checkpoint(path)).to(device)

@@ -13,7 +13,6 @@ small nets (small_nets.py), with batch norm and without, of two seeds each, are 
 call. Two and a half minutes on two CPU cores, then a few seconds.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -22,7 +21,7 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.computed import computed, made_from
+from codes.computed import computed, made_from, picture_parser
 from codes.evaluate import accuracy, predict
 from codes.loss_landscape import principal_plane
 from codes.networks import restore
@@ -30,17 +29,8 @@ from codes.settings import count
 from codes.similarity import cka_matrix, layer_outputs, penultimate
 from codes.small_nets import net_settings, small_net
 from VGG_BatchNorm.figures import plt, save_figure
-from VGG_BatchNorm.loaders import (
-    CLASSES,
-    DATA_DIR,
-    Split,
-    data_checksum,
-    load_cifar10,
-    normalize,
-    split_validation,
-)
+from VGG_BatchNorm.loaders import CLASSES, Split, data_checksum, load_cifar10, normalize, split_validation
 from VGG_BatchNorm.runs import (
-    FIGURES_DIR,
     RESULTS_DIR,
     UserError,
     find_checkpoint,
@@ -166,14 +156,8 @@ def draw_similarity(data: dict):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--ckpt", nargs="?", help="default: the newest run, else the shipped weights")
+    parser = picture_parser(__doc__, RESULTS_DIR / "features")
     parser.add_argument("--n-items", type=count, default=2000, help="test images for t-SNE and CKA")
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--results", type=Path, default=RESULTS_DIR / "features",
-                        help="folder of the numbers")
-    parser.add_argument("--out", type=Path, default=FIGURES_DIR, help="folder of the pictures")
     args = parser.parse_args()
     if args.n_items < 20:
         raise UserError(f"--n-items takes 20 or more, not {args.n_items}")

@@ -19,7 +19,6 @@ Numbers are kept row by row: a kill costs one, the same command goes on. Those o
 settings are only drawn again.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -29,7 +28,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.computed import made_from
+from codes.computed import made_from, picture_parser
 from codes.draw_landscape import draw_compare, draw_contours, draw_path, draw_surface
 from codes.loss_landscape import (
     displaced,
@@ -45,7 +44,7 @@ from codes.networks import restore
 from codes.settings import count, positive
 from codes.small_nets import NETS, net_settings, read_path, small_net
 from VGG_BatchNorm.figures import save_figure
-from VGG_BatchNorm.loaders import DATA_DIR, data_checksum, load_cifar10, normalize, split_validation
+from VGG_BatchNorm.loaders import data_checksum, load_cifar10, normalize, split_validation
 from VGG_BatchNorm.probes import Batch, trainable
 from VGG_BatchNorm.runs import (
     FIGURES_DIR,
@@ -115,9 +114,8 @@ def around(values: np.ndarray, points: int) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = picture_parser(__doc__, RESULTS_DIR / "landscape", FIGURES_DIR / "landscape")
     kind = parser.add_mutually_exclusive_group()
-    parser.add_argument("--ckpt", nargs="?", help="default: the newest run, else the shipped weights")
     kind.add_argument("--frozen", action="store_true", help="also with batch-norm statistics frozen")
     kind.add_argument("--compare", action="store_true", help="four small nets instead of --ckpt")
     kind.add_argument("--path", action="store_true", help="the training path of a small net instead")
@@ -126,11 +124,6 @@ def main() -> None:
                         help="of the grid, along each direction; odd")
     parser.add_argument("--span", type=positive, default=1.0, help="of random directions, to either side")
     parser.add_argument("--seed", type=count, default=0, help="of directions and small nets")
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--results", type=Path, default=RESULTS_DIR / "landscape",
-                        help="folder of the numbers")
-    parser.add_argument("--out", type=Path, default=FIGURES_DIR / "landscape", help="folder of the pictures")
     args = parser.parse_args()
     keep_freed_memory()
     device = pick_device(args.device)

@@ -9,7 +9,6 @@ reports/results/learning/learning.npz. Two minutes on two CPU cores; then a few 
 the settings stay the same.
 """
 
-import argparse
 import itertools
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ from PIL import Image
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.computed import computed
+from codes.computed import computed, picture_parser
 from codes.evaluate import accuracy, predict
 from codes.loss_landscape import flat, principal_plane
 from codes.settings import count
@@ -29,7 +28,7 @@ from codes.studies import BASES
 from codes.trainer import Trainer
 from codes.visualize_filters import as_pictures
 from VGG_BatchNorm.figures import PALETTE, VALIDATION, contact_sheet, plt
-from VGG_BatchNorm.loaders import DATA_DIR, Split, data_checksum, load_cifar10, split_validation
+from VGG_BatchNorm.loaders import Split, data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.runs import (
     FIGURES_DIR,
     RESULTS_DIR,
@@ -156,14 +155,9 @@ def write_gif(frames: list[Image.Image], path: Path, colours: int = 128) -> None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = picture_parser(__doc__, RESULTS_DIR / "learning", FIGURES_DIR / "learning.gif", ckpt=False)
     parser.add_argument("--frames", type=int, choices=range(2, 201), metavar="N", default=40)
     parser.add_argument("--seed", type=count, default=0)
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--results", type=Path, default=RESULTS_DIR / "learning",
-                        help="folder of the numbers")
-    parser.add_argument("--out", type=Path, default=FIGURES_DIR / "learning.gif", help="the picture")
     args = parser.parse_args()
     keep_freed_memory()
     device = pick_device(args.device)

@@ -9,7 +9,6 @@ Two minutes on two CPU cores: six views of the test images, one of the training 
 view but for the right half of calibration.png.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -20,15 +19,13 @@ from matplotlib.colors import PowerNorm
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.computed import computed, made_from
+from codes.computed import computed, made_from, picture_parser
 from codes.evaluate import confusion_matrix, one_and_six_views, predict
 from codes.networks import restore
 from codes.similarity import penultimate
 from VGG_BatchNorm.figures import PALETTE, TEST, plt, save_figure
-from VGG_BatchNorm.loaders import CLASSES, DATA_DIR, Split, load_cifar10
+from VGG_BatchNorm.loaders import CLASSES, Split, load_cifar10
 from VGG_BatchNorm.runs import (
-    FIGURES_DIR,
-    RESULTS_DIR,
     find_checkpoint,
     keep_freed_memory,
     load_checkpoint,
@@ -196,13 +193,7 @@ FIGURES = {"confusion": draw_confusion, "mistakes": draw_mistakes, "calibration"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--ckpt", nargs="?", help="default: the newest run, else the shipped weights")
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--results", type=Path, default=RESULTS_DIR, help="folder of mistakes.npz and .json")
-    parser.add_argument("--out", type=Path, default=FIGURES_DIR, help="folder of the pictures")
-    args = parser.parse_args()
+    args = picture_parser(__doc__).parse_args()
     keep_freed_memory()
     path, device = find_checkpoint(args.ckpt), pick_device(args.device)
     net = restore(load_checkpoint(path)).to(device)

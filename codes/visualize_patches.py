@@ -8,7 +8,6 @@ reports/figures/, and what they are drawn from in reports/results/patches.npz: t
 data and image are drawn from there. Half a minute on two CPU cores. `make filters` draws the first layer.
 """
 
-import argparse
 import re
 import sys
 from collections import Counter
@@ -21,19 +20,11 @@ import torch.nn.functional as F
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.computed import computed, made_from
+from codes.computed import computed, made_from, picture_parser
 from codes.networks import restore
 from VGG_BatchNorm.figures import contact_sheet, plt, save_figure
-from VGG_BatchNorm.loaders import CLASSES, DATA_DIR, Split, load_cifar10, normalize
-from VGG_BatchNorm.runs import (
-    FIGURES_DIR,
-    RESULTS_DIR,
-    UserError,
-    find_checkpoint,
-    load_checkpoint,
-    pick_device,
-    run_main,
-)
+from VGG_BatchNorm.loaders import CLASSES, Split, load_cifar10, normalize
+from VGG_BatchNorm.runs import UserError, find_checkpoint, load_checkpoint, pick_device, run_main
 
 CHANNELS, PATCHES, MAPS = 6, 9, 12
 GREY = 128
@@ -211,13 +202,8 @@ def draw_feature_maps(data: dict):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--ckpt", nargs="?", help="default: the newest run, else the shipped weights")
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
+    parser = picture_parser(__doc__)
     parser.add_argument("--image", type=int, default=7, help="number of the test image")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--results", type=Path, default=RESULTS_DIR, help="folder of patches.npz")
-    parser.add_argument("--out", type=Path, default=FIGURES_DIR, help="folder of the pictures")
     args = parser.parse_args()
     path, device = find_checkpoint(args.ckpt), pick_device(args.device)
     net = restore(load_checkpoint(path)).to(device)

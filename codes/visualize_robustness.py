@@ -11,7 +11,6 @@ robustness.json, the accuracies, robustness_examples.npz and robustness_noise.np
 cores; the same checkpoint and data are drawn from there.
 """
 
-import argparse
 import math
 import sys
 from pathlib import Path
@@ -21,25 +20,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.computed import computed, made_from
+from codes.computed import computed, made_from, picture_parser
 from codes.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from codes.evaluate import accuracy, predict
 from codes.networks import restore
 from codes.settings import count
 from codes.small_nets import net_settings, small_net
 from VGG_BatchNorm.figures import PALETTE, contact_sheet, plt, save_figure
-from VGG_BatchNorm.loaders import (
-    CLASSES,
-    DATA_DIR,
-    Split,
-    data_checksum,
-    load_cifar10,
-    normalize,
-    split_validation,
-)
+from VGG_BatchNorm.loaders import CLASSES, Split, data_checksum, load_cifar10, normalize, split_validation
 from VGG_BatchNorm.runs import (
     FIGURES_DIR,
-    RESULTS_DIR,
     UserError,
     environment,
     find_checkpoint,
@@ -239,13 +229,8 @@ def draw_robustness(result: dict, shown: dict, noise: dict):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--ckpt", nargs="?", help="default: the newest run, else the shipped weights")
+    parser = picture_parser(__doc__, out=FIGURES_DIR / "robustness.png")
     parser.add_argument("--n-items", type=count, default=2000, help="only the first so many test images")
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--results", type=Path, default=RESULTS_DIR, help="folder of the numbers")
-    parser.add_argument("--out", type=Path, default=FIGURES_DIR / "robustness.png", help="the picture")
     args = parser.parse_args()
     if args.n_items <= EXAMPLE:
         raise UserError(f"--n-items takes more than {EXAMPLE}, not {args.n_items}")
