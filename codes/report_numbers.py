@@ -217,13 +217,18 @@ def mistakes(path: Path) -> dict:
 
 
 def robustness(path: Path) -> dict:
-    """robustness.json: the worst and the mildest corruption, and both attacks."""
+    """robustness.json: the worst and the mildest corruption, and both attacks; noise by the first layer."""
     found = read_json(path)
+    with np.load(path.with_name("robustness_noise.npz"), allow_pickle=False) as file:
+        whitened, trained = file["accuracy"]
     ends = sorted((shares[-1], name) for name, shares in found["corruptions"].items())
     return {"images": f"{found['about']['images']:,}", "clean": percent(found["clean"]),
             "attacked": f"{found['attacked_images']:,}", "kinds": len(ends),
             "worst": ends[0][1], "worst_accuracy": percent(ends[0][0]),
             "mildest": ends[-1][1], "mildest_accuracy": percent(ends[-1][0]),
+            "whitened": {"clean": percent(whitened[0]), "noisy": percent(whitened[1])},
+            "trained": {"clean": percent(trained[0]), "noisy": percent(trained[1])},
+            "whitening_hurts": bool(whitened[1] < trained[1]),
             "table": [["ε (1/255)", *(f"{eps:g}" for eps in found["epsilons"])],
                       *([name, *map(percent, shares)] for name, shares in found["attacks"].items())]}
 

@@ -10,7 +10,7 @@ import pytest
 from codes import build_report, report_numbers
 from codes.compare_results import key
 from codes.studies import BASES, STUDIES, variants
-from codes.visualize_landscape import NETS
+from codes.small_nets import NETS
 from VGG_BatchNorm.loaders import CLASSES
 from VGG_BatchNorm.runs import write_csv, write_json
 
@@ -79,6 +79,7 @@ def write_insights(folder):
         "about": {"images": 200}, "clean": 0.9, "corruptions": {"fog": [0.8, 0.333], "blur": [0.8, 0.7]},
         "attacked_images": 50, "epsilons": [0, 1],
         "attacks": {"FGSM": [0.9, 0.4], "PGD-10": [0.9, 0.123]}})  # fmt: skip
+    write_arrays(folder / "robustness_noise.npz", accuracy=[[0.8, 0.444, 0.2], [0.8, 0.666, 0.3]])
     write_arrays(folder / "features" / "similarity.npz",
                  cka=np.ones((3, 4, 4)), accuracy=np.full((3, 2), 0.6))  # fmt: skip
     plane = dict(about={"n_items": 40}, xs=np.arange(3), ys=np.arange(3), loss=np.full((3, 3), 1.25))
@@ -150,7 +151,7 @@ def test_its_numbers_are_those_of_the_results(call, flags):
     text = " ".join(" ".join(pages).split())
     for expected in (
         "Hedgehogs", "Mecki", "4711", "9.00 ± 1.00 %", "7.70 ± 1.00 %", "1,234 parameters", "0a1b2c",
-        "76.54 %", "takes 20 minutes", "43 images", "12.3 %", "33.3 % (fog)", "37 % longer",
+        "76.54 %", "takes 20 minutes", "43 images", "12.3 %", "33.3 % (fog)", "to 44.4 %", "37 % longer",
         "−1.00 ± 0.50", "loses 1.00 ± 0.50 points", "The design did not win", "abacus",
     ):  # fmt: skip
         assert expected in text, expected
