@@ -9,8 +9,8 @@ import pytest
 
 from codes import build_report, report_numbers
 from codes.compare_results import key
-from codes.studies import BASES, STUDIES, variants
 from codes.small_nets import NETS
+from codes.studies import BASES, STUDIES, variants
 from VGG_BatchNorm.loaders import CLASSES
 from VGG_BatchNorm.runs import write_csv, write_json
 
