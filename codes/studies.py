@@ -142,7 +142,7 @@ def _losses(base: dict) -> list[Variant]:
               "squared error": dict(loss="squared_error", label_smoothing=0.0),
               "binary cross-entropy": dict(loss="binary_cross_entropy", label_smoothing=0.0)}
     regularisers = {"L2": ("adam", "weight_decay", (1e-5, 1e-4, 1e-3)),
-                    "L1": ("adam", "l1", (1e-6, 1e-5, 1e-4)),
+                    "L1": ("adam", "l1", (1e-5, 1e-4, 1e-3)),
                     "decoupled decay": ("adamw", "weight_decay", (1e-2, 1e-1, 1.0))}
     adam = {"optimizer": "adam", **OPTIMIZERS["adam"]}
     found = [Variant(name, adam | changes, rates(9e-3)) for name, changes in losses.items()]
