@@ -52,7 +52,7 @@ insights: $(DATA) ## 8     draw where it looks, what it confuses and represents,
 gallery: figures ## 2     all pictures on one page, with a loss surface to turn and test images to choose: reports/index.html
 	$(PY) codes/build_gallery.py $(or $(ARGS),--ckpt $(SHIPPED))
 
-compare: $(DATA) ## 150   one factor at a time: optimizers, activations, losses, … (what is there is not run again)
+compare: $(DATA) ## 180   one factor at a time: optimizers, activations, losses, … (what is there is not run again)
 	$(PY) codes/compare.py $(ARGS)
 	$(PY) codes/plot_compare.py
 	@$(PY) codes/summarise.py

@@ -72,9 +72,7 @@ def draw_effects(runs: Comparisons):
     studies = [name for name in PANELS if name in runs.studies]
     columns = min(2, len(studies))
     figure, axes = plt.subplots(-(-len(studies) // columns), columns, squeeze=False,
-                                figsize=(max(8, 5.5 * columns), 3.3 * -(-len(studies) // columns)))
-    for axis in axes.flat[len(studies):]:
-        axis.axis("off")
+                                figsize=(max(8, 5.5 * columns), 2.9 * -(-len(studies) // columns)))
     for axis, study in zip(axes.flat, studies, strict=False):
         rows = [row for row in sorted_by_effect(runs.studies[study][1:]) if row["difference"] != ""]
         first = accuracies(runs, runs.studies[study][0])
@@ -90,7 +88,9 @@ def draw_effects(runs: Comparisons):
         axis.set(title=f"{study.replace('_', ' ')}, against\n{runs.studies[study][0]['variant']}",
                  ylim=(-0.6, len(rows) - 0.4))
         axis.grid(axis="y", visible=False)
-    for axis in axes[-1]:
+    for axis in axes.flat[len(studies):]:
+        axis.axis("off")
+    for axis in axes.flat[max(0, len(studies) - columns):len(studies)]:  # the lowest of each column
         axis.set_xlabel("difference in validation accuracy (points)")
     figure.suptitle(scale(runs), fontsize=10)
     return figure
@@ -123,7 +123,7 @@ def draw_losses(runs: Comparisons):
                 if values[y][x] == best:
                     axis.add_patch(plt.Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, fill=False,
                                                  edgecolor=PALETTE[1], linewidth=3))
-    axis.set_xticks(range(len(added)), added)
+    axis.set_xticks(range(len(added)), [name.replace(" ", "\n") for name in added])
     axis.set_yticks(range(len(losses)), losses)
     axis.set(xlabel="regularisation", ylabel="loss")
     axis.grid(visible=False)
