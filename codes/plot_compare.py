@@ -91,7 +91,7 @@ def draw_effects(runs: Comparisons):
     for axis in axes.flat[len(studies):]:
         axis.axis("off")
     for axis in axes.flat[max(0, len(studies) - columns):len(studies)]:  # the lowest of each column
-        axis.set_xlabel("difference in validation accuracy (points)")
+        axis.set_xlabel("difference in accuracy (points)")
     figure.suptitle(scale(runs), fontsize=10)
     return figure
 
