@@ -3,17 +3,19 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import ROOT, TINY, finish, train_command
 
 from codes import train, trainer
-from VGG_BatchNorm.runs import load_checkpoint
+from VGG_BatchNorm.runs import UserError, load_checkpoint
 
 
 def same_state(ours, theirs) -> bool:
@@ -87,6 +89,17 @@ def test_the_faster_convolution_is_taken_and_kept_by_resume(call, data_dir, tmp_
     monkeypatch.setattr(trainer, "use_winograd", lambda net, yes: use(net, yes) or used.add(yes))
     assert call(train, *flags, "--resume")[0] == 0 and used == {faster}
     assert json.loads((folder / "config.json").read_text())["settings"]["winograd"] is faster
+
+
+def test_a_run_older_than_a_setting_has_its_default(finished_run, tmp_path):
+    folder = Path(shutil.copytree(finished_run, tmp_path / "old"))
+    config = json.loads((folder / "config.json").read_text())
+    wanted = config["settings"] | {"data_md5": config["data_md5"]}
+    del config["settings"]["l1"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert train.held_settings(folder, wanted, resume=True)["l1"] == 0.0
+    with pytest.raises(UserError, match="with l1 0.0, not 0.001"):
+        train.held_settings(folder, wanted | {"l1": 0.001}, resume=True)
 
 
 def test_validation_leaves_the_test_set_alone(call, data_dir, tmp_path):
