@@ -35,22 +35,22 @@ train: $(DATA) ## 10    train, then print the test error; picks up where it was 
 evaluate: $(DATA) ## 2     test error of the newest run (ARGS="--ckpt PATH": of another)
 	$(PY) codes/evaluate.py $(ARGS)
 
-filters: $(DATA) ## 1     draw filters, what excites the deeper layers, and feature maps of the newest run
-	$(PY) codes/visualize_filters.py $(ARGS)
-	$(PY) codes/visualize_patches.py $(ARGS)
+filters: $(DATA) ## 1     draw filters, what excites the deeper layers, and feature maps of the shipped weights
+	$(PY) codes/visualize_filters.py --ckpt $(SHIPPED) $(ARGS)
+	$(PY) codes/visualize_patches.py --ckpt $(SHIPPED) $(ARGS)
 
 landscape: $(DATA) ## 10    draw the loss around its weights; around small nets with and without batch norm; a path
-	$(PY) codes/visualize_landscape.py $(ARGS)
+	$(PY) codes/visualize_landscape.py --ckpt $(SHIPPED) $(ARGS)
 	$(PY) codes/visualize_landscape.py --compare
 	$(PY) codes/visualize_landscape.py --path
 
 INSIGHTS := attribution mistakes features robustness
 insights: $(DATA) ## 8     draw where it looks, what it confuses and represents, how it breaks, how a net learns
-	for what in $(INSIGHTS); do $(PY) codes/visualize_$$what.py $(ARGS) || exit; done
+	for what in $(INSIGHTS); do $(PY) codes/visualize_$$what.py --ckpt $(SHIPPED) $(ARGS) || exit; done
 	$(PY) codes/visualize_learning.py
 
 gallery: figures ## 2     all pictures on one page, with a loss surface to turn and test images to choose: reports/index.html
-	$(PY) codes/build_gallery.py $(or $(ARGS),--ckpt $(SHIPPED))
+	$(PY) codes/build_gallery.py --ckpt $(SHIPPED) $(ARGS)
 
 compare: $(DATA) ## 180   one factor at a time: optimizers, activations, losses, … (what is there is not run again)
 	$(PY) codes/compare.py $(ARGS)

@@ -115,10 +115,10 @@ def draw_contours(planes: list[dict]):
 def draw_compare(planes: dict[str, dict]):
     """Four small nets, trained alike but for batch norm and residual connections (and at rates that the net
     bears where there is no batch norm: a ninth, and an 81st with residual connections): the loss in
-    filter-normalised random planes, all with the same levels and colours. The wider the dark basin, the more
-    noise of the filters' own size the net bears. Above each: its loss at the cross, and the top eigenvalue of
-    the Hessian on 200 images, which depends on the scale of the weights; Muon holds each bank of filters at
-    one norm in all four. The nets end at different losses, and part of what is seen is that. They have seven
+    filter-normalised random planes, all with the same levels and colours. The nets end at different losses,
+    and part of what is seen is that. Above each: its loss at the cross, and the top eigenvalue of the Hessian
+    on 200 images, which depends on the scale of the weights; Muon holds each bank of filters at one norm in
+    all four. Rates are confounded with norm here: low rates alone leave sharper minima. The nets have seven
     convolutions: what Li et al. saw residual connections do needs depth. One net and one pair of directions
     each. Losses above 10 nats are shown as 10."""
     levels = loss_levels(list(planes.values()))
@@ -136,10 +136,11 @@ def draw_compare(planes: dict[str, dict]):
 
 def draw_path(plane: dict):
     """The weights of a small net during training (dots), projected on the plane in which they vary most,
-    moved so that it holds the last of them; behind, the loss in that plane. Only the last weights lie in
-    it: under the other dots the loss is the plane's, not that of training, and the two axes have scales of
-    their own. A smooth bend in few dimensions is no finding: of a long random walk in many dimensions, too,
-    the first two components explain 61 % and 15 % (Antognini & Sohl-Dickstein 2018, arXiv 1806.08805).
+    moved so that it holds the last of them; behind, the loss in that plane. Only the last weights lie in it:
+    under the other dots the loss is the plane's, not that of training, and the two axes have scales of their
+    own. Three quarters of the training ran on images of 16×16; the long steps near the end follow the change
+    to whole ones. A smooth bend in few dimensions is no finding: of a long random walk in many dimensions,
+    too, the first two components explain 61 % and 15 % (Antognini & Sohl-Dickstein 2018, arXiv 1806.08805).
     Losses above 10 nats are shown as 10."""
     levels = loss_levels([plane])
     figure, axis = plt.subplots(figsize=(7.4, 5.6))

@@ -65,10 +65,11 @@ def style(name: str, names: list[str]) -> dict:
 def draw_effects(runs: Comparisons):
     """What one change does to the base. The difference in validation accuracy from the study's first variant
     (dashed line), seed by seed (dots; the same first weights and batches where the net is the same) and in
-    the mean, with two standard errors over seeds; filled and coloured where that leaves zero out (blue:
-    better, orange: worse). Each panel has its own scale. It says nothing of longer training, in
-    which dropout, strong augmentation and depth are known to do better than in a few epochs. Nets without
-    norm are held together by Muon, which keeps the norm of their filters."""
+    the mean, with two standard errors over seeds (from its own deviation or the study's pooled one, whichever
+    is larger); filled and coloured where that leaves zero out (blue: better, orange: worse). Each panel has
+    its own scale. It says nothing of longer training, in which dropout, strong augmentation and depth are
+    known to do better than in a few epochs. Nets without norm are held together by Muon, which keeps the norm
+    of their filters."""
     studies = [name for name in PANELS if name in runs.studies]
     columns = min(2, len(studies))
     figure, axes = plt.subplots(-(-len(studies) // columns), columns, squeeze=False,
@@ -175,7 +176,7 @@ def draw_cost(runs: Comparisons):
 
 def draw_optimizers(runs: Comparisons):
     """The optimizers, each at the rate that was best for it: the training loss over steps and over seconds,
-    means over seeds, with the standard deviation as a band. The bend near the end is the change from
+    means over seeds, with the standard deviation as a band. The peak after three quarters is the change from
     small images to whole ones, whose steps take longer: an optimizer is judged here by how it bears that
     change too; compare the losses before and after it. The Muons and what is "on filters" leave biases
     and the head to SGD at rates of their own; the others have one rate for everything. Final

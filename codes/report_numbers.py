@@ -262,7 +262,8 @@ def learning(path: Path) -> dict:
     with np.load(path, allow_pickle=False) as file:
         steps, right, loss = (file[name] for name in ("steps", "accuracy", "loss"))
     moments = [round(i * (len(steps) - 1) / 6) for i in range(7)]
-    half = int(steps[np.flatnonzero(right >= right[-1] / 2)[0]])
+    below = np.flatnonzero(right < right[-1] / 2)
+    half = int(steps[below[-1] + 1]) if len(below) else 0  # from here on for good
     return {"steps": int(steps[-1]), "half": half, "final": percent(right[-1]),
             "half_share": percent(half / steps[-1], 0),
             "table": [["step", *(str(steps[i]) for i in moments)],

@@ -135,8 +135,10 @@ def draw_similarity(data: dict):
     seed, or for batch norm (and a ninth of the rates without it). A bright diagonal means that the nets find
     the same stages in the same order. Block 1 is a fixed whitening: there, nets differ by the bias alone,
     which starts alike for a seed. A net's validation accuracy is beside its name; that of the nets without
-    norm is lower, and part of the last panel's difference is that. CKA is dominated by the few directions of
-    large variance, says nothing of how well a net classifies, and is one pair of nets a panel here."""
+    norm is lower, and part of the last panel's difference is that. Filters start as the identity, and nets at
+    low rates stay nearer to it. CKA is dominated by the few directions of large variance, is above 0 even for
+    unrelated features where these have many dimensions, says nothing of how well a net classifies, and is one
+    pair of nets a panel here."""
     first = data["about"]["nets"][0]
     figure, axes = plt.subplots(1, len(PAIRS), figsize=(11.5, 4.2))
     blocks = range(data["cka"].shape[1])
@@ -175,15 +177,14 @@ def main() -> None:
     except ImportError:
         print("scikit-learn is not installed: features.png is without its t-SNE panel")
         neighbours = None
-    save_figure(draw_features(plane, neighbours), args.out / "features.png")
-    print(f"{path}\npicture    {args.out / 'features.png'}", flush=True)
     names = dict.fromkeys(name for pair in PAIRS for name in pair)
     settings = {name: net_settings(*name, data_checksum(args.data_dir)) for name in names}
     similar = computed(args.results / "similarity.npz",
-                       {"nets": list(settings.values()), "images": args.n_items},
+                       {"nets": list(settings.values()), "images": len(some.labels)},
                        lambda: compare_nets(settings, train, normalize(some.images)))
     save_figure(draw_similarity(similar), args.out / "similarity.png")
-    print(f"picture    {args.out / 'similarity.png'}")
+    save_figure(draw_features(plane, neighbours), args.out / "features.png")
+    print(f"{path}\npicture    {args.out / 'similarity.png'}\npicture    {args.out / 'features.png'}")
 
 
 if __name__ == "__main__":

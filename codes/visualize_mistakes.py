@@ -140,8 +140,8 @@ def draw_calibration(data: dict):
     standard error, each dot at the mean confidence of its bin. On the dashed line a net would be right as
     often as it claims; above it, it is too modest, below it too sure. Below: how many images are in each
     bin. ECE, the expected calibration error (Guo et al. 2017), is the mean distance from the dashed line,
-    weighted by images. Label smoothing makes a net modest on purpose, and the mean of six views more
-    so; which class it names, and so its error, can be as good."""
+    weighted by images. Label smoothing makes a net modest on purpose; six views are right more often and
+    hardly surer. Which class a net names, and so its error, can be as good."""
     figure, axes = plt.subplots(2, 2, figsize=(9, 5.6), sharex=True, sharey="row", height_ratios=(3, 1))
     edges, width = 100 * np.arange(BINS) / BINS, 100 / BINS
     for (upper, lower), name, table in zip(axes.T, VIEWS, data["reliability"], strict=True):
@@ -164,10 +164,10 @@ def draw_calibration(data: dict):
 
 def draw_look_alikes(data: dict):
     """Accuracy by class against its look-alikes: test images whose nearest training image, by the cosine of
-    what the last layer is given, is of another class. On the dashed line the net would be wrong as often
-    as this nearest neighbour; above it, the last layer does better. Both come from the same features: points
-    near the line mean that mistakes are made before the last layer, where images come to lie among those of
-    another class. It does not say that they look alike to people."""
+    what the last layer is given, is of another class. On the dashed line the net would be wrong as often as
+    this nearest neighbour; above it, the last layer does better. Both come from the same features: near the
+    line, the last layer does about as well as a nearest neighbour. It does not say that they look alike to
+    people."""
     images = data["confusion"].sum(1)
     accuracy, alike = 100 * data["confusion"].diagonal() / images, data["look_alikes"]
     figure, axis = plt.subplots(figsize=(7.2, 4.6))
@@ -188,8 +188,8 @@ def draw_look_alikes(data: dict):
     return figure
 
 
-FIGURES = {"confusion": draw_confusion, "mistakes": draw_mistakes, "calibration": draw_calibration,
-           "look_alikes": draw_look_alikes}
+FIGURES = {"confusion": draw_confusion, "calibration": draw_calibration, "look_alikes": draw_look_alikes,
+           "mistakes": draw_mistakes}  # last: its file tells make that all four are there
 
 
 def main() -> None:

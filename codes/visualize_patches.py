@@ -154,17 +154,20 @@ def mosaic(pictures: np.ndarray, columns: int, side: int = 64) -> np.ndarray:
 
 def readable(layer: str) -> str:
     """"group 2, convolution 1" for CifarNet's "groups.1.convs.0"; other names as they are."""
+    if layer == "stem":
+        return "first layer"
     numbers = re.fullmatch(r"groups\.(\d)\.convs\.(\d)", layer)
     return "group {}, convolution {}".format(*(int(n) + 1 for n in numbers.groups())) if numbers else layer
 
 
 def draw_patches(data: dict):
     """What excites a channel: the nine test images in which its highest response is the largest, cut to what
-    that one unit sees. A row a layer, the last of each group; the six channels whose nine peaks exceed
-    their mean response by the largest factor. Below a channel's number stands the commonest class of
-    the nine images. Grey lies beyond the edge of an image. A unit's receptive field is an upper
-    limit: what its edge adds is small (Luo et al. 2016, arXiv 1701.04128), the more so where it
-    exceeds the image. The picture shows peaks alone; a channel may answer to other things as well."""
+    that one unit sees. A row a layer, the last of each group (of other nets: one at each resolution); the six
+    channels whose nine peaks exceed their mean response by the largest factor. Below a channel's number
+    stands the commonest class of the nine images. Grey lies beyond the edge of an image. A unit's receptive
+    field is an upper limit: what its edge adds is small (Luo et al. 2016, arXiv 1701.04128), the more so
+    where it exceeds the image. The picture shows peaks alone; a channel may answer to other things as
+    well."""
     figure, axes = plt.subplots(len(data["layers"]), CHANNELS, squeeze=False,
                                 figsize=(9.5, 0.5 + 1.95 * len(data["layers"])))
     for axis in axes.flat:
@@ -213,7 +216,7 @@ def main() -> None:
     data = computed(args.results / "patches.npz", made_from(path, args.data_dir, image=args.image),
                     lambda: measure(net, test, args.image))
     print(path)
-    for name, draw in (("patches", draw_patches), ("feature_maps", draw_feature_maps)):
+    for name, draw in (("feature_maps", draw_feature_maps), ("patches", draw_patches)):
         save_figure(draw(data), args.out / f"{name}.png")
         print(f"picture    {args.out / name}.png")
 

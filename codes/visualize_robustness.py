@@ -209,13 +209,12 @@ def draw_noise(axis, noise: dict) -> None:
 def draw_robustness(result: dict, shown: dict, noise: dict):
     """Left: one test image under seven corruptions (those of CIFAR-10-C, and `shift`, ours, of 1, 2, 4, 6 and
     8 pixels along both axes), in five severities; last row: attacked by PGD, with the ε of the last axis.
-    Right: accuracy at each severity, and under attack. Severities are steps of one corruption, not
-    comparable between corruptions. The attacks know the net's gradient and change each pixel by at most
-    ε; the accuracy that is left is an upper bound, since stronger attacks exist. Below: why noise hurts
-    this much. The first layer is a fixed whitening, which raises the finest differences between pixels
-    to the size of all others, and noise with them; a small net whose first layer is trained instead bears
-    more of it (one net each).
-    Standard error: at most 1.1 points on 2,000 images, 2.2 on 500. The net of the presets saw flips and
+    Right: accuracy at each severity, and under attack. Severities are steps of one corruption, not comparable
+    between corruptions. The attacks know the net's gradient and change each pixel by at most ε; the accuracy
+    that is left is an upper bound, since stronger attacks exist. Below: a likely part of why noise hurts this
+    much. The first layer is a fixed whitening, which raises the finest differences between pixels to the size
+    of all others, and noise with them; a small net whose first layer is trained instead bears more of it (one
+    net each). Standard error: at most 1.1 points on 2,000 images, 2.2 on 500. The shipped net saw flips and
     shifts of 2 pixels in training, and none of the rest."""
     colours = dict(zip(CORRUPTIONS, PALETTE, strict=False))
     figure = plt.figure(figsize=(12, 8))
