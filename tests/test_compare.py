@@ -34,7 +34,7 @@ def test_every_variant_trains(base, data_dir, tmp_path, study):
     for variant in rows:
         row, curve = comparison.run(variant.changes | (variant.tries[0] if variant.tries else {}), 1)
         assert 0 <= row["validation_accuracy"] <= 1 and not row["failure"], variant
-        assert curve[-1]["step"] == 2 and curve[-1]["loss"] > 0 and row["flops"] > 0
+        assert curve[-1]["step"] in (1, 2) and curve[-1]["loss"] > 0 and row["flops"] > 0
 
 
 def test_the_same_seed_starts_and_shuffles_alike(base, data_dir, tmp_path):
