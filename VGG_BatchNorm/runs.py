@@ -204,6 +204,12 @@ def find_checkpoint(named: str | None) -> Path:
     return runs[-1] if runs else SHIPPED_WEIGHTS
 
 
+def shown_path(path: Path) -> str:
+    """As results name a file: its path in the repository, elsewhere its name alone."""
+    path = path.resolve()
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name)
+
+
 def cpu_model() -> str:
     """What Linux calls the processor, else its architecture."""
     with contextlib.suppress(OSError):

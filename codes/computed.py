@@ -18,7 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.loaders import DATA_DIR, data_checksum
-from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, ROOT, atomic_write
+from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, atomic_write, shown_path
 
 
 def picture_parser(manual: str, results: Path = RESULTS_DIR, out: Path = FIGURES_DIR,
@@ -38,9 +38,8 @@ def picture_parser(manual: str, results: Path = RESULTS_DIR, out: Path = FIGURES
 def made_from(checkpoint: Path, data_dir: Path, **settings) -> dict:
     """What a result depends on: the checkpoint's path in the repository (elsewhere its name alone), the first
     digits of its SHA-1 and of the data's checksum, and `settings`."""
-    shown = checkpoint.resolve()
-    shown = shown.relative_to(ROOT) if shown.is_relative_to(ROOT) else shown.name
-    return {"checkpoint": str(shown), "sha1": hashlib.sha1(checkpoint.read_bytes()).hexdigest()[:10],
+    return {"checkpoint": shown_path(checkpoint),
+            "sha1": hashlib.sha1(checkpoint.read_bytes()).hexdigest()[:10],
             "data": data_checksum(data_dir)[:10], **settings}
 
 

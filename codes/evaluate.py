@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -20,13 +21,13 @@ from codes.networks import parameter_count, restore
 from VGG_BatchNorm.loaders import CLASSES, DATA_DIR, Split, load_cifar10, normalize
 from VGG_BatchNorm.runs import (
     RESULTS_DIR,
-    ROOT,
     environment,
     find_checkpoint,
     keep_freed_memory,
     load_checkpoint,
     pick_device,
     run_main,
+    shown_path,
     write_json,
 )
 
@@ -71,14 +72,28 @@ def confusion_matrix(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
     return torch.bincount(labels * n + logits.argmax(1), minlength=n * n).view(n, n)
 
 
-def calibration_error(logits: torch.Tensor, labels: torch.Tensor, bins: int = 15) -> float:
-    """Expected calibration error (Guo et al. 2017, arXiv 1706.04599, eq. 3): equal-width bins of
-    confidence; the mean of |accuracy − confidence| over bins, weighted by their images."""
+def reliability(logits: torch.Tensor, labels: torch.Tensor, bins: int = 15) -> torch.Tensor:
+    """(3, bins): images, mean confidence and accuracy in equal bins of confidence; NaN where there are none.
+
+    Guo et al. 2017 (arXiv 1706.04599), section 2.
+    """
     confidence, predicted = logits.softmax(1).max(1)
-    right = (predicted == labels).float()
     index = (confidence * bins).long().clamp(max=bins - 1)
-    gap = torch.zeros(bins, device=logits.device).index_add_(0, index, right - confidence)
-    return (gap.abs().sum() / len(labels)).item()
+    rows = torch.stack([torch.ones_like(confidence), confidence, (predicted == labels).float()])
+    totals = torch.zeros(3, bins, device=logits.device).index_add_(1, index, rows)
+    totals[1:] /= totals[0]
+    return totals
+
+
+def expected_calibration_error(table: np.ndarray) -> float:
+    """Guo et al. 2017, eq. 3, of what `reliability` gives."""
+    images, confidence, accuracy = table
+    return float(np.nansum(images * abs(accuracy - confidence)) / images.sum())
+
+
+def calibration_error(logits: torch.Tensor, labels: torch.Tensor, bins: int = 15) -> float:
+    """Expected calibration error in `bins` equal bins of confidence."""
+    return expected_calibration_error(reliability(logits, labels, bins).cpu().numpy())
 
 
 def evaluate(net: nn.Module, split: Split) -> dict:
@@ -108,9 +123,7 @@ def main() -> None:
     path, device = find_checkpoint(args.ckpt), pick_device(args.device)
     net = restore(load_checkpoint(path)).to(device)
     result = evaluate(net, load_cifar10(args.data_dir)[1].to(device))
-    shown = path.resolve()
-    shown = shown.relative_to(ROOT) if shown.is_relative_to(ROOT) else path.name
-    write_json(args.out, {"checkpoint": str(shown), "parameters": parameter_count(net), **result,
+    write_json(args.out, {"checkpoint": shown_path(path), "parameters": parameter_count(net), **result,
                           **environment(device)})
     print(f"{path}\ntest error {100 * result['error']:.2f} %, with six views "
           f"{100 * result['error_six_views']:.2f} %, calibration error {result['calibration_error']:.3f}\n"

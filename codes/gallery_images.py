@@ -17,7 +17,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.attribution import grad_cam, integrated_gradients, last_maps, occlusion
 from codes.evaluate import predict
-from codes.similarity import penultimate
+from codes.similarity import nearest, penultimate
 from codes.visualize_attribution import DIVERGING, SIZE, STRIDE
 from VGG_BatchNorm.figures import plt
 from VGG_BatchNorm.loaders import Split, normalize
@@ -38,12 +38,6 @@ def choose_images(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         surest = wrong[order][:max(WRONG, RIGHT + WRONG - len(right))]
         chosen += [right[:RIGHT + WRONG - len(surest)], surest]
     return torch.cat(chosen)
-
-
-def nearest(features: torch.Tensor, known: torch.Tensor,
-            count: int = NEIGHBOURS) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosines and numbers (N, count) of the nearest of the `known` features (M, D), nearest first."""
-    return (F.normalize(features) @ F.normalize(known).T).topk(min(count, len(known)))
 
 
 def coloured(values: np.ndarray, colours: str) -> np.ndarray:
@@ -84,7 +78,7 @@ def measure(net: nn.Module, train: Split, test: Split) -> dict:
     numbers = choose_images(logits, test.labels)
     some, logits = test.take(numbers), logits[numbers]
     x, said = normalize(some.images), logits.argmax(1)
-    cosines, near = nearest(predict(net, some, penultimate), predict(net, train, penultimate))
+    cosines, near = nearest(predict(net, some, penultimate), predict(net, train, penultimate), NEIGHBOURS)
     images = some.images.permute(0, 2, 3, 1).cpu().numpy()
     return {"numbers": numbers, "labels": some.labels, "probabilities": logits.softmax(1), "images": images,
             "integrated_gradients": red_and_blue(integrated_gradients(net, x, said).sum(1), 0.99),

@@ -69,3 +69,9 @@ def penultimate(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
     net(x)
     hook.remove()
     return seen[0]
+
+
+def nearest(features: torch.Tensor, known: torch.Tensor,
+            count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and numbers (N, count) of the nearest of the `known` features (M, D), nearest first."""
+    return (F.normalize(features) @ F.normalize(known).T).topk(min(count, len(known)))

@@ -14,15 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from matplotlib.colors import PowerNorm
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.computed import computed, made_from, picture_parser
-from codes.evaluate import confusion_matrix, one_and_six_views, predict
+from codes.evaluate import (
+    confusion_matrix,
+    expected_calibration_error,
+    one_and_six_views,
+    predict,
+    reliability,
+)
 from codes.networks import restore
-from codes.similarity import penultimate
+from codes.similarity import nearest, penultimate
 from VGG_BatchNorm.figures import PALETTE, TEST, plt, save_figure
 from VGG_BatchNorm.loaders import CLASSES, Split, load_cifar10
 from VGG_BatchNorm.runs import (
@@ -41,28 +46,8 @@ VIEWS = ("one view", "six views")
 def look_alikes(features: torch.Tensor, labels: torch.Tensor, known: torch.Tensor,
                 known_labels: torch.Tensor, chunk: int = 500) -> torch.Tensor:
     """(N,) bool: whether the nearest of the `known` features (M, D), by cosine, is of another class."""
-    known = F.normalize(known).T
-    nearest = [(part @ known).argmax(1) for part in F.normalize(features).split(chunk)]
-    return known_labels[torch.cat(nearest)] != labels
-
-
-def reliability(logits: torch.Tensor, labels: torch.Tensor, bins: int = BINS) -> torch.Tensor:
-    """(3, bins): images, mean confidence and accuracy in equal bins of confidence; NaN where there are none.
-
-    Guo et al. 2017 (arXiv 1706.04599), section 2; the bins of `codes.evaluate.calibration_error`.
-    """
-    confidence, predicted = logits.softmax(1).max(1)
-    index = (confidence * bins).long().clamp(max=bins - 1)
-    rows = torch.stack([torch.ones_like(confidence), confidence, (predicted == labels).float()])
-    totals = torch.zeros(3, bins, device=logits.device).index_add_(1, index, rows)
-    totals[1:] /= totals[0]
-    return totals
-
-
-def expected_calibration_error(table: np.ndarray) -> float:
-    """Guo et al. 2017, eq. 3, of what `reliability` gives."""
-    images, confidence, accuracy = table
-    return float(np.nansum(images * abs(accuracy - confidence)) / images.sum())
+    near = torch.cat([nearest(part, known, 1)[1][:, 0] for part in features.split(chunk)])
+    return known_labels[near] != labels
 
 
 def measure(net: nn.Module, train: Split, test: Split) -> dict:
@@ -74,7 +59,7 @@ def measure(net: nn.Module, train: Split, test: Split) -> dict:
     alike = look_alikes(predict(net, test, penultimate), test.labels,
                         predict(net, train, penultimate), train.labels)
     return {"confusion": confusion_matrix(logits, test.labels),
-            "reliability": torch.stack([reliability(view, test.labels) for view in (logits, averaged)]),
+            "reliability": torch.stack([reliability(view, test.labels, BINS) for view in (logits, averaged)]),
             "look_alikes": test.labels[alike].bincount(minlength=logits.shape[1]),
             "numbers": worst, "images": test.images[worst].permute(0, 2, 3, 1),
             "labels": test.labels[worst], "said": said[worst], "confidence": confidence[worst]}
