@@ -91,6 +91,30 @@ def pick_device(name: str = "auto") -> torch.device:
         raise UserError(f"device {name!r} is not usable here: {str(error).splitlines()[0]}") from None
 
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def pick_precision(name: str, device: torch.device) -> str:
+    """`auto` takes bfloat16 where the device multiplies it in hardware, else float32.
+
+    A CPU without such units computes bfloat16 some ten times slower than float32.
+    """
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    flags = cpu_flags() if device.type == "cpu" else set()
+    return "bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """A context in which convolutions and matrix products are computed in `precision`.
+
+    Weights, gradients of weights and the loss stay float32.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
 def keep_freed_memory() -> None:
     """Tell glibc's allocator to keep freed memory for the next step.
 
@@ -217,6 +241,15 @@ def cpu_model() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def cpu_flags() -> set[str]:
+    """What Linux says that the processor can do; elsewhere nothing."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("flags"):
+                return set(line.partition(":")[2].split())
+    return set()
 
 
 def peak_memory(device: torch.device) -> int:

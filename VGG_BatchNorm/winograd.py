@@ -10,9 +10,7 @@ flattened tiles, the ⊙ summed over channels is 36 products of (tiles × C) by 
 backward pass is the exact adjoint, step by step. Images go through in chunks whose
 intermediate results fit the cache. Relative error against a direct convolution: about 4e-6.
 
-Whether it beats torch's direct convolution depends on the processor: where torch's matrix
-products run at half the rate of its convolutions (AMD), it does not: convolution.py and
-`codes/train.py` time it.
+convolution.py says where it is used.
 """
 
 import torch
@@ -26,12 +24,6 @@ INPUT = torch.kron(_BT, _BT)  # (36, 36): 6×6 tile of pixels to the transformed
 FILTER = torch.kron(_G, _G)  # (36, 9)
 OUTPUT = torch.kron(_AT, _AT)  # (16, 36)
 CHUNK_BYTES = 6 << 20  # of transformed tiles at a time: the caches of two cores, measured
-
-
-def applies(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether `conv3x3` is worth a try: float32 on the CPU, enough channels to fill the products."""
-    return (x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
-            and weight.shape[2:] == (3, 3) and min(weight.shape[:2]) >= 64 and min(x.shape[2:]) >= 3)
 
 
 def conv3x3(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -31,7 +31,7 @@ from codes.evaluate import accuracy, predict
 from codes.networks import parameter_count
 from codes.settings import count
 from codes.studies import BASES, COMBINED, STUDIES, Variant, variants, wanted
-from codes.trainer import Trainer, time_run
+from codes.trainer import Trainer, expected_seconds
 from VGG_BatchNorm.loaders import DATA_DIR, data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.runs import (
     RESULTS_DIR,
@@ -58,7 +58,8 @@ class Comparison:
             split.to(device) for split in (self.train, self.validation, self.whole, self.test))
 
     def settings(self, changes: dict, seed: int = 0) -> dict:
-        return self.base | changes | {"seed": seed, "amp": self.device.type == "cuda"}
+        return self.base | changes | {"seed": seed, 
+                "precision": "bfloat16" if self.device.type == "cuda" else "float32"}
 
     def trainer(self, changes: dict, seed: int = 0) -> Trainer:
         settings = self.settings(changes, seed)
@@ -116,7 +117,7 @@ class Comparison:
             if (text := key(one, self.base)) not in self.flops:
                 self.flops[text] = self.trainer(one).flops()
         if not self.base_seconds:
-            self.base_seconds = time_run(self.settings({}), self.train, self.device)
+            self.base_seconds = expected_seconds(self.settings({}), self.train, self.device)
         return self.base_seconds * self.flops[key(changes, self.base)] / self.flops["{}"]
 
     def choose(self, variant: Variant, start: dict) -> dict:

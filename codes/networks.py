@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from VGG_BatchNorm.convolution import Conv3x3, conv3x3_layers
+from VGG_BatchNorm.convolution import Conv3x3
 from VGG_BatchNorm.runs import UserError
 from VGG_BatchNorm.VGG import VGG, VGG_A, VGG_A_Dropout, VGG_A_Light, VGG_BatchNorm
 
@@ -84,7 +84,7 @@ class ConvGroup(nn.Module):
     """
 
     def __init__(self, in_channels: int, out_channels: int, depth: int, activation: str, norm: str,
-                 pool: str, dropout: float, residual: bool):
+                 pool: str, dropout: float, residual: bool, pool_first: bool = False):
         super().__init__()
         channels = [in_channels] + [out_channels] * depth
         bias = norm == "none"
@@ -94,10 +94,11 @@ class ConvGroup(nn.Module):
         self.pool = POOLS[pool](2)
         self.activation = ACTIVATIONS[activation]()
         self.dropout = nn.Dropout2d(dropout) if dropout else nn.Identity()
-        self.residual = residual
+        self.residual, self.pool_first = residual, pool_first
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = shortcut = self.activation(self.norms[0](self.pool(self.convs[0](x))))
+        x = self.convs[0](self.pool(x)) if self.pool_first else self.pool(self.convs[0](x))
+        x = shortcut = self.activation(self.norms[0](x))
         for i in range(1, len(self.convs)):
             x = self.norms[i](self.convs[i](x))
             if self.residual and i == len(self.convs) - 1:
@@ -115,6 +116,8 @@ class CifarNet(nn.Module):
         activation, norm, pool: names in `ACTIVATIONS`, `NORMS`, `POOLS`.
         dropout: share of channels dropped after each group, and of features before the head.
         residual: a shortcut in every group (needs depth ≥ 2).
+        pool_first: in so many of the last groups, pooling comes before the first convolution, which
+            then costs a quarter.
         whiten: start with a fixed 2×2 whitening convolution (see `init_whitening`); otherwise
             with a trained 3×3 convolution of as many channels.
 
@@ -126,7 +129,8 @@ class CifarNet(nn.Module):
 
     def __init__(self, num_classes: int = 10, widths: tuple[int, ...] = (64, 256, 256), depth: int = 2,
                  activation: str = "gelu", norm: str = "batch", pool: str = "max",
-                 dropout: float = 0.0, residual: bool = False, whiten: bool = True):
+                 dropout: float = 0.0, residual: bool = False, whiten: bool = True,
+                 pool_first: int = 0):
         super().__init__()
         for name, known in ((activation, ACTIVATIONS), (norm, NORMS), (pool, POOLS)):
             if name not in known:
@@ -142,8 +146,9 @@ class CifarNet(nn.Module):
         self.activation = ACTIVATIONS[activation]()
         channels = [self.WHITEN_CHANNELS, *widths]
         self.groups = nn.Sequential(*(
-            ConvGroup(a, b, depth, activation, norm, pool, dropout, residual)
-            for a, b in zip(channels, channels[1:], strict=False)))
+            ConvGroup(a, b, depth, activation, norm, pool, dropout, residual,
+                      pool_first=number >= len(widths) - pool_first)
+            for number, (a, b) in enumerate(zip(channels, channels[1:], strict=False))))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(widths[-1], num_classes, bias=False)
         nn.init.normal_(self.head.weight)
@@ -204,12 +209,6 @@ def restore(checkpoint: dict) -> nn.Module:
         raise UserError(f"the checkpoint's weights do not fit its network {checkpoint['network']}: "
                         f"{str(error).splitlines()[-1].strip()}") from None
     return net.eval()
-
-
-def use_winograd(net: nn.Module, yes: bool) -> None:
-    """Switch the 3×3 convolutions to Winograd's algorithm, or back to direct ones."""
-    for layer in conv3x3_layers(net):
-        layer.algorithm = "winograd" if yes else "direct"
 
 
 def parameter_count(net: nn.Module) -> int:

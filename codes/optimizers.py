@@ -139,6 +139,7 @@ class Muon(Optimizer):
     def __init__(self, params, lr: float = 0.24, momentum: float = 0.6, steps: int = 3,
                  rescale: bool = True, **more):
         super().__init__(params, lr=lr, momentum=momentum, steps=steps, rescale=rescale, **more)
+        self.dtype = None  # in which the direction is computed; None: the parameter's own
 
     def update(self, p, grad, state, group):
         if not state:
@@ -150,7 +151,7 @@ class Muon(Optimizer):
         torch.add(grad, buffer, alpha=group["momentum"], out=matrix.view(p.shape))
         if group["rescale"]:
             p.mul_(len(p) ** 0.5 / p.norm().clamp_min(1e-7))
-        matrix.copy_(self.direction(matrix, state, group))
+        matrix.copy_(self.direction(matrix.to(self.dtype or matrix.dtype), state, group))
         p.add_(matrix.view(p.shape), alpha=-group["lr"])
 
     def start(self, p: Tensor, state: dict) -> None:

@@ -15,22 +15,25 @@ from codes.augment import AUGMENTS
 from codes.losses import LOSSES
 from codes.networks import ACTIVATIONS, NETWORKS, NORMS, POOLS
 from VGG_BatchNorm.loaders import DATA_DIR
+from VGG_BatchNorm.runs import PRECISIONS, pick_precision
 
 DEFAULTS = dict(
     # the network (codes/networks.py)
     network="cifarnet", widths=(64, 256, 256), depth=2, activation="gelu", norm="batch", pool="max",
-    dropout=0.0, residual=False, whiten=True,
+    dropout=0.0, residual=False, whiten=True, pool_first=0,
     # the optimizer: one for everything, or for filters, with SGD for the rest (OPTIMIZERS)
     optimizer="muon", lr=0.15, momentum=0.6, nesterov=True, bias_lr=0.053, head_lr=0.67, weight_decay=2e-6,
-    warmup=0.0,
+    warmup=0.0, end_lr=0.0,  # shares of the steps, and of the rate
+    average=0.0,  # the weights of the last share of the steps are averaged
     # the loss (codes/losses.py)
     loss="cross_entropy", label_smoothing=0.2, l1=0.0,
     # the data
     epochs=8, batch_size=1000, flip="alternate", translate=2, cutout=0, augment="none",
     micro_batch=0,  # images that go through at a time; 0: the whole batch
-    small_size=16, small_share=0.0,  # images of small_size² for the first share of the steps
+    small_size=16, small_share=0.0,  # images of small_size² for the first share of the steps,
+    middle_size=24, middle_share=0.0,  # then of middle_size², up to this share
+    freeze_share=0.0,  # the first group of convolutions is fixed for the last share of the steps
     whiten_bias_share=0.375,  # the whitening bias is trained for this share of the steps
-    winograd=None,  # 3×3 convolutions by Winograd's algorithm; None: if that is faster here
 )
 
 _SGD = dict(lr=0.1, momentum=0.9, weight_decay=5e-4)
@@ -51,7 +54,7 @@ PRESETS = {
     "best": dict(widths=(128, 384, 512), depth=3, residual=True, epochs=45, batch_size=1024,
                  lr=0.2, translate=4, cutout=12, whiten_bias_share=0.07),
 }
-NETWORK_SETTINGS = ("widths", "depth", "activation", "norm", "pool", "dropout", "residual", "whiten")
+NETWORK_SETTINGS = ("widths", "depth", "activation", "norm", "pool", "dropout", "residual", "whiten", "pool_first")
 
 
 def widths(text: str) -> tuple[int, ...]:
@@ -95,10 +98,11 @@ def parse_arguments(description: str, argv: list[str] | None = None) -> argparse
     run.add_argument("--data-dir", type=Path, default=DATA_DIR)
     run.add_argument("--device", default="auto")
     run.add_argument("--threads", type=count, help="CPU threads (default: torch's choice)")
-    run.add_argument("--amp", action="store_true", help="bfloat16 autocast; pays on a GPU")
+    run.add_argument("--precision", choices=PRECISIONS, default="auto",
+                     help="of convolutions and matrix products (default: bfloat16 where the hardware has it)")
+    run.add_argument("--amp", action="store_const", const="bfloat16", dest="precision",
+                     help="the same as --precision bfloat16")
     run.add_argument("--compile", action="store_true", help="torch.compile; pays on a GPU")
-    run.add_argument("--winograd", action=argparse.BooleanOptionalAction,
-                     help="3×3 convolutions on a CPU by Winograd's algorithm (default: the faster way, as timed)")
     run.add_argument("--n-items", type=count, help="only the first so many training images")
     net = parser.add_argument_group("the network (defaults: the preset's)")
     net.add_argument("--network", choices=NETWORKS)
@@ -110,6 +114,7 @@ def parse_arguments(description: str, argv: list[str] | None = None) -> argparse
     net.add_argument("--dropout", type=share)
     net.add_argument("--residual", action=yes_no)
     net.add_argument("--whiten", action=yes_no)
+    net.add_argument("--pool-first", type=count, metavar="GROUPS")
     opt = parser.add_argument_group("the optimizer (defaults: the preset's)")
     opt.add_argument("--optimizer", choices=OPTIMIZERS)
     opt.add_argument("--epochs", type=positive, help="may be a fraction")
@@ -124,7 +129,10 @@ def parse_arguments(description: str, argv: list[str] | None = None) -> argparse
     opt.add_argument("--label-smoothing", type=share)
     opt.add_argument("--l1", type=not_negative, help="factor of Σ|w| over filters and matrices in the loss")
     opt.add_argument("--warmup", type=share, help="share of the steps")
+    opt.add_argument("--end-lr", type=share, help="of the rate, at the last step")
+    opt.add_argument("--average", type=share, help="average the weights over the last share of the steps")
     opt.add_argument("--whiten-bias-share", type=share)
+    opt.add_argument("--freeze-share", type=share)
     data = parser.add_argument_group("the data (defaults: the preset's)")
     data.add_argument("--micro-batch", type=count, help="images that go through at a time; 0: the whole batch")
     data.add_argument("--flip", choices=("none", "random", "alternate"))
@@ -133,6 +141,8 @@ def parse_arguments(description: str, argv: list[str] | None = None) -> argparse
     data.add_argument("--augment", choices=AUGMENTS, help="further augmentation, by torchvision")
     data.add_argument("--small-size", type=int, choices=range(8, 33), metavar="PIXELS")
     data.add_argument("--small-share", type=share)
+    data.add_argument("--middle-size", type=int, choices=range(8, 33), metavar="PIXELS")
+    data.add_argument("--middle-share", type=share)
     return parser.parse_args(argv)
 
 
@@ -145,11 +155,11 @@ def choose_settings(args: argparse.Namespace, device: torch.device) -> dict:
     flags = {name: value for name, value in vars(args).items() if name in DEFAULTS and value is not None}
     chosen = {**DEFAULTS, **PRESETS[preset]}
     optimizer = args.optimizer or ("muon" if args.network in (None, "cifarnet") else "sgd")
-    full_size = {} if args.network in (None, "cifarnet") else {"small_share": 0.0}
+    full_size = {} if args.network in (None, "cifarnet") else {"small_share": 0.0, "middle_share": 0.0}
     chosen |= {"optimizer": optimizer, **OPTIMIZERS[optimizer], **full_size, **flags}
     chosen["widths"] = list(chosen["widths"])  # as JSON gives it back
     return dict(preset=preset, seed=args.seed, validation=args.validation, n_items=args.n_items,
-                amp=args.amp, compile=args.compile, **chosen)
+                precision=pick_precision(args.precision, device), compile=args.compile, **chosen)
 
 
 def network_config(settings: dict) -> dict:

@@ -63,7 +63,8 @@ def small_net(name: str, seed: int, train: Split, data_md5: str) -> Path:
         train: the training images of `split_validation`.
     """
     device = train.labels.device
-    settings = net_settings(name, seed, data_md5) | {"amp": device.type == "cuda"}
+    settings = net_settings(name, seed, data_md5) | {
+        "precision": "bfloat16" if device.type == "cuda" else "float32"}
     ckpt = RUNS_DIR / "small" / f"{name}-s{seed}" / "last.pt"
     if not ckpt.exists() or load_checkpoint(ckpt).get("settings") != settings:
         print(f"training the small net {name}, seed {seed}: {settings['epochs']} epochs", flush=True)

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.settings import DEFAULTS, OPTIMIZERS
 from VGG_BatchNorm.runs import UserError
 
-COMMON = DEFAULTS | dict(validation=True, n_items=None, compile=False, winograd=False)
+COMMON = DEFAULTS | dict(validation=True, n_items=None, compile=False)
 BASES = {  # half a minute to two minutes a run on two CPU cores; a GPU
     "quick": COMMON | dict(widths=[16, 64, 64], epochs=4, batch_size=500, lr=0.24, small_share=0.75,
                            whiten_bias_share=0.25),

@@ -45,7 +45,7 @@ def collect(folders: list[Path], table: Path) -> None:
         settings = read_json(folder / "config.json")["settings"]
         preset = choose_settings(parse_arguments("", ["--preset", settings["preset"]]), torch.device("cpu"))
         changed = [name for name, value in preset.items()
-                   if settings.get(name) != value and name not in ("seed", "amp", "compile", "winograd")]
+                   if settings.get(name) != value and name not in ("seed", "precision", "compile")]
         if changed:
             raise UserError(f"{folder} is not the preset {settings['preset']}: {', '.join(changed)} differ")
         result = read_json(folder / "result.json")

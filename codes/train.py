@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.evaluate import accuracy, one_and_six_views, predict
 from codes.networks import parameter_count
 from codes.settings import DEFAULTS, choose_settings, parse_arguments
-from codes.trainer import Trainer, choose_winograd
+from codes.trainer import Trainer, expected_seconds
 from VGG_BatchNorm.loaders import Split, data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.runs import (
     RUNS_DIR,
@@ -60,8 +60,8 @@ def start_processes(device: str) -> None:
 def held_settings(folder: Path, wanted: dict, resume: bool) -> dict | None:
     """The settings of the run in `folder`, if it has epochs of the run `wanted`; else None.
 
-    Compared are settings and the data's checksum; where `winograd` is wanted None, any will do. A run
-    that does not name a setting is older than it, and has its default.
+    Compared are settings and the data's checksum. A run that does not name a setting is older than
+    it, and has its default.
 
     Raises:
         UserError: it holds another run, or this one and --resume was not given.
@@ -69,9 +69,9 @@ def held_settings(folder: Path, wanted: dict, resume: bool) -> dict | None:
     if not (folder / "last.pt").exists():
         return None
     config = read_json(folder / "config.json")
-    held = {**DEFAULTS, **config["settings"], "data_md5": config["data_md5"]}
+    held = {**DEFAULTS, "precision": "float32", **config["settings"], "data_md5": config["data_md5"]}
     for name, value in wanted.items():
-        if value != held[name] and (name, value) != ("winograd", None):
+        if value != held[name]:
             raise UserError(f"{folder} holds a run with {name} {held[name]}, not {value}; "
                             "name another folder with --out")
     if not resume:
@@ -92,17 +92,13 @@ def load_data(args, device: torch.device) -> tuple[Split, Split, str]:
 
 
 def print_plan(trainer: Trainer, train: Split) -> int:
-    """Print size, cost and expected minutes of the run; returns its FLOPs.
-
-    Before the first epoch, it settles in `trainer.settings` how convolutions are computed.
-    """
+    """Print size, cost and, before the first epoch, expected minutes of the run; returns its FLOPs."""
     settings, flops = trainer.settings, trainer.flops()
     line = (f"{settings['network']}: {parameter_count(trainer.net):,} parameters, "
-            f"{flops / 1e15:.4f} PFLOP to train")
-    if trainer.epoch == 0:
-        settings["winograd"], seconds = choose_winograd(settings, train, trainer.device)
-        line += (f", about {seconds / 60:.1f} minutes on {trainer.device.type}"
-                 + ", convolutions by Winograd's algorithm" * settings["winograd"])
+            f"{flops / 1e15:.4f} PFLOP to train in {settings['precision']}")
+    if trainer.epoch == 0 and not dist.is_initialized():
+        seconds = expected_seconds(settings, train, trainer.device)
+        line += f", about {seconds / 60:.1f} minutes on {trainer.device.type}"
     if trainer.rank == 0:
         print(line, flush=True)
     return flops
@@ -154,8 +150,6 @@ def main() -> None:
         draw_picture(folder)
         print(f"{folder} is complete:\n{json.dumps(read_json(folder / 'result.json'), indent=1)}")
         return
-    if held:
-        settings["winograd"] = held["winograd"]  # as it was timed then
     train, held_out, name = load_data(args, device)
     trainer = Trainer(settings, train, device)
     if held:
@@ -164,7 +158,7 @@ def main() -> None:
             write_csv(folder / "log.csv", trainer.rows)
     flops = print_plan(trainer, train)
     if not held:
-        trainer = Trainer(settings, train, device)  # the same random state, timed or not
+        trainer = Trainer(settings, train, device)  # timing has used up random numbers
     if not held and trainer.rank == 0:
         for stale in ("result.json", "log.csv", "training_curves.png"):
             (folder / stale).unlink(missing_ok=True)

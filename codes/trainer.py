@@ -11,16 +11,17 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes import optimizers
 from codes.augment import batch_transform, image_transform
 from codes.losses import LOSSES, soft_targets
-from codes.networks import build, training_flops, use_winograd
+from codes.networks import build, training_flops
 from codes.settings import network_config
 from VGG_BatchNorm.loaders import BatchLoader, Split, normalize, resize
-from VGG_BatchNorm.runs import UserError, load_checkpoint, save_checkpoint
+from VGG_BatchNorm.runs import UserError, autocast, load_checkpoint, save_checkpoint
 
 WHOLE_MODEL = {
     "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop, "adam": torch.optim.Adam,
@@ -50,7 +51,12 @@ def make_optimizers(net: nn.Module, settings: dict) -> list[torch.optim.Optimize
               for p, rate in ((vectors, settings["bias_lr"]), (matrices, settings["head_lr"])) if p]
     sgd = torch.optim.SGD(groups, momentum=0.85, nesterov=True)
     more = () if name == "adam_filters" else (momentum,)
-    return [sgd, FOR_FILTERS[name](filters, lr, *more)] if filters else [sgd]
+    if not filters:
+        return [sgd]
+    special = FOR_FILTERS[name](filters, lr, *more)
+    if isinstance(special, optimizers.Muon) and settings["precision"] == "bfloat16":
+        special.dtype = torch.bfloat16
+    return [sgd, special]
 
 
 @torch.no_grad()
@@ -61,14 +67,18 @@ def add_l1(net: nn.Module, factor: float) -> None:
             p.grad.add_(p.sign(), alpha=factor)
 
 
-def schedule(step: int, steps: int, warmup: float = 0.0) -> float:
-    """Factor of the learning rate: up from 0 over `warmup` × `steps`, then straight down to 0."""
+def schedule(step: int, steps: int, warmup: float = 0.0, end: float = 0.0) -> float:
+    """Factor of the learning rate: up from 0 over `warmup` × `steps`, then straight down to `end`."""
     rising = (step + 1) / (warmup * steps) if warmup else 1.0
-    return min(rising, (1 - step / steps) / (1 - warmup) if warmup < 1 else 1.0)
+    falling = (1 - step / steps) / (1 - warmup) if warmup < 1 else 1.0
+    return min(rising, end + (1 - end) * falling)
 
 
 def image_size(step: int, steps: int, settings: dict) -> int:
-    return settings["small_size"] if step < settings["small_share"] * steps else 32
+    """Side in pixels of the images of a step: small first, then, if so set, of the middle size."""
+    if step < settings["small_share"] * steps:
+        return settings["small_size"]
+    return settings["middle_size"] if step < settings["middle_share"] * steps else 32
 
 
 class Trainer:
@@ -86,7 +96,6 @@ class Trainer:
         self.steps = max(1, round(settings["epochs"] * len(self.loader)))
         torch.manual_seed(settings["seed"])
         self.net = build(settings["network"], **network_config(settings)).to(device)
-        use_winograd(self.net, bool(settings["winograd"]))
         if hasattr(self.net, "init_whitening"):
             self.net.init_whitening(normalize(train.images[:2000]))
         part = (settings["micro_batch"] or settings["batch_size"]) * self.world / settings["batch_size"]
@@ -94,6 +103,7 @@ class Trainer:
             if isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = 1 - (1 - layer.momentum) ** min(1, part)
         self.optimizers = make_optimizers(self.net, settings)
+        self.averaged = AveragedModel(self.net, use_buffers=True) if settings["average"] else None
         self.base_lr = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
         self.epoch, self.rows, self.step_losses = 0, [], []
         self.model = self.net
@@ -126,24 +136,36 @@ class Trainer:
         if self.mix:
             x, targets = self.mix(x, targets)
         x = resize(x, image_size(number, self.steps, settings))
-        loss, right = torch.zeros((2,), device=self.device)
+        totals = torch.zeros((2,), device=self.device)
         part = settings["micro_batch"] or len(x)
         for images, labels, wanted in zip(x.split(part), y.split(part), targets.split(part), strict=True):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=settings["amp"]):
-                logits = self.model(images)
-            part_loss = LOSSES[settings["loss"]](logits.float(), wanted) / len(x)
-            part_loss.backward()
-            loss += part_loss.detach()
-            right += (logits.detach().argmax(1) == labels).sum()
-        if settings["l1"]:
-            add_l1(self.net, settings["l1"])
-        factor = schedule(number, self.steps, settings["warmup"])
+            totals += self.forward_backward(images, labels, wanted, len(x))
+        self.update(number)
+        return totals.unbind()
+
+    def forward_backward(self, images: torch.Tensor, labels: torch.Tensor, wanted: torch.Tensor,
+                         batch: int) -> torch.Tensor:
+        """Add the gradient of a part of a batch; returns its share of the mean loss, and right answers."""
+        with autocast(self.device, self.settings["precision"]):
+            logits = self.model(images)
+        loss = LOSSES[self.settings["loss"]](logits.float(), wanted) / batch
+        loss.backward()
+        return torch.stack([loss.detach(), (logits.detach().argmax(1) == labels).sum()])
+
+    def update(self, number: int) -> None:
+        """Step `number` of all optimizers, at the schedule's rates; the gradients are used up."""
+        if self.settings["l1"]:
+            add_l1(self.net, self.settings["l1"])
+        factor = schedule(number, self.steps, self.settings["warmup"], self.settings["end_lr"])
         for optimizer, rates in zip(self.optimizers, self.base_lr, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        return loss, right
+        if self.averaged and number >= (1 - self.settings["average"]) * self.steps:
+            self.averaged.update_parameters(self.net)
+            if number == self.steps - 1:
+                self.net.load_state_dict(self.averaged.module.state_dict())
 
     def train_epoch(self, progress: bool = True) -> dict:
         """Run the next epoch; returns its mean loss and accuracy, in fractions.
@@ -155,6 +177,8 @@ class Trainer:
         self.net.train()
         if getattr(self.net, "whiten", False):
             self.net.stem.bias.requires_grad_(self.trains_whitening_bias(self.epoch))
+        if self.settings["freeze_share"] and first >= (1 - self.settings["freeze_share"]) * self.steps:
+            self.net.groups[0].requires_grad_(False)
         # wrapped anew: DistributedDataParallel has to know which parameters are trained
         self.model = DistributedDataParallel(self.net) if self.world > 1 else self.net
         losses, right, seen = [], [], 0
@@ -186,7 +210,8 @@ class Trainer:
         save_checkpoint(
             path, self.settings["network"], network_config(self.settings), self.net.state_dict(),
             optimizers=[o.state_dict() for o in self.optimizers], epoch=self.epoch, rows=self.rows,
-            random=random_state(self.device), settings=self.settings)
+            random=random_state(self.device), settings=self.settings,
+            averaged=self.averaged.state_dict() if self.averaged else None)
 
     def load(self, path: Path) -> None:
         """Go on where the checkpoint at `path` left off."""
@@ -195,6 +220,8 @@ class Trainer:
             self.net.load_state_dict(saved["weights"])
             for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
                 optimizer.load_state_dict(state)
+            if self.averaged:
+                self.averaged.load_state_dict(saved["averaged"])
             self.epoch, self.rows = saved["epoch"], saved["rows"]
             torch.set_rng_state(saved["random"]["cpu"])
             if self.device.type == "cuda":
@@ -211,29 +238,24 @@ def random_state(device: torch.device) -> dict:
     return state
 
 
-def choose_winograd(settings: dict, train: Split, device: torch.device) -> tuple[bool, float]:
-    """Whether the run goes faster by Winograd's algorithm here, and the seconds it will take."""
-    ways = [settings["winograd"]]
-    if ways == [None]:
-        both = device.type == "cpu" and settings["network"] == "cifarnet" and not dist.is_initialized()
-        ways = [False, True] if both else [False]
-    seconds = {way: time_run(settings | {"winograd": way}, train, device) for way in ways}
-    way = min(seconds, key=seconds.get)
-    return way, seconds[way]
+def expected_seconds(settings: dict, train: Split, device: torch.device) -> float:
+    """Seconds that the run will take, from parts of a step of one that is thrown away.
 
-
-def time_run(settings: dict, train: Split, device: torch.device, repeats: int = 2) -> float:
-    """Seconds of the whole run, from a few steps of one that is thrown away."""
+    Of each image size, one part of the batch is timed after another that is not.
+    """
     trainer = Trainer(settings | {"compile": False}, train, device)
-    sizes = [image_size(number, trainer.steps, settings) for number in range(trainer.steps)]
+    sizes = Counter(image_size(number, trainer.steps, settings) for number in range(trainer.steps))
     x, y = next(trainer.loader.epoch(0))
-    seconds = {}
-    for number in (0, trainer.steps - 1):  # the first and the last size
-        if sizes[number] in seconds:
-            continue
-        trainer.step(x, y, number)
-        start = time.perf_counter()
-        for _ in range(repeats):
-            trainer.step(x, y, number)[0].item()  # waits for the device
-        seconds[sizes[number]] = (time.perf_counter() - start) / repeats
-    return sum(seconds[size] for size in sizes)
+    part = min(settings["micro_batch"] or 200, len(x))
+    targets = soft_targets(y, 10)
+    total = 0.0
+    for size, steps in sizes.items():
+        for _ in range(2):
+            start = time.perf_counter()
+            found = trainer.forward_backward(resize(x[:part], size), y[:part], targets[:part], part)
+            found[0].item()  # waits for the device
+            seconds = time.perf_counter() - start
+        total += steps * seconds * len(x) / part
+    start = time.perf_counter()
+    trainer.update(0)
+    return total + trainer.steps * (time.perf_counter() - start)

@@ -162,7 +162,7 @@ def main() -> None:
     keep_freed_memory()
     device = pick_device(args.device)
     settings = BASES["quick"] | {"whiten": False, "small_share": 0.0, "seed": args.seed,
-                                 "amp": device.type == "cuda"}
+                                 "precision": "bfloat16" if device.type == "cuda" else "float32"}
     train, validation = (split.to(device) for split in split_validation(load_cifar10(args.data_dir)[0]))
     data = computed(args.results / "learning.npz",
                     {"settings": settings, "frames": args.frames, "data": data_checksum(args.data_dir)[:10]},
