@@ -6,18 +6,19 @@ The kit's loop as its starter code has it, written anew for this comparison and 
 its own: images one by one through torchvision's ToTensor and Normalize, a DataLoader with 4
 workers, tensors in (N, C, H, W) order, Adam, the loss of every step kept. Ours: the same net, batch
 size, optimizer and number of steps by `landscape_run.StudyRun`. The two take turns; the median of
-the seconds a step counts. Beside it the FLOP rate of our step, FLOPs counted on direct
-convolutions, and that of a 2048³ matrix product (GEMM); and the probe on the paper's four points,
-as a share of a hundred steps. Writes reports/results/bn/bench.json.
+the seconds a step counts. Ours is timed in float32 and, where the hardware has it, in bfloat16. Beside
+it the FLOP rate of our step over that of a 2048³ matrix product (GEMM) in the same precision, FLOPs
+counted on direct convolutions; and the probe on the paper's four points, as a share of a hundred
+float32 steps. Writes reports/results/bn/bench.json.
 """
 
 import argparse
+import dataclasses
 import multiprocessing
 import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -30,7 +31,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.landscape_run import Run, StudyRun
 from VGG_BatchNorm.loaders import DATA_DIR, Split, load_cifar10
 from VGG_BatchNorm.probes import loss_and_gradient, probe, trainable
-from VGG_BatchNorm.runs import RESULTS_DIR, environment, keep_freed_memory, pick_device, run_main, write_json
+from VGG_BatchNorm.runs import (
+    RESULTS_DIR,
+    environment,
+    keep_freed_memory,
+    pick_device,
+    pick_precision,
+    run_main,
+    write_json,
+)
+from VGG_BatchNorm.timing import best_seconds, gemm_rate
 from VGG_BatchNorm.VGG import VGG_A, VGG_BatchNorm
 
 NETS = {"none": VGG_A, "batch": VGG_BatchNorm}
@@ -95,26 +105,6 @@ def probe_seconds(run: Run, train: Split, device: torch.device) -> float:
     return best_seconds(lambda: probe(study.net, F.cross_entropy, batch, 0.1, at=at), 4, device)
 
 
-def best_seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Shortest of `repeats` calls, after one that is not counted."""
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])
-
-
-def gemm_rate(device: torch.device, repeats: int, n: int = 2048) -> float:
-    """FLOP/s of an n×n×n float32 product, as torch.mm or as a 1×1 convolution."""
-    a, b, out = (torch.randn(n, n, device=device) for _ in range(3))
-    pixels, filters = a.view(1, n, 1, n).permute(0, 3, 1, 2), b.view(n, n, 1, 1)
-    return 2 * n**3 / min(best_seconds(lambda: torch.mm(a, b, out=out), 5 * repeats, device),
-                          best_seconds(lambda: F.conv2d(pixels, filters), 5 * repeats, device))
-
-
 def step_flops(norm: str) -> int:
     """FLOPs (2 a multiply-add) of forward and backward of one batch, by direct convolutions."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
@@ -122,17 +112,19 @@ def step_flops(norm: str) -> int:
     return counter.get_total_flops()
 
 
-def measure(norm: str, args: argparse.Namespace, train: Split, device: torch.device, gemm: float) -> dict:
-    """The kit's loop and ours by turns, and a probe."""
+def measure(norm: str, args: argparse.Namespace, train: Split, device: torch.device, gemm: dict) -> dict:
+    """The kit's loop and ours by turns, in each precision of `gemm`, and a probe."""
     run = Run(norm, 1e-3, args.steps + 2, optimizer="adam", n_items=len(train.labels), batch_size=BATCH_SIZE)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as kit:
         turns = [(kit.submit(kit_seconds, norm, args.data_dir, args.steps, device).result(),
-                  study_seconds(run, train, args.steps, device)) for _ in range(args.repeats)]
-    theirs, ours = (statistics.median(turn) for turn in zip(*turns, strict=True))
-    rate = step_flops(norm) / ours
-    return {"norm": norm, "kit_step_seconds": theirs, "step_seconds": ours, "ratio": theirs / ours,
-            "step_flops_per_second": rate, "rate_over_gemm": rate / gemm,
-            "probe_share_every_100_steps": probe_seconds(run, train, device) / (100 * ours)}
+                  *(study_seconds(dataclasses.replace(run, precision=precision), train, args.steps, device)
+                    for precision in gemm)) for _ in range(args.repeats)]
+    theirs, *ours = (statistics.median(turn) for turn in zip(*turns, strict=True))
+    return {"norm": norm, "kit_step_seconds": theirs,
+            "ours": {precision: {"step_seconds": seconds, "ratio": theirs / seconds,
+                                 "rate_over_gemm": step_flops(norm) / seconds / gemm[precision]}
+                     for precision, seconds in zip(gemm, ours, strict=True)},
+            "probe_share_every_100_steps": probe_seconds(run, train, device) / (100 * ours[0])}
 
 
 def main() -> None:
@@ -146,13 +138,15 @@ def main() -> None:
     keep_freed_memory()
     device = pick_device(args.device)
     train = load_cifar10(args.data_dir)[0].to(device)
-    gemm, rows = gemm_rate(device, args.repeats), []
+    precisions = dict.fromkeys(("float32", pick_precision("auto", device)))
+    gemm, rows = {name: gemm_rate(device, args.repeats, name) for name in precisions}, []
     for norm in NETS:
         rows.append(row := measure(norm, args, train, device, gemm))
         print(f"{norm:<6} the kit's loop {row['kit_step_seconds']:.3f} s a step, ours "
-              f"{row['step_seconds']:.3f} s: {row['ratio']:.2f} times as fast, "
-              f"{row['rate_over_gemm']:.2f} of GEMM; a probe every 100 steps adds "
-              f"{100 * row['probe_share_every_100_steps']:.1f} %", flush=True)
+              + ", ".join(f"in {name} {our['step_seconds']:.3f} s, {our['ratio']:.2f} times as fast, "
+                          f"{our['rate_over_gemm']:.2f} of GEMM" for name, our in row["ours"].items())
+              + f"; a probe every 100 steps adds {100 * row['probe_share_every_100_steps']:.1f} %",
+              flush=True)
     write_json(args.out, {"rows": rows, "gemm_flops_per_second": gemm, "batch_size": BATCH_SIZE,
                           "steps": args.steps, "repeats": args.repeats, **environment(device)})
     print(args.out)

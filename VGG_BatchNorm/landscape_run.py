@@ -23,9 +23,16 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm import probes
 from VGG_BatchNorm.batchnorm import NoisyBatchNorm2d
-from VGG_BatchNorm.convolution import choose_algorithms, conv3x3_layers
 from VGG_BatchNorm.loaders import BatchLoader, Split, normalize
-from VGG_BatchNorm.runs import UserError, atomic_write, environment, load_checkpoint, save_checkpoint
+from VGG_BatchNorm.runs import (
+    PRECISIONS,
+    UserError,
+    atomic_write,
+    autocast,
+    environment,
+    load_checkpoint,
+    save_checkpoint,
+)
 from VGG_BatchNorm.VGG import NORMS, VGG
 
 SAVE_SECONDS = 60  # between checkpoints
@@ -39,6 +46,7 @@ class Run:
     normalisation layers are trained, nothing else. `probe_every` steps (0:
     never) losses and gradients along the step are measured, every tenth step up to `dense`; each
     `fine * probe_every` steps on the fine grid, and curvature and covariate shift besides.
+    `precision` is that of training; probes and validation are float32.
     """
 
     norm: str
@@ -54,10 +62,13 @@ class Run:
     probe_every: int = 0
     dense: int = 0
     fine: int = 2
+    precision: str = "float32"
 
     def __post_init__(self):
         if self.norm not in NORMS or self.optimizer not in ("sgd", "adam"):
             raise UserError(f"unknown norm or optimizer: {self.norm}, {self.optimizer}")
+        if self.precision not in PRECISIONS[1:]:
+            raise UserError(f"a run is in {' or '.join(PRECISIONS[1:])}, not {self.precision}")
         if not 0 < self.lr < math.inf or self.steps < 1:
             raise UserError(f"a run takes lr > 0 and steps ≥ 1, not {self.lr} and {self.steps}")
         if self.optimizer != "sgd" and self.probe_every:
@@ -72,6 +83,7 @@ class Run:
     @property
     def name(self) -> str:
         extra = "-warmup" * bool(self.warmup) + "-only-norm" * self.only_norm
+        extra += "-bfloat16" * (self.precision == "bfloat16")
         return f"{self.norm}{extra}-{self.optimizer}-{self.lr:g}-s{self.seed}"
 
 
@@ -112,7 +124,6 @@ class StudyRun:
         self.run, self.device, self.step, self.seconds = run, device, 0, 0.0
         self.loader = BatchLoader(train.take(slice(run.n_items)), run.batch_size, seed=run.seed)
         self.net = fresh_net(run).to(device)
-        choose_algorithms(self.net, next(self.loader.epoch(0))[0])
         trained = [p for p in self.net.parameters() if p.requires_grad]
         kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[run.optimizer]
         self.optimizer = kind(trained, lr=run.lr, fused=True)
@@ -127,12 +138,14 @@ class StudyRun:
         self.net.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self.run.lr * min(1.0, (self.step + 1) / max(1, self.run.warmup))
-        logits = self.net(x)
+        with autocast(self.device, self.run.precision):
+            logits = self.net(x).float()
         loss = F.cross_entropy(logits, y)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if due:
-            at = loss.item(), {name: p.grad for name, p in self.net.named_parameters() if p.requires_grad}
+            gradient = {name: p.grad for name, p in self.net.named_parameters() if p.requires_grad}
+            at = (loss.item(), gradient) if self.run.precision == "float32" else None
             self.seconds += time.perf_counter() - start
             with _swapped(self.net, buffers):  # the noise of noisy batch norm hangs on them
                 before = self._probe(x, y, at, fine=due == "fine")
@@ -152,9 +165,9 @@ class StudyRun:
             return ""
         return "fine" if self.step % (run.fine * run.probe_every) == 0 else "paper"
 
-    def _probe(self, x: torch.Tensor, y: torch.Tensor, at: tuple[float, probes.Tensors],
+    def _probe(self, x: torch.Tensor, y: torch.Tensor, at: tuple[float, probes.Tensors] | None,
                fine: bool) -> probes.Tensors:
-        """Measures before the update, whose loss and gradient are `at`; returns the parameters."""
+        """Measures before the update; `at` is as in `probes.probe`. Returns the parameters."""
         grid = probes.FINE_GRID if fine else probes.GRID
         found = probes.probe(self.net, F.cross_entropy, (x, y), self.run.lr, multipliers=grid, at=at)
         missing = [math.nan] * (len(probes.FINE_GRID) - len(grid))  # the paper's points are the last
@@ -212,13 +225,7 @@ class StudyRun:
     def save(self, path: Path) -> None:
         save_checkpoint(path, "vgg", {"norm": self.run.norm, "width": self.run.width}, self.net.state_dict(),
                         optimizer=self.optimizer.state_dict(), step=self.step, seconds=self.seconds,
-                        lists=self.record.lists, run=dataclasses.asdict(self.run),
-                        algorithms=self.algorithms)
-
-    @property
-    def algorithms(self) -> list[str]:
-        """How the 3×3 convolutions are computed, in order: chosen by time, so kept for the same bits."""
-        return [layer.algorithm for layer in conv3x3_layers(self.net)]
+                        lists=self.record.lists, run=dataclasses.asdict(self.run))
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same run.
@@ -227,12 +234,10 @@ class StudyRun:
             UserError: it is damaged, or of another run.
         """
         saved = load_checkpoint(path, self.device)
-        if saved.get("run") != dataclasses.asdict(self.run) or "algorithms" not in saved:
+        if saved.get("run") != dataclasses.asdict(self.run):
             raise UserError(f"{path} is of a run with other settings, or of an older version; delete it")
         self.net.load_state_dict(saved["weights"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        for layer, name in zip(conv3x3_layers(self.net), saved["algorithms"], strict=True):
-            layer.algorithm = name
         self.step, self.seconds, self.record = saved["step"], saved["seconds"], Record(saved["lists"])
 
 
@@ -302,7 +307,7 @@ def perform(run: Run, train: Split, validation: Split, device: torch.device, res
         scaled = rescaled(study.net, next(study.loader.epoch(0)), run.lr)
         arrays |= {name: np.asarray(values, np.float32) for name, values in scaled.items()}
     about = {"run": dataclasses.asdict(run), "seconds_per_step": study.seconds / study.step,
-             "algorithms": study.algorithms, **study.environment}
+             **study.environment}
     with atomic_write(path) as file:
         np.savez_compressed(file, about=json.dumps(about), **arrays)
     checkpoint.unlink(missing_ok=True)
@@ -318,7 +323,9 @@ def read_run(path: Path) -> dict:
     try:
         with np.load(path, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
-        return json.loads(str(content.pop("about"))) | content
+        about = json.loads(str(content.pop("about")))
+        about["run"] = {"precision": "float32"} | about["run"]  # of files older than the field
+        return about | content
     except FileNotFoundError:
         raise UserError(f"{path} is missing; `make bn-landscape` makes it") from None
     except Exception:  # numpy has no one exception for "this is not a whole npz file"

@@ -1,24 +1,31 @@
 """How near training is to what the machine can do: `make bench`. Leave the machine alone meanwhile.
 
-Measures, in one run, on random images: the float32 rate of a 2048³ matrix product (GEMM), as
-torch.mm and as a 1×1 convolution, which may come from another library: the faster counts; for
-each preset the seconds of a training step by direct convolutions and by Winograd's algorithm, and
-the FLOP rate of the faster, FLOPs counted on direct convolutions (Winograd's needs fewer, so it
-can exceed the GEMM rate); the loader's share of the step; peak memory. Best of --repeats. Writes
+Measures, in one run, on random images, in float32 and, where the hardware has it, in bfloat16:
+
+- the rate of a 2048³ matrix product (GEMM), as torch.mm and as a 1×1 convolution, which may come
+  from another library: the faster counts;
+- for each preset and image size the seconds of a training step, its FLOP rate over that of the GEMM
+  in the same precision (FLOPs counted on direct convolutions; Winograd's need fewer, so it can
+  exceed 1), and the loader's share;
+- ways to bfloat16, forward and backward of the network of the first preset: torch.autocast, a
+  network whose weights are bfloat16 too, and float32 convolutions that oneDNN computes in bfloat16;
+- peak memory.
+
+The precisions and the ways take turns; the best of --repeats counts. Writes
 reports/results/bench.json.
 """
 
 import argparse
+import copy
 import sys
 from pathlib import Path
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.networks import training_flops, use_winograd
+from codes.networks import training_flops
 from codes.settings import DEFAULTS, PRESETS
 from codes.trainer import Trainer
-from VGG_BatchNorm.bench_study import best_seconds, gemm_rate
 from VGG_BatchNorm.loaders import Split
 from VGG_BatchNorm.runs import (
     RESULTS_DIR,
@@ -26,31 +33,65 @@ from VGG_BatchNorm.runs import (
     keep_freed_memory,
     peak_memory,
     pick_device,
+    pick_precision,
     run_main,
     write_json,
 )
+from VGG_BatchNorm.timing import best_seconds, gemm_rate
 
 
-def measure_step(preset: str, size: int, device: torch.device, repeats: int) -> dict:
-    """Seconds, rate and loader's share of one training step of `preset` on size² images."""
-    settings = {**DEFAULTS, **PRESETS[preset], "small_size": size, "small_share": 1.0,
-                "seed": 0, "amp": False, "compile": False}
+def measure_steps(preset: str, size: int, device: torch.device, repeats: int, gemm: dict) -> list[dict]:
+    """Seconds, rate and loader's share of a training step of `preset` on size² images, a row a precision."""
+    settings = {**DEFAULTS, **PRESETS[preset], "small_size": size, "small_share": 1.0, "seed": 0,
+                "compile": False}
     n = 2 * settings["batch_size"]
-    data = Split(torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (n,)))
-    trainer = Trainer(settings, data.to(device), device)
-    trainer.net.stem.bias.requires_grad_(False)  # as in most of the training
-    loader = best_seconds(lambda: next(trainer.loader.epoch(0)), repeats, device)
-    x, y = next(trainer.loader.epoch(0))
-    seconds = {}
-    for way in (False, True):
-        use_winograd(trainer.net, way)
-        seconds[way] = best_seconds(lambda: trainer.step(x, y, 0)[0].item(), repeats, device) + loader
-    step = min(seconds.values())
+    data = Split(torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (n,))).to(device)
+    trainers = {precision: Trainer(settings | {"precision": precision}, data, device) for precision in gemm}
+    best = dict.fromkeys(gemm, float("inf"))
+    loader = best_seconds(lambda: next(trainers["float32"].loader.epoch(0)), repeats, device)
+    x, y = next(trainers["float32"].loader.epoch(0))
+    for _ in range(repeats):
+        for precision, trainer in trainers.items():
+            trainer.net.stem.bias.requires_grad_(False)  # as in most of the training
+            seconds = best_seconds(lambda t=trainer: t.step(x, y, 0)[0].item(), 1, device) + loader
+            best[precision] = min(best[precision], seconds)
     flops = training_flops(trainer.net, size, whitening_bias=False) * settings["batch_size"]
-    return {"preset": preset, "image_size": size, "batch_size": settings["batch_size"],
-            "step_seconds": step, "step_flops_per_second": flops / step,
-            "direct_seconds": seconds[False], "winograd_seconds": seconds[True],
-            "loader_share": loader / step}
+    return [{"preset": preset, "image_size": size, "batch_size": settings["batch_size"],
+             "precision": precision, "step_seconds": seconds, "step_flops_per_second": flops / seconds,
+             "rate_over_gemm": flops / seconds / gemm[precision], "loader_share": loader / seconds}
+            for precision, seconds in best.items()]
+
+
+def measure_ways(preset: str, device: torch.device, repeats: int, batch: int = 200) -> dict[str, float]:
+    """Seconds of forward and backward of `batch` whole images, by name of the way to compute them."""
+    settings = {**DEFAULTS, **PRESETS[preset], "seed": 0, "precision": "float32", "compile": False}
+    images = torch.randint(256, (2000, 3, 32, 32), dtype=torch.uint8)
+    trainer = Trainer(settings, Split(images, torch.randint(10, (2000,))).to(device), device)
+    x = next(trainer.loader.epoch(0))[0][:batch]
+    plain, whole = trainer.net.train(), copy.deepcopy(trainer.net).to(torch.bfloat16).train()
+    convolutions = torch.backends.mkldnn.conv
+
+    def inside() -> None:
+        kept, convolutions.fp32_precision = convolutions.fp32_precision, "bf16"
+        try:
+            plain(x).sum().backward()
+        finally:
+            convolutions.fp32_precision = kept
+
+    def autocast() -> None:
+        with torch.autocast(device.type, torch.bfloat16):
+            loss = plain(x).sum()
+        loss.backward()
+
+    ways = {"float32": lambda: plain(x).sum().backward(), "autocast": autocast,
+            "bfloat16 weights": lambda: whole(x.bfloat16()).sum().backward()}
+    if hasattr(convolutions, "fp32_precision"):  # torch ≥ 2.9
+        ways["oneDNN inside float32"] = inside
+    best = dict.fromkeys(ways, float("inf"))
+    for _ in range(repeats):
+        for name, way in ways.items():
+            best[name] = min(best[name], best_seconds(way, 1, device))
+    return best
 
 
 def main() -> None:
@@ -63,19 +104,23 @@ def main() -> None:
     keep_freed_memory()
     device = pick_device(args.device)
     presets = args.presets or (("fast", "strong") if device.type == "cpu" else tuple(PRESETS))
-    rate = gemm_rate(device, args.repeats)
-    print(f"GEMM 2048³ {rate / 1e9:.0f} GFLOP/s")
-    steps = []
+    precisions = dict.fromkeys(("float32", pick_precision("auto", device)))
+    gemm = {precision: gemm_rate(device, args.repeats, precision) for precision in precisions}
+    print(", ".join(f"GEMM 2048³ in {name}: {rate / 1e9:.0f} GFLOP/s" for name, rate in gemm.items()))
+    steps, ways = [], {}
     for preset in presets:
         for size in sorted({PRESETS[preset].get("small_size", DEFAULTS["small_size"]), 32}):
-            row = measure_step(preset, size, device, args.repeats)
-            row["rate_over_gemm"] = row["step_flops_per_second"] / rate
-            steps.append(row)
-            print(f"{preset:<7}{size} px: {row['step_seconds']:.3f} s a step, "
-                  f"{row['step_flops_per_second'] / 1e9:.0f} GFLOP/s = {row['rate_over_gemm']:.2f} of GEMM; "
-                  f"direct {row['direct_seconds']:.3f} s, Winograd {row['winograd_seconds']:.3f} s; "
-                  f"loader {100 * row['loader_share']:.1f} %", flush=True)
-    write_json(args.out, {"gemm_flops_per_second": rate, "steps": steps,
+            rows = measure_steps(preset, size, device, args.repeats, gemm)
+            steps += rows
+            for row in rows:
+                rate = row["step_flops_per_second"] / 1e9
+                print(f"{preset:<7}{size} px {row['precision']:<9}: {row['step_seconds']:.3f} s a step, "
+                      f"{rate:.0f} GFLOP/s = {row['rate_over_gemm']:.2f} of GEMM; "
+                      f"loader {100 * row['loader_share']:.1f} %", flush=True)
+    if "bfloat16" in gemm:
+        ways = measure_ways(presets[0], device, args.repeats)
+        print("forward and backward: " + ", ".join(f"{name} {s:.3f} s" for name, s in ways.items()))
+    write_json(args.out, {"gemm_flops_per_second": gemm, "steps": steps, "ways_seconds": ways,
                           "peak_memory_bytes": peak_memory(device), **environment(device)})
     print(args.out)
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.networks import parameter_count, restore
@@ -34,16 +35,17 @@ from VGG_BatchNorm.runs import (
 
 @torch.no_grad()
 def predict(net: nn.Module, split: Split, views: Callable | None = None,
-            batch_size: int = 250) -> torch.Tensor:
-    """Logits (N, classes) of `net` in evaluation mode; the net's mode is restored.
+            batch_size: int = 250, progress: bool = False) -> torch.Tensor:
+    """Logits (N, classes) of `net` in evaluation mode, in float32; the net's mode is restored.
 
     Args:
         views: what to compute of (net, batch of images); default: net(images).
+        progress: show a bar.
     """
     training = net.training
     net.eval()
-    batches = map(normalize, split.images.split(batch_size))
-    logits = [views(net, x) if views else net(x) for x in batches]
+    batches = tqdm(split.images.split(batch_size), desc="evaluation", leave=False, disable=not progress)
+    logits = [views(net, x) if views else net(x) for x in map(normalize, batches)]
     net.train(training)
     return torch.cat(logits)
 
@@ -98,7 +100,7 @@ def calibration_error(logits: torch.Tensor, labels: torch.Tensor, bins: int = 15
 
 def evaluate(net: nn.Module, split: Split) -> dict:
     """All the measures of this script, as plain numbers."""
-    logits, averaged = predict(net, split, one_and_six_views).unbind(1)
+    logits, averaged = predict(net, split, one_and_six_views, progress=True).unbind(1)
     matrix = confusion_matrix(averaged, split.labels)
     by_class = matrix.diagonal() / matrix.sum(1)
     return {

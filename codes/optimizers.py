@@ -132,14 +132,15 @@ class Muon(Optimizer):
     """Orthogonalised momentum for convolution filters (Jordan et al. 2024).
 
     A filter bank (K, C, h, w) is seen as a K × (C·h·w) matrix. Each step moves it by `lr` along
-    the orthogonalised Nesterov momentum, after rescaling it to Frobenius norm √K (`rescale`; batch
+    the orthogonalised Nesterov momentum (computed in `precision`, a torch dtype by name; default: the
+    parameter's own), after rescaling it to Frobenius norm √K (`rescale`; batch
     norm does not see the scale, so this only keeps the relative step what `lr` says).
     """
 
     def __init__(self, params, lr: float = 0.24, momentum: float = 0.6, steps: int = 3,
-                 rescale: bool = True, **more):
-        super().__init__(params, lr=lr, momentum=momentum, steps=steps, rescale=rescale, **more)
-        self.dtype = None  # in which the direction is computed; None: the parameter's own
+                 rescale: bool = True, precision: str | None = None, **more):
+        super().__init__(params, lr=lr, momentum=momentum, steps=steps, rescale=rescale,
+                         precision=precision, **more)
 
     def update(self, p, grad, state, group):
         if not state:
@@ -151,7 +152,8 @@ class Muon(Optimizer):
         torch.add(grad, buffer, alpha=group["momentum"], out=matrix.view(p.shape))
         if group["rescale"]:
             p.mul_(len(p) ** 0.5 / p.norm().clamp_min(1e-7))
-        matrix.copy_(self.direction(matrix.to(self.dtype or matrix.dtype), state, group))
+        dtype = getattr(torch, group["precision"]) if group["precision"] else matrix.dtype
+        matrix.copy_(self.direction(matrix.to(dtype), state, group))
         p.add_(matrix.view(p.shape), alpha=-group["lr"])
 
     def start(self, p: Tensor, state: dict) -> None:
@@ -200,8 +202,8 @@ class DampedMuon(Muon):
     """
 
     def __init__(self, params, lr: float = 0.24, momentum: float = 0.6, steps: int = 3, rescale: bool = True,
-                 damping: float = 2.0, anneal: bool = True):
-        super().__init__(params, lr, momentum, steps, rescale, damping=damping, anneal=anneal, peak_lr=0.0)
+                 damping: float = 2.0, anneal: bool = True, precision: str | None = None):
+        super().__init__(params, lr, momentum, steps, rescale, precision, damping=damping, anneal=anneal, peak_lr=0.0)
 
     def start(self, p, state):
         state["variance"], state["seen"] = p.new_zeros(()), 0

@@ -280,7 +280,7 @@ def bench(path: Path) -> dict:
 
 def bn_bench(path: Path) -> dict:
     found = read_json(path)
-    step = {row["norm"]: row["step_seconds"] for row in found["rows"]}
+    step = {row["norm"]: row["ours"]["float32"]["step_seconds"] for row in found["rows"]}
     return {"table": cells(text := summarise.study_bench_table(found)), "note": text.rpartition("\n\n")[2],
             "longer": percent(step["batch"] / step["none"] - 1, 0)}
 
@@ -340,8 +340,8 @@ PARTS: dict[str, tuple[str, str, Callable[[Path], dict]]] = {  # the file, what 
     "scratch": ("from_scratch.csv", "make from-scratch",
                 lambda path: {"text": summarise.from_scratch_text(filled(path))}),
     "bench": ("bench.json", "make bench", bench),
-    "peer": ("peer.json", "codes/bench_peer.py", lambda path: {"text": summarise.peer_text(
-        read_json(path), read_table(path.parent / "runs.csv")).replace("`", "")}),
+    "peer": ("peer.json", "codes/bench_peer.py", lambda path: {
+        "text": summarise.peer_text(read_json(path)).replace("`", "")}),
     "mistakes": ("mistakes.json", "make figures", mistakes),
     "robustness": ("robustness.json", "make figures", robustness),
     "similarity": ("features/similarity.npz", "make figures", similarity),

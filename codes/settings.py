@@ -34,6 +34,7 @@ DEFAULTS = dict(
     middle_size=24, middle_share=0.0,  # then of middle_size², up to this share
     freeze_share=0.0,  # the first group of convolutions is fixed for the last share of the steps
     whiten_bias_share=0.375,  # the whitening bias is trained for this share of the steps
+    precision="float32",  # of convolutions and matrix products; or bfloat16
 )
 
 _SGD = dict(lr=0.1, momentum=0.9, weight_decay=5e-4)
@@ -159,7 +160,7 @@ def choose_settings(args: argparse.Namespace, device: torch.device) -> dict:
     chosen |= {"optimizer": optimizer, **OPTIMIZERS[optimizer], **full_size, **flags}
     chosen["widths"] = list(chosen["widths"])  # as JSON gives it back
     return dict(preset=preset, seed=args.seed, validation=args.validation, n_items=args.n_items,
-                precision=pick_precision(args.precision, device), compile=args.compile, **chosen)
+                compile=args.compile, **chosen | {"precision": pick_precision(args.precision, device)})
 
 
 def network_config(settings: dict) -> dict:

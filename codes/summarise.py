@@ -34,7 +34,7 @@ from VGG_BatchNorm.runs import (
     write_csv,
 )
 
-COLUMNS = ("preset", "seed", "images", "parameters", "flops", "seconds", "cpu_seconds", "peak_memory_bytes",
+COLUMNS = ("preset", "seed", "images", "parameters", "flops", "precision", "seconds", "cpu_seconds", "peak_memory_bytes",
            "test_accuracy", "test_accuracy_views", "device", "threads", "torch", "commit")
 
 
@@ -50,7 +50,7 @@ def collect(folders: list[Path], table: Path) -> None:
             raise UserError(f"{folder} is not the preset {settings['preset']}: {', '.join(changed)} differ")
         result = read_json(folder / "result.json")
         rows[result["preset"], str(result["seed"])] = {name: str(result[name]) for name in COLUMNS}
-    write_csv(table, [rows[key] for key in sorted(rows)])
+    write_csv(table, [dict.fromkeys(COLUMNS, "") | rows[key] for key in sorted(rows)])
 
 
 def spread(values: list[float], digits: int) -> str:
@@ -75,36 +75,51 @@ def accuracy_table(rows: list[dict[str, str]]) -> str:
 
 
 def bench_table(bench: dict) -> str:
-    """One line a measured training step."""
-    lines = ["| preset | images | a step of | direct convolutions | Winograd | rate of the faster | of GEMM | loader's share |",
-             "|---|---|---|---|---|---|---|---|"]
-    lines += [f"| `{s['preset']}` | {s['image_size']}×{s['image_size']} | {s['batch_size']} | {s['direct_seconds']:.2f} s | {s['winograd_seconds']:.2f} s | "
-              f"{s['step_flops_per_second'] / 1e9:.0f} GFLOP/s | {s['rate_over_gemm']:.2f} | "
-              f"{100 * s['loader_share']:.1f} % |" for s in bench["steps"]]
-    return "\n".join(lines) + (f"\n\nGEMM (2048³, float32): {bench['gemm_flops_per_second'] / 1e9:.0f} GFLOP/s on "
-                               f"{bench['device']}, {bench['threads']} threads, torch {bench['torch']}.")
+    """One line a preset and image size, both precisions; then the GEMM and the ways to bfloat16."""
+    lines = ["| preset | images | a step of | float32 | of GEMM | bfloat16 | of GEMM | faster by |", "|---|---|---|---|---|---|---|---|"]
+    sizes = dict.fromkeys((s["preset"], s["image_size"], s["batch_size"]) for s in bench["steps"])
+    for preset, size, batch in sizes:
+        rows = {s["precision"]: s for s in bench["steps"] if (s["preset"], s["image_size"]) == (preset, size)}
+        plain, half = rows["float32"], rows.get("bfloat16")
+        cells = [f"`{preset}`", f"{size}×{size}", f"{batch}", f"{plain['step_seconds']:.2f} s", f"{plain['rate_over_gemm']:.2f}"]
+        cells += ([f"{half['step_seconds']:.2f} s", f"{half['rate_over_gemm']:.2f}",
+                   f"{plain['step_seconds'] / half['step_seconds']:.2f} ×"] if half else ["–"] * 3)
+        lines.append(f"| {' | '.join(cells)} |")
+    share = max(s["loader_share"] for s in bench["steps"])
+    rates = " and ".join(f"{rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in bench["gemm_flops_per_second"].items())
+    note = (f"GEMM (2048³): {rates} on {bench['device']}, {bench['threads']} threads, torch {bench['torch']}. "
+            f"The loader takes {100 * share:.1f} % of a step or less.")
+    if ways := bench["ways_seconds"]:
+        note += " Forward and backward of 200 images: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in ways.items()) + "."
+    return "\n".join(lines) + "\n\n" + note
 
 
 def study_bench_table(bench: dict) -> str:
     """One line a net: the course kit's loop and ours, and what probes cost."""
-    lines = ["| VGG-A | the kit's step | ours | faster by | FLOP rate over GEMM's | a probe every 100 steps adds |",
-             "|---|---|---|---|---|---|"]
     names = {"none": "without batch norm", "batch": "with batch norm"}
-    lines += [f"| {names[row['norm']]} | {row['kit_step_seconds']:.3f} s | {row['step_seconds']:.3f} s | {row['ratio']:.2f} × | "
-              f"{row['rate_over_gemm']:.2f} | {100 * row['probe_share_every_100_steps']:.1f} % |" for row in bench["rows"]]
+    precisions = list(bench["gemm_flops_per_second"])
+    head = ["VGG-A", "the kit's step", *(cell for name in precisions for cell in (f"ours, {name}", "faster by", "of GEMM")),
+            "a probe every 100 steps adds"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in bench["rows"]:
+        cells = [names[row["norm"]], f"{row['kit_step_seconds']:.3f} s"]
+        for our in map(row["ours"].get, precisions):
+            cells += [f"{our['step_seconds']:.3f} s", f"{our['ratio']:.2f} ×", f"{our['rate_over_gemm']:.2f}"]
+        lines.append(f"| {' | '.join(cells)} | {100 * row['probe_share_every_100_steps']:.1f} % |")
+    rates = " and ".join(f"{rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in bench["gemm_flops_per_second"].items())
     return "\n".join(lines) + (f"\n\nSteps of {bench['batch_size']} images by Adam, loader included, on {bench['device']}, {bench['threads']} "
-                               f"threads, torch {bench['torch']}; GEMM (2048³) {bench['gemm_flops_per_second'] / 1e9:.0f} GFLOP/s; "
-                               "FLOPs counted on direct convolutions.")
+                               f"threads, torch {bench['torch']}; GEMM (2048³) {rates}; FLOPs counted on direct convolutions.")
 
 
-def peer_text(peer: dict, rows: list[dict[str, str]]) -> str:
-    """`strong` beside the public speed record, timed on the same machine."""
-    theirs = peer["step_seconds"] * peer["steps"] / 60
-    ours = statistics.mean(float(row["seconds"]) for row in rows if row["preset"] == "strong") / 60
-    return (f"Beside it on the same machine, {peer['name']}'s own recipe in float32 ({peer['steps']} steps of "
-            f"{peer['batch_size']:,} images, {peer['step_seconds']:.1f} s each: mean of {peer['timed_steps']} timed "
-            f"steps; 94.01 % with six views by its author, n = 200) takes {theirs:.0f} minutes; `strong` takes "
-            f"{ours:.1f}, or {ours / theirs:.2f} of that.")
+def peer_text(peer: dict) -> str:
+    """`strong` beside the public speed record, timed by turns on one machine."""
+    best = {name: min(row[name] for row in peer["rows"]) for name in ("recipe_seconds", "strong_seconds")}
+    lines = "; ".join(f"in {row['precision']} {row['recipe_seconds'] / 60:.1f} minutes for it, {row['strong_seconds'] / 60:.1f} for `strong`"
+                      for row in peer["rows"])
+    return (f"Beside it, by turns on one machine, {peer['name']}'s own recipe ({peer['steps']} steps of {peer['batch_size']:,} images; "
+            f"94.01 % with six views by its author, n = 200): {lines}. So `strong` takes "
+            f"{best['strong_seconds'] / best['recipe_seconds']:.2f} of its time, each in its faster precision "
+            f"(mean of {peer['timed_steps']} steps of each, {peer['device'].partition(',')[0]}, {peer['threads']} threads).")
 
 
 def from_scratch_text(rows: list[dict[str, str]]) -> str:
@@ -168,7 +183,7 @@ def tables(results: Path = RESULTS_DIR) -> dict[str, str]:
                 "compare": overview({name: rows for name, rows in by_study(results / "compare" / "quick").items()
                                      if name != "final"}),
                 "from-scratch": from_scratch_text(read_table(results / "from_scratch.csv")),
-                "peer": peer_text(read_json(results / "peer.json"), read_table(results / "runs.csv"))}
+                "peer": peer_text(read_json(results / "peer.json"))}
     except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
         raise UserError(f"a file in {results} has another shape than expected: {error!r}") from None
 

@@ -16,7 +16,6 @@ other 5,000, and leaves the test set alone.) Leaves in the run folder, runs/<pre
 
 import json
 import os
-import resource
 import sys
 import time
 from pathlib import Path
@@ -42,6 +41,7 @@ from VGG_BatchNorm.runs import (
     write_csv,
     write_json,
 )
+from VGG_BatchNorm.timing import cpu_seconds
 
 
 def start_processes(device: str) -> None:
@@ -69,7 +69,7 @@ def held_settings(folder: Path, wanted: dict, resume: bool) -> dict | None:
     if not (folder / "last.pt").exists():
         return None
     config = read_json(folder / "config.json")
-    held = {**DEFAULTS, "precision": "float32", **config["settings"], "data_md5": config["data_md5"]}
+    held = {**DEFAULTS, **config["settings"], "data_md5": config["data_md5"]}
     for name, value in wanted.items():
         if value != held[name]:
             raise UserError(f"{folder} holds a run with {name} {held[name]}, not {value}; "
@@ -121,12 +121,6 @@ def train_to_end(trainer: Trainer, folder: Path, held_out: Split, name: str) -> 
             print("  ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
 
 
-def cpu_seconds() -> float:
-    """Of this process, all threads: less troubled by other programs than the clock."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
 def draw_picture(folder: Path) -> None:
     """training_curves.png from the run's files, where it is not there yet."""
     if not (folder / "training_curves.png").exists():
@@ -170,12 +164,13 @@ def main() -> None:
         dist.destroy_process_group()
     if trainer.rank:
         return
-    logits = predict(trainer.net, held_out, one_and_six_views)
+    logits = predict(trainer.net, held_out, one_and_six_views, progress=True)
     one, six = (accuracy(view, held_out.labels) for view in logits.unbind(1))
     last = trainer.rows[-1]
     write_json(folder / "result.json", {
         "preset": settings["preset"], "seed": settings["seed"], "images": len(train.labels),
-        "parameters": parameter_count(trainer.net), "flops": flops, "seconds": last["seconds"],
+        "parameters": parameter_count(trainer.net), "flops": flops, "precision": settings["precision"],
+        "seconds": last["seconds"],
         "cpu_seconds": last["cpu_seconds"], f"{name}_accuracy": one, f"{name}_accuracy_views": six,
         "peak_memory_bytes": peak_memory(device),
         **environment(device)})

@@ -54,8 +54,8 @@ def make_optimizers(net: nn.Module, settings: dict) -> list[torch.optim.Optimize
     if not filters:
         return [sgd]
     special = FOR_FILTERS[name](filters, lr, *more)
-    if isinstance(special, optimizers.Muon) and settings["precision"] == "bfloat16":
-        special.dtype = torch.bfloat16
+    if "precision" in special.defaults:
+        special.param_groups[0]["precision"] = settings["precision"]
     return [sgd, special]
 
 

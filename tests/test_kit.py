@@ -84,7 +84,8 @@ def narrow(monkeypatch):
         "NETS": nets,
         "BATCH_SIZE": 16,
         "Run": functools.partial(Run, width=1 / 16),
-        "gemm_rate": lambda device, repeats: gemm(device, repeats, n=64),
+        "gemm_rate": lambda *args: gemm(*args, n=64),
+        "pick_precision": lambda *_: "bfloat16",
         "ProcessPoolExecutor": lambda n, mp_context: ThreadPoolExecutor(n),
     }.items():
         monkeypatch.setattr(bench_study, name, value)
@@ -95,12 +96,13 @@ def test_benchmark_of_the_study(call, tmp_path, narrow):
     flags = ("--steps", 2, "--repeats", 1, "--data-dir", data, "--device", "cpu")
     code, out, _ = call(bench_study, *flags, "--out", tmp_path / "b.json")
     written = json.loads((tmp_path / "b.json").read_text())
-    assert code == 0 and out.count("times as fast") == 2
+    assert code == 0 and out.count("times as fast") == 4
     for row in written["rows"]:
-        assert row["ratio"] == pytest.approx(row["kit_step_seconds"] / row["step_seconds"])
-        assert row["rate_over_gemm"] == pytest.approx(
-            bench_study.step_flops(row["norm"]) / row["step_seconds"] / written["gemm_flops_per_second"]
-        )
+        assert set(row["ours"]) == {"float32", "bfloat16"}
+        for precision, our in row["ours"].items():
+            assert our["ratio"] == pytest.approx(row["kit_step_seconds"] / our["step_seconds"])
+            rate = bench_study.step_flops(row["norm"]) / our["step_seconds"]
+            assert our["rate_over_gemm"] == pytest.approx(rate / written["gemm_flops_per_second"][precision])
         assert row["probe_share_every_100_steps"] > 0
 
 

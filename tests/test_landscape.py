@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from VGG_BatchNorm import VGG_Loss_Landscape, findings, landscape_run, plot_landscape
-from VGG_BatchNorm.convolution import conv3x3_layers
 from VGG_BatchNorm.landscape_run import Run, StudyRun, fresh_net, perform, read_run, rescaled
 from VGG_BatchNorm.loaders import load_cifar10, split_validation
 from VGG_BatchNorm.runs import UserError
@@ -76,18 +75,23 @@ def test_interrupted_and_resumed_it_ends_the_same(data, tmp_path, monkeypatch):
     assert same(read_run(tmp_path / "whole" / name), read_run(tmp_path / "parts" / name))
 
 
-def test_a_resumed_run_computes_its_convolutions_as_before(data, tmp_path):
-    """Which algorithm is the fastest may come out otherwise the next time; the bits must not."""
-    names = ["direct", "winograd", "dense", "direct", "direct", "winograd", "direct", "dense"]
-    study, other = (StudyRun(PROBED, data[0], torch.device("cpu")) for _ in range(2))
-    for layer, name in zip(conv3x3_layers(study.net), names, strict=True):
-        layer.algorithm = name
-    study.save(tmp_path / "c.pt")
-    other.load(tmp_path / "c.pt")
-    assert other.algorithms == names
+def test_a_checkpoint_of_a_run_with_other_settings_is_refused(data, tmp_path):
+    StudyRun(PROBED, data[0], torch.device("cpu")).save(tmp_path / "c.pt")
     longer = StudyRun(dataclasses.replace(PROBED, steps=20), data[0], torch.device("cpu"))
     with pytest.raises(UserError, match="other settings"):
         longer.load(tmp_path / "c.pt")
+
+
+def test_training_in_bfloat16_is_another_run_and_its_probes_are_float32(data, tmp_path):
+    """The probe at step 0 comes before any update: the same bits, but for the step's own loss."""
+    half = dataclasses.replace(PROBED, precision="bfloat16")
+    assert half.name != PROBED.name
+    for run in (PROBED, half):
+        perform(run, *data, torch.device("cpu"), tmp_path, tmp_path)
+    plain, other = (read_run(tmp_path / f"{run.name}.npz") for run in (PROBED, half))
+    assert other["run"]["precision"] == "bfloat16" and not np.array_equal(plain["loss"], other["loss"])
+    np.testing.assert_array_equal(plain["losses"][0], other["losses"][0])
+    np.testing.assert_allclose(plain["loss"][:3], other["loss"][:3], rtol=0.02)
 
 
 def test_the_nets_start_from_the_same_weights_and_see_the_same_batches(data):

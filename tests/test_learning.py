@@ -22,7 +22,7 @@ def base(monkeypatch) -> dict:
 
 def test_watching_does_not_change_training(base, data_dir):
     train, validation = split_validation(load_cifar10(data_dir)[0])
-    settings = base | {"whiten": False, "small_share": 0.0, "seed": 3, "amp": False}
+    settings = base | {"whiten": False, "small_share": 0.0, "seed": 3, "precision": "float32"}
     seen = watch(settings, train, validation, frames=4)
     assert seen["steps"] == [0, 2, 4, 8]  # round(8 (i / 3)^1.5)
     trainer = Trainer(settings, train, torch.device("cpu"))
@@ -38,7 +38,7 @@ def test_watching_does_not_change_training(base, data_dir):
 
 def test_every_step_is_a_frame_where_there_are_few(base, data_dir):
     train, validation = split_validation(load_cifar10(data_dir)[0])
-    settings = base | {"whiten": False, "small_share": 0.0, "seed": 0, "amp": False}
+    settings = base | {"whiten": False, "small_share": 0.0, "seed": 0, "precision": "float32"}
     assert watch(settings, train, validation, frames=100)["steps"] == list(range(9))
 
 

@@ -3,17 +3,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from codes.networks import (
-    ACTIVATIONS,
-    NORMS,
-    POOLS,
-    DiracConv3x3,
-    build,
-    parameter_count,
-    restore,
-    training_flops,
-    use_winograd,
-)
+from codes.networks import ACTIVATIONS, NORMS, POOLS, build, parameter_count, restore, training_flops
 from codes.settings import NETWORK_SETTINGS
 from VGG_BatchNorm.loaders import normalize
 from VGG_BatchNorm.runs import UserError
@@ -104,18 +94,6 @@ def test_convolutions_start_as_the_identity():
     net = build("cifarnet", widths=(32, 32))
     x = torch.randn(2, 32, 8, 8)
     torch.testing.assert_close(net.groups[0].convs[1](x), x)
-
-
-def test_a_convolution_with_bias_by_winograds_algorithm():
-    layer = DiracConv3x3(64, 64)
-    x = torch.randn(2, 64, 9, 9)
-    expected = layer(x)
-    torch.testing.assert_close(
-        expected, torch.nn.functional.conv2d(x, layer.weight, layer.bias, padding=1)
-    )
-    use_winograd(layer, True)
-    torch.testing.assert_close(layer(x), expected, atol=1e-4, rtol=1e-4)
-    assert not torch.equal(layer(x), expected)
 
 
 def test_whitening_makes_patches_white():

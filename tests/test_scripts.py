@@ -90,18 +90,20 @@ def test_bench(call, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "DEFAULTS", bench.DEFAULTS | {"batch_size": 8})
     monkeypatch.setattr(bench, "PRESETS", {"fast": {"widths": (64, 64)}, "strong": {}, "best": {}})
     monkeypatch.setattr(
-        bench, "gemm_rate", lambda device, repeats, gemm=bench.gemm_rate: gemm(device, repeats, n=64)
+        bench, "gemm_rate", lambda *args, gemm=bench.gemm_rate: gemm(*args, n=64)
     )
+    monkeypatch.setattr(bench, "pick_precision", lambda *_: "bfloat16")
     code, out, _ = call(
         bench, "--presets", "fast", "--repeats", 1, "--device", "cpu", "--out", tmp_path / "b.json"
     )
     written = json.loads((tmp_path / "b.json").read_text())
-    assert code == 0 and "GEMM" in out and [row["image_size"] for row in written["steps"]] == [16, 32]
+    steps = [(row["image_size"], row["precision"]) for row in written["steps"]]
+    assert steps == [(size, name) for size in (16, 32) for name in ("float32", "bfloat16")]
+    assert code == 0 and "GEMM" in out and {"float32", "autocast"} <= written["ways_seconds"].keys()
     for row in written["steps"]:
         assert 0 < row["loader_share"] < 1
-        assert row["step_seconds"] == min(row["direct_seconds"], row["winograd_seconds"])
         assert row["rate_over_gemm"] == pytest.approx(
-            row["step_flops_per_second"] / written["gemm_flops_per_second"]
+            row["step_flops_per_second"] / written["gemm_flops_per_second"][row["precision"]]
         )
 
 
@@ -113,7 +115,7 @@ def test_another_peer_is_refused(call, tmp_path, text, named):
     assert code == 2 and named in err and len(err.splitlines()) == 1 and not (tmp_path / "p.json").exists()
 
 
-RESULT = {
+RESULT = {"precision": "bfloat16", 
     "preset": "strong",
     "seed": 0,
     "images": 50000,

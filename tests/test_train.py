@@ -15,6 +15,7 @@ import torch
 from conftest import ROOT, TINY, finish, train_command
 
 from codes import train, trainer
+from VGG_BatchNorm import runs
 from VGG_BatchNorm.runs import UserError, load_checkpoint
 
 
@@ -68,27 +69,38 @@ def test_the_plan_is_printed_first(call, data_dir, tmp_path):
     assert f"checkpoint {tmp_path / 'run' / 'last.pt'}" in out and "test error" in out
 
 
-@pytest.mark.parametrize("faster", [False, True])
-def test_the_faster_convolution_is_taken_and_kept_by_resume(call, data_dir, tmp_path, monkeypatch, faster):
-    folder, flags = tmp_path / "run", ["--data-dir", data_dir, "--out", tmp_path / "run", *TINY]
-    monkeypatch.setattr(
-        trainer, "time_run", lambda settings, *_: 30.0 if settings["winograd"] == faster else 60.0
-    )
-    write_csv, stop = train.write_csv, iter([False, True])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_two_runs_end_with_the_same_bits_even_if_every_clock_lies(
+    call, data_dir, tmp_path, monkeypatch, precision
+):
+    weights = []
+    for lie in (None, random.Random(0), random.Random(1)):
+        if lie:
+            for name in ("perf_counter", "monotonic", "time", "process_time"):
+                monkeypatch.setattr(time, name, lambda lie=lie: lie.uniform(0, 1e6))
+        folder = tmp_path / str(len(weights))
+        flags = ["--data-dir", data_dir, "--out", folder, *TINY, "--precision", precision]
+        assert call(train, *flags)[0] == 0
+        weights.append(load_checkpoint(folder / "last.pt")["weights"])
+    first, *others = weights
+    assert all(torch.equal(first[name], other[name]) for other in others for name in first)
 
-    def interrupted(path, rows):
-        write_csv(path, rows)
-        if next(stop, False):
-            raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "write_csv", interrupted)
-    code, out, _ = call(train, *flags)
-    assert code == 130 and "about 0.5 minutes" in out and ("Winograd" in out) == faster
-    monkeypatch.setattr(trainer, "time_run", None)  # a resumed run is not timed again
-    used, use = set(), trainer.use_winograd
-    monkeypatch.setattr(trainer, "use_winograd", lambda net, yes: use(net, yes) or used.add(yes))
-    assert call(train, *flags, "--resume")[0] == 0 and used == {faster}
-    assert json.loads((folder / "config.json").read_text())["settings"]["winograd"] is faster
+@pytest.mark.parametrize(
+    "flags, asked",
+    [(["--amp"], "bfloat16"), (["--precision", "float32"], "float32"), ([], "auto")],
+)
+def test_precision_is_settled_and_written_down(call, data_dir, tmp_path, monkeypatch, flags, asked):
+    monkeypatch.setattr(runs, "cpu_flags", lambda: {"avx2", "avx512_bf16"})
+    code, out, _ = call(train, "--data-dir", data_dir, "--out", tmp_path, *TINY, "--epochs", 1, *flags)
+    expected = "bfloat16" if asked == "auto" else asked
+    assert code == 0 and f"in {expected}" in out
+    written = json.loads((tmp_path / "config.json").read_text())["settings"]["precision"]
+    assert written == json.loads((tmp_path / "result.json").read_text())["precision"] == expected
+    monkeypatch.setattr(runs, "cpu_flags", lambda: {"avx2"})
+    code, _, err = call(train, "--data-dir", data_dir, "--out", tmp_path, *TINY, "--epochs", 1, "--resume")
+    if asked != "float32":  # a CPU without such units would go on in float32
+        assert code == 2 and "with precision bfloat16, not float32" in err
 
 
 def test_a_run_older_than_a_setting_has_its_default(finished_run, tmp_path):
@@ -298,7 +310,7 @@ def test_micro_batches_without_batch_norm_are_the_same_update(data_dir):
             "batch_size": 60,
             "micro_batch": micro_batch,
             "seed": 0,
-            "amp": False,
+            "precision": "float32",
             "compile": False,
             "epochs": 1,
         }
@@ -313,6 +325,7 @@ def test_micro_batches_without_batch_norm_are_the_same_update(data_dir):
 def test_two_processes_give_the_update_of_one(data_dir, tmp_path):
     """torchrun and gloo, batch norm included: the same global batch, the same weights."""
     flags = "--epochs 1 --dropout 0 --optimizer sgd --lr 0.01".split()  # Muon would magnify rounding
+    flags += ["--precision", "float32"]
     one, two = tmp_path / "one", tmp_path / "two"
     assert finish(train_command(one, data_dir, *flags)).returncode == 0
     launch = [

@@ -1,0 +1,40 @@
+"""Stop-watches for the benchmarks, and the rate of a matrix product to hold them against.
+
+No number from here enters a training run: a result does not depend on how busy the machine was.
+"""
+
+import resource
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+
+def best_seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:
+    """Shortest of `repeats` calls, after one that is not counted."""
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+
+def gemm_rate(device: torch.device, repeats: int, precision: str = "float32", n: int = 2048) -> float:
+    """FLOP/s of an n×n×n matrix product (GEMM), the faster of torch's two libraries on a CPU.
+
+    As torch.mm and as a 1×1 convolution, which may come from another library.
+    """
+    a, b, out = (torch.randn(n, n, device=device).to(getattr(torch, precision)) for _ in range(3))
+    pixels, filters = a.view(1, n, 1, n).permute(0, 3, 1, 2), b.view(n, n, 1, 1)
+    return 2 * n**3 / min(best_seconds(lambda: torch.mm(a, b, out=out), 5 * repeats, device),
+                          best_seconds(lambda: F.conv2d(pixels, filters), 5 * repeats, device))
+
+
+def cpu_seconds() -> float:
+    """Of this process, all threads: less troubled by other programs than the clock."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
