@@ -62,7 +62,7 @@ from-scratch: $(DATA) ## 2     a convolutional network without autograd: every g
 
 bn-landscape: $(DATA) ## 8     why batch norm helps: VGG-A with and without it, probed; ten pictures with captions
 	$(PY) VGG_BatchNorm/VGG_Loss_Landscape.py $(ARGS)
-	$(PY) VGG_BatchNorm/plot_landscape.py
+	$(PY) VGG_BatchNorm/plot_study.py
 
 bn-compare: override ARGS += --groups pair rates
 bn-compare: bn-landscape ## 4     its effect on training: the two nets over learning rates, and a table
@@ -86,7 +86,7 @@ reports/figures/landscape/compare.png reports/figures/landscape/path.png: \
 reports/figures/training_curves.png: codes/plot_curves.py reports/results/cifarnet/log.csv | $(VENV)/.installed
 	$(PY) $< reports/results/cifarnet --out $@
 
-reports/figures/bn/evening/README.md: VGG_BatchNorm/plot_landscape.py $(wildcard VGG_BatchNorm/draw_*.py) \
+reports/figures/bn/evening/README.md: VGG_BatchNorm/plot_study.py $(wildcard VGG_BatchNorm/draw_*.py) \
   VGG_BatchNorm/findings.py reports/results/bn/evening/summary.csv | $(VENV)/.installed
 	$(PY) $< $(dir reports/results/bn/evening/summary.csv)
 

@@ -8,16 +8,13 @@ the first linear layer has as many inputs as the last convolution has channels.
 """
 
 import math
-import sys
-from pathlib import Path
 
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm import batchnorm
-from VGG_BatchNorm.convolution import Conv3x3
-from VGG_BatchNorm.runs import UserError
+from VGG_BatchNorm.ground.convolution import Conv3x3
+from VGG_BatchNorm.ground.script import UserError
 
 # output channels of 3×3 convolutions, "M": 2×2 max pooling, (channels, 1): a 1×1 convolution,
 # "LRN": local response normalisation

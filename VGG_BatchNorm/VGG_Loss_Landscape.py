@@ -4,7 +4,7 @@
     python VGG_BatchNorm/VGG_Loss_Landscape.py --groups pair rates      # what `make bn-compare` runs
 
 Trains the runs of a preset, one .npz each under reports/results/bn/<preset>/<group>/, and a row
-each in summary.csv; plot_landscape.py then draws. Stopped at any moment, it goes on where it was;
+each in summary.csv; plot_study.py then draws. Stopped at any moment, it goes on where it was;
 a finished run is not run again. Groups:
 
     pair      the two nets at learning rate 0.1, probed along the gradient (the paper's experiment)
@@ -29,19 +29,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.findings import LAST_STUDY, steps_to
-from VGG_BatchNorm.landscape_run import Run, StudyRun, perform, read_run
-from VGG_BatchNorm.loaders import DATA_DIR, Split, load_cifar10, split_validation
-from VGG_BatchNorm.runs import (
-    RESULTS_DIR,
-    RUNS_DIR,
-    UserError,
-    keep_freed_memory,
-    pick_device,
-    read_json,
-    run_main,
-    write_csv,
-    write_json,
-)
+from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10, split_validation
+from VGG_BatchNorm.ground.files import RESULTS_DIR, RUNS_DIR, read_json, write_csv, write_json
+from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
+from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.study import Run, StudyRun, perform, read_run
 
 LEARNING_RATES = (1e-3, 2e-3, 1e-4, 5e-4)  # the handout's
 PAIR = ("none", "batch")
@@ -230,7 +222,7 @@ def main() -> None:
     if not rows:
         raise UserError("this preset has no runs in these groups")
     write_json(LAST_STUDY, {"folder": str(folder.resolve())})
-    print(f"{table(rows)}\n{folder / 'summary.csv'}; plot_landscape.py draws the pictures")
+    print(f"{table(rows)}\n{folder / 'summary.csv'}; plot_study.py draws the pictures")
 
 
 if __name__ == "__main__":

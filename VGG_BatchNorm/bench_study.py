@@ -5,7 +5,7 @@
 The kit's loop as its starter code has it, written anew for this comparison and run in a process of
 its own: images one by one through torchvision's ToTensor and Normalize, a DataLoader with 4
 workers, tensors in (N, C, H, W) order, Adam, the loss of every step kept. Ours: the same net, batch
-size, optimizer and number of steps by `landscape_run.StudyRun`. The two take turns; the median of
+size, optimizer and number of steps by `study.StudyRun`. The two take turns; the median of
 the seconds a step counts. Ours is timed in float32 and, where the hardware has it, in bfloat16. Beside
 it the FLOP rate of our step over that of a 2048³ matrix product (GEMM) in the same precision, FLOPs
 counted on direct convolutions; and the probe on the paper's four points, as a share of a hundred
@@ -28,19 +28,13 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from VGG_BatchNorm.landscape_run import Run, StudyRun
-from VGG_BatchNorm.loaders import DATA_DIR, Split, load_cifar10
+from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10
+from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
+from VGG_BatchNorm.ground.machine import environment, keep_freed_memory, pick_device, pick_precision
+from VGG_BatchNorm.ground.script import run_main
+from VGG_BatchNorm.ground.timing import best_seconds, gemm_rate
 from VGG_BatchNorm.probes import loss_and_gradient, probe, trainable
-from VGG_BatchNorm.runs import (
-    RESULTS_DIR,
-    environment,
-    keep_freed_memory,
-    pick_device,
-    pick_precision,
-    run_main,
-    write_json,
-)
-from VGG_BatchNorm.timing import best_seconds, gemm_rate
+from VGG_BatchNorm.study import Run, StudyRun
 from VGG_BatchNorm.VGG import VGG_A, VGG_BatchNorm
 
 NETS = {"none": VGG_A, "batch": VGG_BatchNorm}

@@ -6,8 +6,8 @@ A function's docstring is its picture's caption.
 import numpy as np
 
 from VGG_BatchNorm.draw_paper import pair, scale
-from VGG_BatchNorm.figures import plt
 from VGG_BatchNorm.findings import PAPER, Runs
+from VGG_BatchNorm.ground.style import plt
 from VGG_BatchNorm.probes import FINE_GRID, GRID
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from VGG_BatchNorm.figures import BATCH_NORM, PLAIN, plt
 from VGG_BatchNorm.findings import PAPER, NotRun, Runs, accuracy, find, grid_limited, training_accuracy
+from VGG_BatchNorm.ground.style import BATCH_NORM, PLAIN, plt
 from VGG_BatchNorm.probes import GRID
 
 PAIR = {"none": ("VGG-A", PLAIN), "batch": ("VGG-A with batch norm", BATCH_NORM)}

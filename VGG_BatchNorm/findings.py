@@ -1,4 +1,4 @@
-"""What the paper claims, and what the runs of a preset say: numbers for plot_landscape.py's gallery.
+"""What the paper claims, and what the runs of a preset say: numbers for plot_study.py's gallery.
 
 The claims are those of Santurkar et al. 2018 (arXiv 1805.11604), and three of our own figures.
 """
@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from VGG_BatchNorm.landscape_run import read_run
+from VGG_BatchNorm.ground.files import RUNS_DIR
 from VGG_BatchNorm.probes import GRID
-from VGG_BatchNorm.runs import RUNS_DIR
+from VGG_BatchNorm.study import read_run
 
 PAPER = slice(-len(GRID), None)  # the paper's points are the last of the fine grid
 LAST_STUDY = RUNS_DIR / "bn" / "last.json"  # names the folder of the study that ran last
-Runs = dict[str, dict]  # by "group/name"; what landscape_run.read_run gives
+Runs = dict[str, dict]  # by "group/name"; what study.read_run gives
 
 
 class NotRun(Exception):

@@ -26,18 +26,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.networks import training_flops
 from codes.settings import DEFAULTS, PRESETS
 from codes.trainer import Trainer
-from VGG_BatchNorm.loaders import Split
-from VGG_BatchNorm.runs import (
-    RESULTS_DIR,
+from VGG_BatchNorm.ground.cifar10 import Split
+from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
+from VGG_BatchNorm.ground.machine import (
     environment,
     keep_freed_memory,
     peak_memory,
     pick_device,
     pick_precision,
-    run_main,
-    write_json,
 )
-from VGG_BatchNorm.timing import best_seconds, gemm_rate
+from VGG_BatchNorm.ground.script import run_main
+from VGG_BatchNorm.ground.timing import best_seconds, gemm_rate
 
 
 def measure_steps(preset: str, size: int, device: torch.device, repeats: int, gemm: dict) -> list[dict]:

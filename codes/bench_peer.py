@@ -26,16 +26,10 @@ import torch.nn.functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.settings import DEFAULTS, PRESETS
 from codes.trainer import Trainer, image_size
-from VGG_BatchNorm.loaders import DATA_DIR, Split, load_cifar10
-from VGG_BatchNorm.runs import (
-    RESULTS_DIR,
-    UserError,
-    environment,
-    keep_freed_memory,
-    pick_precision,
-    run_main,
-    write_json,
-)
+from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10
+from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
+from VGG_BatchNorm.ground.machine import environment, keep_freed_memory, pick_precision
+from VGG_BatchNorm.ground.script import UserError, run_main
 
 BATCH_SIZE, EPOCHS, DECAY = 2000, 8, 2e-6 * 2000  # airbench94_muon's
 CPU = torch.device("cpu")

@@ -29,23 +29,16 @@ from codes.computed import computed, made_from, picture_parser
 from codes.draw_landscape import loss_levels, network_title
 from codes.gallery_figures import FIGURES, Figure, Table, claim_tables, run_tables
 from codes.gallery_images import RIGHT, WRONG, measure
-from codes.loss_landscape import read_plane
+from codes.insight.loss_landscape import read_plane
+from codes.insight.small_nets import NETS
 from codes.networks import restore
-from codes.small_nets import NETS
 from codes.visualize_landscape import COMPARED
-from VGG_BatchNorm.figures import PALETTE, plt
-from VGG_BatchNorm.loaders import CLASSES, load_cifar10
-from VGG_BatchNorm.runs import (
-    FIGURES_DIR,
-    ROOT,
-    UserError,
-    atomic_write,
-    find_checkpoint,
-    keep_freed_memory,
-    load_checkpoint,
-    pick_device,
-    run_main,
-)
+from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint
+from VGG_BatchNorm.ground.cifar10 import CLASSES, load_cifar10
+from VGG_BatchNorm.ground.files import FIGURES_DIR, ROOT, atomic_write
+from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
+from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.style import PALETTE, plt
 
 TEMPLATE = Path(__file__).with_name("gallery.html")
 METHODS = ("integrated_gradients", "grad_cam", "occlusion")  # in the order of the template's

@@ -17,7 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.report_numbers import collect, listed
-from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, ROOT, UserError, atomic_write, read_json, run_main
+from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, ROOT, atomic_write, read_json
+from VGG_BatchNorm.ground.script import UserError, run_main
 
 SOURCE = ROOT / "reports" / "report.typ"
 SETTINGS = ("title", "student", "student_id", "code", "dataset", "weights")

@@ -26,22 +26,16 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.compare_results import Results, best, judged, key, read_table, summary, table
-from codes.evaluate import accuracy, predict
+from codes.compare_results import Results, best, judged, key, summary, table
 from codes.networks import parameter_count
 from codes.settings import count
 from codes.studies import BASES, COMBINED, STUDIES, Variant, variants, wanted
 from codes.trainer import Trainer, expected_seconds
-from VGG_BatchNorm.loaders import DATA_DIR, data_checksum, load_cifar10, split_validation
-from VGG_BatchNorm.runs import (
-    RESULTS_DIR,
-    UserError,
-    environment,
-    keep_freed_memory,
-    pick_device,
-    run_main,
-    write_csv,
-)
+from VGG_BatchNorm.ground.cifar10 import DATA_DIR, data_checksum, load_cifar10, split_validation
+from VGG_BatchNorm.ground.files import RESULTS_DIR, read_table, write_csv
+from VGG_BatchNorm.ground.machine import environment, keep_freed_memory, pick_device
+from VGG_BatchNorm.ground.predictions import accuracy, predict
+from VGG_BatchNorm.ground.script import UserError, run_main
 
 
 class Comparison:

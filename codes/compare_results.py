@@ -1,33 +1,13 @@
 """Runs of a comparison on disk, and what they say: means, paired differences, how sure they are."""
 
-import csv
 import json
 import math
 import statistics
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.studies import STUDIES
-from VGG_BatchNorm.runs import UserError, read_json, write_csv, write_json
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file; none where it is missing.
-
-    Raises:
-        UserError: rows of differing lengths, or not text.
-    """
-    if not path.exists():
-        return []
-    try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error):
-        rows = [{None: None}]
-    if any(None in row or None in row.values() for row in rows):
-        raise UserError(f"{path} is damaged; mend or delete it and run again")
-    return rows
+from VGG_BatchNorm.ground.files import read_json, read_table, write_csv, write_json
+from VGG_BatchNorm.ground.script import UserError
 
 
 class Results:

@@ -9,16 +9,14 @@
 import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from VGG_BatchNorm.loaders import DATA_DIR, data_checksum
-from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, atomic_write, shown_path
+from VGG_BatchNorm.ground.cifar10 import DATA_DIR, data_checksum
+from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write, shown_path
 
 
 def picture_parser(manual: str, results: Path = RESULTS_DIR, out: Path = FIGURES_DIR,

@@ -3,15 +3,12 @@
 A function's docstring is its picture's caption. A plane is what `codes.loss_landscape.fill` gives back.
 """
 
-import sys
-from pathlib import Path
 
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from VGG_BatchNorm.figures import PALETTE, plt
+from VGG_BatchNorm.ground.style import PALETTE, plt
 
 CEILING = 10.0  # nats; higher losses are shown as this
 

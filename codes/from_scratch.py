@@ -19,12 +19,14 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.compare_results import read_table
 from codes.optimizers import SGD
 from codes.settings import count, positive
 from codes.trainer import schedule
-from VGG_BatchNorm.loaders import DATA_DIR, BatchLoader, Split, load_cifar10, normalize
-from VGG_BatchNorm.runs import RESULTS_DIR, UserError, environment, keep_freed_memory, run_main, write_csv
+from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10, normalize
+from VGG_BatchNorm.ground.files import RESULTS_DIR, read_table, write_csv
+from VGG_BatchNorm.ground.machine import environment, keep_freed_memory
+from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.loaders import BatchLoader
 
 
 class Linear:

@@ -4,13 +4,11 @@
     FIGURES["confuses"][0].tables(results)   # captions, heads and rows, from files in the folder of results
 """
 
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes import compare_results, plot_compare, visualize_features, visualize_mistakes
 from codes import draw_landscape as landscape
 from codes.summarise import accuracy_table
@@ -18,8 +16,8 @@ from codes.visualize_attribution import draw_attribution
 from codes.visualize_learning import draw_frames
 from codes.visualize_patches import draw_feature_maps, draw_patches
 from codes.visualize_robustness import draw_robustness
-from VGG_BatchNorm import findings, plot_landscape
-from VGG_BatchNorm.runs import read_json
+from VGG_BatchNorm import findings, plot_study
+from VGG_BatchNorm.ground.files import read_json
 
 Table = tuple[str, list[str], list[list[str]]]  # caption, head, rows
 
@@ -152,5 +150,5 @@ FIGURES = {
     "norm": [Figure(f"bn/evening/{name}.png", name[3:].replace("_", " ").capitalize(), draw,
                     ("bn/evening/summary.csv", f"bn/evening/{RUNS.get(name, 'pair')}/*.npz"),
                     verb='make bn-landscape ARGS="--preset evening"')
-             for name, draw in plot_landscape.FIGURES.items()],
+             for name, draw in plot_study.FIGURES.items()],
 }

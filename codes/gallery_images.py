@@ -6,21 +6,18 @@ A rule chooses them (`choose_images`). Three methods (attribution.py) colour the
 the net says, and the nearest training images are those of the largest cosine of what the last layer is given.
 """
 
-import sys
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.attribution import grad_cam, integrated_gradients, last_maps, occlusion
-from codes.evaluate import predict
-from codes.similarity import nearest, penultimate
+from codes.insight.attribution import grad_cam, integrated_gradients, last_maps, occlusion
+from codes.insight.similarity import nearest, penultimate
 from codes.visualize_attribution import DIVERGING, SIZE, STRIDE
-from VGG_BatchNorm.figures import plt
-from VGG_BatchNorm.loaders import Split, normalize
+from VGG_BatchNorm.ground.cifar10 import Split, normalize
+from VGG_BatchNorm.ground.predictions import predict
+from VGG_BatchNorm.ground.style import plt
 
 RIGHT, WRONG = 4, 2  # images of a class
 NEIGHBOURS = 6

@@ -9,8 +9,6 @@ pooling and one fully-connected layer.
 """
 
 import copy
-import sys
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -18,9 +16,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from VGG_BatchNorm.convolution import Conv3x3
-from VGG_BatchNorm.runs import UserError
+from VGG_BatchNorm.ground.convolution import Conv3x3
+from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.VGG import VGG, VGG_A, VGG_A_Dropout, VGG_A_Light, VGG_BatchNorm
 
 ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu": nn.GELU,

@@ -203,7 +203,8 @@ class DampedMuon(Muon):
 
     def __init__(self, params, lr: float = 0.24, momentum: float = 0.6, steps: int = 3, rescale: bool = True,
                  damping: float = 2.0, anneal: bool = True, precision: str | None = None):
-        super().__init__(params, lr, momentum, steps, rescale, precision, damping=damping, anneal=anneal, peak_lr=0.0)
+        super().__init__(params, lr, momentum, steps, rescale, precision, damping=damping, anneal=anneal,
+                         peak_lr=0.0)
 
     def start(self, p, state):
         state["variance"], state["seen"] = p.new_zeros(()), 0

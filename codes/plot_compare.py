@@ -17,8 +17,9 @@ from matplotlib.ticker import LogLocator
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.compare_results import Results, by_study, clear, judged, sorted_by_effect, table, with_spread
 from codes.studies import STUDIES, Variant, variants
-from VGG_BatchNorm.figures import PALETTE, plt, save_figure
-from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, UserError, atomic_write, run_main
+from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write
+from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.style import PALETTE, plt, save_figure
 
 PANELS = ("optimizers", "whole_images", "activations", "components", "augmentation", "widths", "depth")
 SIZES = ("widths", "depth")  # what changes the network's cost

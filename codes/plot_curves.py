@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from VGG_BatchNorm.figures import TEST, TRAIN, VALIDATION, plt, save_figure
-from VGG_BatchNorm.runs import RUNS_DIR, UserError, read_json, run_main
+from VGG_BatchNorm.ground.files import RUNS_DIR, read_json
+from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.style import TEST, TRAIN, VALIDATION, plt, save_figure
 
 
 def read_log(folder: Path) -> dict[str, list[float]]:

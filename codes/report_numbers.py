@@ -10,27 +10,26 @@ PARTS names the files, what makes each, and the function that reads it.
 import inspect
 import re
 import statistics
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes import summarise
-from codes.compare_results import clear, read_table, sorted_by_effect, table, with_spread
-from codes.loss_landscape import read_plane
+from codes.compare_results import clear, sorted_by_effect, table, with_spread
+from codes.insight.loss_landscape import read_plane
+from codes.insight.small_nets import NETS
 from codes.networks import build, parameter_count
 from codes.plot_compare import Comparisons, without_effect
 from codes.settings import DEFAULTS, PRESETS, network_config
-from codes.small_nets import NETS
 from codes.studies import STUDIES
 from codes.summarise import spread
 from codes.visualize_landscape import COMPARED
 from VGG_BatchNorm import findings
-from VGG_BatchNorm.loaders import CLASSES, MEAN, ROW, STD, split_validation
-from VGG_BatchNorm.runs import UserError, read_json
+from VGG_BatchNorm.ground.cifar10 import CLASSES, MEAN, ROW, STD, split_validation
+from VGG_BatchNorm.ground.files import read_json, read_table
+from VGG_BatchNorm.ground.script import UserError
 
 # --- words and tables -----------------------------------------------------------------------
 

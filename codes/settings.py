@@ -5,17 +5,15 @@ A preset names only what differs from DEFAULTS; a flag overrides both.
 
 import argparse
 import math
-import sys
 from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.augment import AUGMENTS
 from codes.losses import LOSSES
 from codes.networks import ACTIVATIONS, NETWORKS, NORMS, POOLS
-from VGG_BatchNorm.loaders import DATA_DIR
-from VGG_BatchNorm.runs import PRECISIONS, pick_precision
+from VGG_BatchNorm.ground.cifar10 import DATA_DIR
+from VGG_BatchNorm.ground.machine import PRECISIONS, pick_precision
 
 DEFAULTS = dict(
     # the network (codes/networks.py)

@@ -5,13 +5,10 @@ function from the base's settings to such a list and put it into STUDIES.
 """
 
 import itertools
-import sys
-from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.settings import DEFAULTS, OPTIMIZERS
-from VGG_BatchNorm.runs import UserError
+from VGG_BatchNorm.ground.script import UserError
 
 COMMON = DEFAULTS | dict(validation=True, n_items=None, compile=False)
 BASES = {  # half a minute to two minutes a run on two CPU cores; a GPU

@@ -18,21 +18,12 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.compare_results import by_study, overview, read_table
+from codes.compare_results import by_study, overview
 from codes.settings import choose_settings, parse_arguments
 from VGG_BatchNorm import findings
-from VGG_BatchNorm.runs import (
-    RESULTS_DIR,
-    ROOT,
-    SHIPPED_WEIGHTS,
-    UserError,
-    atomic_write,
-    load_checkpoint,
-    read_json,
-    run_main,
-    save_checkpoint,
-    write_csv,
-)
+from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS, load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.files import RESULTS_DIR, ROOT, atomic_write, read_json, read_table, write_csv
+from VGG_BatchNorm.ground.script import UserError, run_main
 
 COLUMNS = ("preset", "seed", "images", "parameters", "flops", "precision", "seconds", "cpu_seconds", "peak_memory_bytes",
            "test_accuracy", "test_accuracy_views", "device", "threads", "torch", "commit")

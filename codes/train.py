@@ -24,24 +24,15 @@ import torch
 import torch.distributed as dist
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.evaluate import accuracy, one_and_six_views, predict
 from codes.networks import parameter_count
 from codes.settings import DEFAULTS, choose_settings, parse_arguments
 from codes.trainer import Trainer, expected_seconds
-from VGG_BatchNorm.loaders import Split, data_checksum, load_cifar10, split_validation
-from VGG_BatchNorm.runs import (
-    RUNS_DIR,
-    UserError,
-    environment,
-    keep_freed_memory,
-    peak_memory,
-    pick_device,
-    read_json,
-    run_main,
-    write_csv,
-    write_json,
-)
-from VGG_BatchNorm.timing import cpu_seconds
+from VGG_BatchNorm.ground.cifar10 import Split, data_checksum, load_cifar10, split_validation
+from VGG_BatchNorm.ground.files import RUNS_DIR, read_json, write_csv, write_json
+from VGG_BatchNorm.ground.machine import environment, keep_freed_memory, peak_memory, pick_device
+from VGG_BatchNorm.ground.predictions import accuracy, one_and_six_views, predict
+from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.timing import cpu_seconds
 
 
 def start_processes(device: str) -> None:

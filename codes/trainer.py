@@ -2,7 +2,6 @@
 
 import functools
 import math
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,14 +13,16 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes import optimizers
 from codes.augment import batch_transform, image_transform
 from codes.losses import LOSSES, soft_targets
 from codes.networks import build, training_flops
 from codes.settings import network_config
-from VGG_BatchNorm.loaders import BatchLoader, Split, normalize, resize
-from VGG_BatchNorm.runs import UserError, autocast, load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.cifar10 import Split, normalize
+from VGG_BatchNorm.ground.machine import autocast
+from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.loaders import BatchLoader, resize
 
 WHOLE_MODEL = {
     "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop, "adam": torch.optim.Adam,

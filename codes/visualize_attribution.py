@@ -15,20 +15,16 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.attribution import grad_cam, integrated_gradients, last_maps, occlusion
 from codes.computed import computed, made_from, picture_parser
-from codes.evaluate import predict
+from codes.insight.attribution import grad_cam, integrated_gradients, last_maps, occlusion
 from codes.networks import restore
-from VGG_BatchNorm.figures import plt, save_figure
-from VGG_BatchNorm.loaders import CLASSES, Split, load_cifar10, normalize
-from VGG_BatchNorm.runs import (
-    FIGURES_DIR,
-    find_checkpoint,
-    keep_freed_memory,
-    load_checkpoint,
-    pick_device,
-    run_main,
-)
+from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint
+from VGG_BatchNorm.ground.cifar10 import CLASSES, Split, load_cifar10, normalize
+from VGG_BatchNorm.ground.files import FIGURES_DIR
+from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
+from VGG_BatchNorm.ground.predictions import predict
+from VGG_BatchNorm.ground.script import run_main
+from VGG_BatchNorm.ground.style import plt, save_figure
 
 ROWS, SIZE, STRIDE = 5, 6, 2  # classes; side and step of the square in pixels
 DIVERGING = "RdBu_r"

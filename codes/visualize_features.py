@@ -22,23 +22,25 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.computed import computed, made_from, picture_parser
-from codes.evaluate import accuracy, predict
-from codes.loss_landscape import principal_plane
+from codes.insight.loss_landscape import principal_plane
+from codes.insight.similarity import cka_matrix, layer_outputs, penultimate
+from codes.insight.small_nets import net_settings, small_net
 from codes.networks import restore
 from codes.settings import count
-from codes.similarity import cka_matrix, layer_outputs, penultimate
-from codes.small_nets import net_settings, small_net
-from VGG_BatchNorm.figures import plt, save_figure
-from VGG_BatchNorm.loaders import CLASSES, Split, data_checksum, load_cifar10, normalize, split_validation
-from VGG_BatchNorm.runs import (
-    RESULTS_DIR,
-    UserError,
-    find_checkpoint,
-    keep_freed_memory,
-    load_checkpoint,
-    pick_device,
-    run_main,
+from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint
+from VGG_BatchNorm.ground.cifar10 import (
+    CLASSES,
+    Split,
+    data_checksum,
+    load_cifar10,
+    normalize,
+    split_validation,
 )
+from VGG_BatchNorm.ground.files import RESULTS_DIR
+from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
+from VGG_BatchNorm.ground.predictions import accuracy, predict
+from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.style import plt, save_figure
 
 COLOURS = ("#56B4E9", "#D55E00", "#0072B2", "#E69F00", "#8C6D00",  # in the order of CLASSES; those of one
            "#CC79A7", "#009E73", "#000000", "#6A3D9A", "#999999")  # marker differ in lightness too

@@ -17,9 +17,11 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.networks import restore
-from VGG_BatchNorm.figures import plt, save_figure
-from VGG_BatchNorm.loaders import CLASSES, DATA_DIR, load_cifar10, normalize
-from VGG_BatchNorm.runs import FIGURES_DIR, UserError, find_checkpoint, load_checkpoint, run_main
+from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint
+from VGG_BatchNorm.ground.cifar10 import CLASSES, DATA_DIR, load_cifar10, normalize
+from VGG_BatchNorm.ground.files import FIGURES_DIR
+from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.style import plt, save_figure
 
 COLUMNS = 12
 

@@ -30,7 +30,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.computed import made_from, picture_parser
 from codes.draw_landscape import draw_compare, draw_contours, draw_path, draw_surface
-from codes.loss_landscape import (
+from codes.insight.loss_landscape import (
     displaced,
     fill,
     filter_normalized,
@@ -40,23 +40,16 @@ from codes.loss_landscape import (
     top_eigenvalue,
     unflat,
 )
+from codes.insight.small_nets import NETS, net_settings, read_path, small_net
 from codes.networks import restore
 from codes.settings import count, positive
-from codes.small_nets import NETS, net_settings, read_path, small_net
-from VGG_BatchNorm.figures import save_figure
-from VGG_BatchNorm.loaders import data_checksum, load_cifar10, normalize, split_validation
+from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint
+from VGG_BatchNorm.ground.cifar10 import data_checksum, load_cifar10, normalize, split_validation
+from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR
+from VGG_BatchNorm.ground.machine import environment, keep_freed_memory, pick_device
+from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.style import save_figure
 from VGG_BatchNorm.probes import Batch, trainable
-from VGG_BatchNorm.runs import (
-    FIGURES_DIR,
-    RESULTS_DIR,
-    UserError,
-    environment,
-    find_checkpoint,
-    keep_freed_memory,
-    load_checkpoint,
-    pick_device,
-    run_main,
-)
 
 HESSIAN_IMAGES, ITERATIONS = 200, 60  # of the power iteration, at most
 COMPARED = ("plain", "residual", "batch_norm", "batch_norm_residual")  # nets of small_nets.py

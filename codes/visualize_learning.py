@@ -21,22 +21,17 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.computed import computed, picture_parser
-from codes.evaluate import accuracy, predict
-from codes.loss_landscape import flat, principal_plane
+from codes.insight.loss_landscape import flat, principal_plane
 from codes.settings import count
 from codes.studies import BASES
 from codes.trainer import Trainer
 from codes.visualize_filters import as_pictures
-from VGG_BatchNorm.figures import PALETTE, VALIDATION, contact_sheet, plt
-from VGG_BatchNorm.loaders import Split, data_checksum, load_cifar10, split_validation
-from VGG_BatchNorm.runs import (
-    FIGURES_DIR,
-    RESULTS_DIR,
-    atomic_write,
-    keep_freed_memory,
-    pick_device,
-    run_main,
-)
+from VGG_BatchNorm.ground.cifar10 import Split, data_checksum, load_cifar10, split_validation
+from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write
+from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
+from VGG_BatchNorm.ground.predictions import accuracy, predict
+from VGG_BatchNorm.ground.script import run_main
+from VGG_BatchNorm.ground.style import PALETTE, VALIDATION, contact_sheet, plt
 
 VALIDATION_IMAGES = 2000
 COLUMNS = 6  # of filters; a row holds as many

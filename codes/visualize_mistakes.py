@@ -19,25 +19,21 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.computed import computed, made_from, picture_parser
-from codes.evaluate import (
+from codes.insight.similarity import nearest, penultimate
+from codes.networks import restore
+from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint
+from VGG_BatchNorm.ground.cifar10 import CLASSES, Split, load_cifar10
+from VGG_BatchNorm.ground.files import write_json
+from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
+from VGG_BatchNorm.ground.predictions import (
     confusion_matrix,
     expected_calibration_error,
     one_and_six_views,
     predict,
     reliability,
 )
-from codes.networks import restore
-from codes.similarity import nearest, penultimate
-from VGG_BatchNorm.figures import PALETTE, TEST, plt, save_figure
-from VGG_BatchNorm.loaders import CLASSES, Split, load_cifar10
-from VGG_BatchNorm.runs import (
-    find_checkpoint,
-    keep_freed_memory,
-    load_checkpoint,
-    pick_device,
-    run_main,
-    write_json,
-)
+from VGG_BatchNorm.ground.script import run_main
+from VGG_BatchNorm.ground.style import PALETTE, TEST, plt, save_figure
 
 BINS, MISTAKES = 15, 24
 VIEWS = ("one view", "six views")

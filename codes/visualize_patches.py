@@ -22,9 +22,11 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.computed import computed, made_from, picture_parser
 from codes.networks import restore
-from VGG_BatchNorm.figures import contact_sheet, plt, save_figure
-from VGG_BatchNorm.loaders import CLASSES, Split, load_cifar10, normalize
-from VGG_BatchNorm.runs import UserError, find_checkpoint, load_checkpoint, pick_device, run_main
+from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint
+from VGG_BatchNorm.ground.cifar10 import CLASSES, Split, load_cifar10, normalize
+from VGG_BatchNorm.ground.machine import pick_device
+from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.style import contact_sheet, plt, save_figure
 
 CHANNELS, PATCHES, MAPS = 6, 9, 12
 GREY = 128

@@ -21,25 +21,24 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.computed import computed, made_from, picture_parser
-from codes.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from codes.evaluate import accuracy, predict
+from codes.insight.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from codes.insight.small_nets import net_settings, small_net
 from codes.networks import restore
 from codes.settings import count
-from codes.small_nets import net_settings, small_net
-from VGG_BatchNorm.figures import PALETTE, contact_sheet, plt, save_figure
-from VGG_BatchNorm.loaders import CLASSES, Split, data_checksum, load_cifar10, normalize, split_validation
-from VGG_BatchNorm.runs import (
-    FIGURES_DIR,
-    UserError,
-    environment,
-    find_checkpoint,
-    keep_freed_memory,
-    load_checkpoint,
-    pick_device,
-    read_json,
-    run_main,
-    write_json,
+from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint
+from VGG_BatchNorm.ground.cifar10 import (
+    CLASSES,
+    Split,
+    data_checksum,
+    load_cifar10,
+    normalize,
+    split_validation,
 )
+from VGG_BatchNorm.ground.files import FIGURES_DIR, read_json, write_json
+from VGG_BatchNorm.ground.machine import environment, keep_freed_memory, pick_device
+from VGG_BatchNorm.ground.predictions import accuracy, predict
+from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.style import PALETTE, contact_sheet, plt, save_figure
 
 EPSILONS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # largest change of a pixel, in 1/255
 PGD_STEPS = 10

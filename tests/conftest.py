@@ -15,8 +15,8 @@ sys.path.insert(0, str(ROOT))
 os.environ["OMP_NUM_THREADS"] = "1"  # of the scripts: tiny work, and two may run at a time
 torch.set_num_threads(1)
 
-from VGG_BatchNorm.loaders import ROW
-from VGG_BatchNorm.runs import run_main
+from VGG_BatchNorm.ground.cifar10 import ROW
+from VGG_BatchNorm.ground.script import run_main
 
 TINY = "--widths 8,8 --batch-size 50 --micro-batch 0 --epochs 6 --dropout 0.05 --small-share 0.5".split()
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from codes.attribution import grad_cam, integrated_gradients, last_maps, occlusion
+from codes.insight.attribution import grad_cam, integrated_gradients, last_maps, occlusion
 from codes.networks import build
 from codes.visualize_attribution import choose_images
 

@@ -7,10 +7,11 @@ import torch
 from test_scripts import assert_picture
 
 from codes import compare, compare_results, plot_compare, studies
-from codes.compare_results import Results, best, clear, read_table, summary
+from codes.compare_results import Results, best, clear, summary
 from codes.settings import DEFAULTS
-from VGG_BatchNorm.loaders import data_checksum
-from VGG_BatchNorm.runs import UserError
+from VGG_BatchNorm.ground.cifar10 import data_checksum
+from VGG_BatchNorm.ground.files import read_table
+from VGG_BatchNorm.ground.script import UserError
 
 TINY = dict(widths=[8, 8], batch_size=50, epochs=0.4)  # two steps
 

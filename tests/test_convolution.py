@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from VGG_BatchNorm.convolution import CONVOLVE, WINOGRAD_FROM, Conv3x3, algorithm
+from VGG_BatchNorm.ground.convolution import CONVOLVE, WINOGRAD_FROM, Conv3x3, algorithm
 
 
 def direct(x, weight):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from conftest import ROOT
 
 from codes import from_scratch, optimizers, studies
-from VGG_BatchNorm.loaders import BATCH_MD5, CLASSES, MEAN, STD
+from VGG_BatchNorm.ground.cifar10 import BATCH_MD5, CLASSES, MEAN, STD
 
 PAGES = ("README.md", "MODEL_CARD.md", "EXERCISES.md", "data/README.md")
 WORKFLOW = ".github/workflows/ci.yml"

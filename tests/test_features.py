@@ -9,12 +9,13 @@ import torch
 from test_scripts import assert_picture
 from torch.nn import functional as F
 
-from codes import small_nets, studies, visualize_features
+from codes import studies, visualize_features
+from codes.insight import small_nets
+from codes.insight.similarity import cka_matrix, layer_outputs, linear_cka, penultimate
 from codes.networks import build
-from codes.similarity import cka_matrix, layer_outputs, linear_cka, penultimate
 from codes.trainer import Trainer
-from VGG_BatchNorm.loaders import load_cifar10, split_validation
-from VGG_BatchNorm.runs import load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.cifar10 import load_cifar10, split_validation
 
 
 def random(*shape, seed: int = 0, **options) -> torch.Tensor:

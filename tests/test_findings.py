@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from VGG_BatchNorm import draw_paper, findings, plot_landscape
-from VGG_BatchNorm.landscape_run import Run
+from VGG_BatchNorm import draw_paper, findings, plot_study
+from VGG_BatchNorm.study import Run
 
 
 def test_steps_to_an_accuracy():
@@ -88,5 +88,5 @@ def test_bands_over_unlike_rates_are_not_drawn():
 
 
 def test_nothing_to_draw_is_one_line(call, tmp_path):
-    code, _, err = call(plot_landscape, tmp_path, "--out", tmp_path)
+    code, _, err = call(plot_study, tmp_path, "--out", tmp_path)
     assert code == 2 and len(err.splitlines()) == 11  # ten pictures, and the line

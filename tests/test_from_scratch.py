@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from codes import from_scratch
-from codes.compare_results import read_table
+from VGG_BatchNorm.ground.files import read_table
 
 
 @pytest.fixture(autouse=True)

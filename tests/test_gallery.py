@@ -17,13 +17,14 @@ from PIL import Image
 from test_scripts import RESULT
 
 from codes import build_gallery
-from codes.evaluate import predict
 from codes.gallery_figures import FIGURES
 from codes.gallery_images import choose_images, glow, in_place, nearest, red_and_blue
-from codes.loss_landscape import write_plane
+from codes.insight.loss_landscape import write_plane
 from codes.networks import build, restore
-from VGG_BatchNorm.loaders import CLASSES, load_cifar10
-from VGG_BatchNorm.runs import load_checkpoint, save_checkpoint, write_csv, write_json
+from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.cifar10 import CLASSES, load_cifar10
+from VGG_BatchNorm.ground.files import write_csv, write_json
+from VGG_BatchNorm.ground.predictions import predict
 
 MISSING = "patches.png"
 VOID = {"meta", "link", "img", "br"}

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, write_data
 
 from VGG_BatchNorm import bench_study
-from VGG_BatchNorm.landscape_run import Run
+from VGG_BatchNorm.study import Run
 from VGG_BatchNorm.VGG import VGG
 
 SCRIPT = """

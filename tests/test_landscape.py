@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from VGG_BatchNorm import VGG_Loss_Landscape, findings, landscape_run, plot_landscape
-from VGG_BatchNorm.landscape_run import Run, StudyRun, fresh_net, perform, read_run, rescaled
-from VGG_BatchNorm.loaders import load_cifar10, split_validation
-from VGG_BatchNorm.runs import UserError
+from VGG_BatchNorm import VGG_Loss_Landscape, findings, plot_study, probes
+from VGG_BatchNorm import study as study_module
+from VGG_BatchNorm.ground.cifar10 import load_cifar10, split_validation
+from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.study import Run, StudyRun, fresh_net, perform, read_run, rescaled
 
 TINY = dict(width=1 / 16, n_items=96, batch_size=16)
 PROBED = Run("batch", 0.1, steps=14, probe_every=3, dense=0, fine=2, **TINY)
@@ -58,7 +59,7 @@ def test_probes_do_not_change_the_run(data, tmp_path):
 def test_interrupted_and_resumed_it_ends_the_same(data, tmp_path, monkeypatch):
     perform(PROBED, *data, torch.device("cpu"), tmp_path / "whole", tmp_path)
     step, calls = StudyRun.train_step, iter(range(100))
-    monkeypatch.setattr(landscape_run, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(study_module, "SAVE_SECONDS", 0)
 
     def interrupted(self, x, y):
         if next(calls) == 8:
@@ -209,7 +210,7 @@ def small(monkeypatch, tmp_path):
                  probe_every=20, dense=0, other_rates=(0.05, 0.2, 0.5))  # fmt: skip
     monkeypatch.setattr(VGG_Loss_Landscape, "PRESETS", {"quick": small, "standard": small, "paper": small})
     monkeypatch.setattr(VGG_Loss_Landscape, "RESCUE_RATES", (0.1,))
-    for module in (VGG_Loss_Landscape, plot_landscape):
+    for module in (VGG_Loss_Landscape, plot_study):
         monkeypatch.setattr(module, "LAST_STUDY", tmp_path / "last.json")
 
 
@@ -222,7 +223,7 @@ def test_the_study_end_to_end(call, data_dir, tmp_path, small):
     assert len(rows) == 1 + 2 + 6 + 16 + 6
     code, out, _ = call(VGG_Loss_Landscape, *flags)
     assert code == 0 and "0 pair, 0 envelope, 0 rates, 0 rescue" in out
-    code, out, err = call(plot_landscape, "--out", tmp_path / "figures")  # of the study that ran last
+    code, out, err = call(plot_study, "--out", tmp_path / "figures")  # of the study that ran last
     assert code == 0 and err == "" and "`quick`" in (tmp_path / "figures" / "README.md").read_text()
     assert len(list((tmp_path / "figures").glob("*.png"))) == 10
     gallery = (tmp_path / "figures" / "README.md").read_text()
@@ -249,7 +250,7 @@ def test_quick_is_fitted_to_its_budget_and_the_plan_is_kept(data, tmp_path, monk
 
 
 def test_a_diverged_pair_is_drawn_and_judged(call, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(plot_landscape, "LAST_STUDY", tmp_path / "last.json")
+    monkeypatch.setattr(plot_study, "LAST_STUDY", tmp_path / "last.json")
     folder = tmp_path / "mine" / "pair"
     for norm in ("none", "batch"):
         perform(dataclasses.replace(PROBED, norm=norm), *data, torch.device("cpu"), folder, tmp_path)
@@ -266,7 +267,7 @@ def test_a_diverged_pair_is_drawn_and_judged(call, data, tmp_path, monkeypatch):
     (folder / f"{lost.name}.npz").unlink()
     perform(lost, *data, torch.device("cpu"), folder, tmp_path)
     assert np.isnan(read_run(folder / f"{lost.name}.npz")["scale_loss"]).all()
-    code, _, err = call(plot_landscape, folder.parent, "--out", tmp_path / "figures")
+    code, _, err = call(plot_study, folder.parent, "--out", tmp_path / "figures")
     assert code == 0 and "Traceback" not in err
     assert (tmp_path / "figures" / "08_rescaled_filters.png").exists()
     assert "Training is faster at the same rate" in (tmp_path / "figures" / "README.md").read_text()
@@ -275,9 +276,9 @@ def test_a_diverged_pair_is_drawn_and_judged(call, data, tmp_path, monkeypatch):
 def test_noisy_batch_norm_is_probed_under_the_noise_of_its_update(data, monkeypatch):
     run = dataclasses.replace(PROBED, norm="noisy_batch", fine=1)
     study = StudyRun(run, data[0], torch.device("cpu"))
-    losses, loss = [], landscape_run.probes.loss_and_gradient
+    losses, loss = [], probes.loss_and_gradient
     monkeypatch.setattr(
-        landscape_run.probes,
+        probes,
         "loss_and_gradient",
         lambda *a, **k: losses.append(loss(*a, **k)) or losses[-1],
     )

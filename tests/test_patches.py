@@ -7,7 +7,7 @@ from torch import nn
 
 from codes.networks import build
 from codes.visualize_patches import Field, as_bytes, cut, last_of_each_size, mosaic, peaks, stages, strongest
-from VGG_BatchNorm.loaders import normalize
+from VGG_BatchNorm.ground.cifar10 import normalize
 
 
 def conv(padding: int = 0, kernel: int = 3) -> nn.Conv2d:

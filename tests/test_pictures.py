@@ -7,8 +7,8 @@ from test_scripts import assert_picture
 from codes import visualize_attribution, visualize_mistakes, visualize_patches
 from codes.computed import computed, made_from
 from codes.networks import build
-from VGG_BatchNorm.figures import plt
-from VGG_BatchNorm.runs import SHIPPED_WEIGHTS, load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS, load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.style import plt
 
 PICTURES = {
     visualize_patches: ("patches", "feature_maps"),

@@ -9,10 +9,10 @@ import pytest
 
 from codes import build_report, report_numbers
 from codes.compare_results import key
-from codes.small_nets import NETS
+from codes.insight.small_nets import NETS
 from codes.studies import BASES, STUDIES, variants
-from VGG_BatchNorm.loaders import CLASSES
-from VGG_BatchNorm.runs import write_csv, write_json
+from VGG_BatchNorm.ground.cifar10 import CLASSES
+from VGG_BatchNorm.ground.files import write_csv, write_json
 
 ENVIRONMENT = {"device": "abacus, beads", "threads": 2, "torch": "7.5"}
 BASE = BASES["quick"] | {"data_md5": "0a1b2c"}

@@ -9,13 +9,14 @@ from test_scripts import assert_picture
 from torch import nn
 from torch.nn import functional as F
 
-from codes import small_nets, studies, visualize_robustness
-from codes.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from codes.evaluate import accuracy, predict
+from codes import studies, visualize_robustness
+from codes.insight import small_nets
+from codes.insight.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from codes.networks import build
 from codes.visualize_robustness import EPSILONS, attacked_accuracies, examples, fgsm, pgd, spread
-from VGG_BatchNorm.loaders import STD, Split, normalize
-from VGG_BatchNorm.runs import save_checkpoint
+from VGG_BatchNorm.ground.checkpoint import save_checkpoint
+from VGG_BatchNorm.ground.cifar10 import STD, Split, normalize
+from VGG_BatchNorm.ground.predictions import accuracy, predict
 
 
 def pictures(n: int = 8) -> torch.Tensor:

@@ -10,19 +10,11 @@ import pytest
 import torch
 from conftest import ROOT
 
-from VGG_BatchNorm import runs
-from VGG_BatchNorm.runs import (
-    UserError,
-    atomic_write,
-    find_checkpoint,
-    load_checkpoint,
-    pick_device,
-    read_json,
-    run_main,
-    save_checkpoint,
-    write_csv,
-    write_json,
-)
+from VGG_BatchNorm.ground import checkpoint
+from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.files import atomic_write, read_json, write_csv, write_json
+from VGG_BatchNorm.ground.machine import pick_device
+from VGG_BatchNorm.ground.script import UserError, run_main
 
 
 class Payload:
@@ -48,7 +40,7 @@ def test_round_trip(tmp_path):
 def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Payload()))
-    torch.save({"format": runs.CHECKPOINT_FORMAT, "weights": Payload()}, tmp_path / "torch.pt")
+    torch.save({"format": checkpoint.CHECKPOINT_FORMAT, "weights": Payload()}, tmp_path / "torch.pt")
     for name in ("plain.pt", "torch.pt"):
         with pytest.raises(UserError, match="damaged or not a checkpoint"):
             load_checkpoint(tmp_path / name)
@@ -96,9 +88,9 @@ def test_csv(tmp_path):
 
 
 def test_find_checkpoint_takes_the_named_then_the_newest_then_the_shipped(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "RUNS_DIR", tmp_path)
+    monkeypatch.setattr(checkpoint, "RUNS_DIR", tmp_path)
     assert find_checkpoint("x.pt").name == "x.pt"
-    assert find_checkpoint(None) == runs.SHIPPED_WEIGHTS
+    assert find_checkpoint(None) == checkpoint.SHIPPED_WEIGHTS
     for age, name in ((100, "old"), (0, "new"), (200, "older")):
         (tmp_path / name).mkdir()
         a_checkpoint(tmp_path / name / "last.pt")
@@ -150,7 +142,7 @@ def test_run_main_hides_no_defect():
 HALF_MADE = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from VGG_BatchNorm.runs import run_main
+from VGG_BatchNorm.ground.script import run_main
 
 class Bar:
     def __init__(self):

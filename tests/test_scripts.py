@@ -12,10 +12,12 @@ from codes import bench, bench_peer, plot_curves, summarise, visualize_filters
 from codes.networks import build, restore
 from codes.settings import choose_settings, parse_arguments
 from VGG_BatchNorm import loaders
-from VGG_BatchNorm.runs import RESULTS_DIR, UserError, load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.files import RESULTS_DIR
+from VGG_BatchNorm.ground.script import UserError
 
 SCRIPTS = [
-    *(f"VGG_BatchNorm/{name}.py" for name in "loaders VGG_Loss_Landscape plot_landscape bench_study".split()),
+    *(f"VGG_BatchNorm/{name}.py" for name in "loaders VGG_Loss_Landscape plot_study bench_study".split()),
     *(
         f"codes/{name}.py"
         for name in "train evaluate plot_curves visualize_filters bench bench_peer summarise compare "

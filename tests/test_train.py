@@ -15,8 +15,9 @@ import torch
 from conftest import ROOT, TINY, finish, train_command
 
 from codes import train, trainer
-from VGG_BatchNorm import runs
-from VGG_BatchNorm.runs import UserError, load_checkpoint
+from VGG_BatchNorm.ground import machine
+from VGG_BatchNorm.ground.checkpoint import load_checkpoint
+from VGG_BatchNorm.ground.script import UserError
 
 
 def same_state(ours, theirs) -> bool:
@@ -91,13 +92,13 @@ def test_two_runs_end_with_the_same_bits_even_if_every_clock_lies(
     [(["--amp"], "bfloat16"), (["--precision", "float32"], "float32"), ([], "auto")],
 )
 def test_precision_is_settled_and_written_down(call, data_dir, tmp_path, monkeypatch, flags, asked):
-    monkeypatch.setattr(runs, "cpu_flags", lambda: {"avx2", "avx512_bf16"})
+    monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx2", "avx512_bf16"})
     code, out, _ = call(train, "--data-dir", data_dir, "--out", tmp_path, *TINY, "--epochs", 1, *flags)
     expected = "bfloat16" if asked == "auto" else asked
     assert code == 0 and f"in {expected}" in out
     written = json.loads((tmp_path / "config.json").read_text())["settings"]["precision"]
     assert written == json.loads((tmp_path / "result.json").read_text())["precision"] == expected
-    monkeypatch.setattr(runs, "cpu_flags", lambda: {"avx2"})
+    monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx2"})
     code, _, err = call(train, "--data-dir", data_dir, "--out", tmp_path, *TINY, "--epochs", 1, "--resume")
     if asked != "float32":  # a CPU without such units would go on in float32
         assert code == 2 and "with precision bfloat16, not float32" in err
@@ -301,7 +302,7 @@ def test_variants_learn(call, data_dir, tmp_path, flags):
 
 def test_micro_batches_without_batch_norm_are_the_same_update(data_dir):
     from codes.settings import DEFAULTS
-    from VGG_BatchNorm.loaders import load_cifar10
+    from VGG_BatchNorm.ground.cifar10 import load_cifar10
 
     def weights(micro_batch: int) -> list[torch.Tensor]:
         settings = DEFAULTS | {

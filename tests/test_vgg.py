@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from VGG_BatchNorm.runs import UserError
+from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.VGG import (
     NORMS,
     TABLE,

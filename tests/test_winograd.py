@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from VGG_BatchNorm import winograd
+from VGG_BatchNorm.ground import winograd
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ other devices than a CPU, and in bfloat16 (but for 2×2 images), all are direct.
 import torch
 from torch import nn
 
-from VGG_BatchNorm import winograd
+from VGG_BatchNorm.ground import winograd
 
 CORNERS = [(row, column) for row in range(2) for column in range(2)]
 # Winograd's transforms wait for memory, so it pays from the more channels on, the faster the CPU
@@ -78,7 +78,7 @@ class _Dense(torch.autograd.Function):
         d_taps = blocks.new_zeros(k, 3, 3, c)
         for block, (i, j) in zip(blocks, CORNERS, strict=True):
             d_taps[:, 1 - i:3 - i, 1 - j:3 - j] += block
-        return dx, d_taps.permute(0, 3, 1, 2)
+        return dx, torch.empty_like(weight).copy_(d_taps.permute(0, 3, 1, 2))  # laid out as the weight is
 
 
 CONVOLVE = {"winograd": winograd.conv3x3, "dense": _Dense.apply}

@@ -7,19 +7,19 @@ The base `quick` (studies.py), trained now if it is not there: half a minute on 
 runs/small/<name>-s<seed>/: last.pt, and path.npz, its trained weights at every EVERY-th step, float16.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.loss_landscape import flat
+from codes.insight.loss_landscape import flat
 from codes.studies import BASES
 from codes.trainer import Trainer
-from VGG_BatchNorm.loaders import Split
+from VGG_BatchNorm.ground.checkpoint import load_checkpoint
+from VGG_BatchNorm.ground.cifar10 import Split
+from VGG_BatchNorm.ground.files import RUNS_DIR, atomic_write
+from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.probes import trainable
-from VGG_BatchNorm.runs import RUNS_DIR, UserError, atomic_write, load_checkpoint
 
 EVERY = 10  # steps between two points of a path
 NETS = {  # what a picture calls it, changes to the base, and by what its rates are divided: without batch

@@ -1,6 +1,6 @@
 """The loss around a network's weights: directions, the loss there, curvature, the plane of a path.
 
-    from codes.loss_landscape import displaced, filter_normalized, for_landscape, loss_at
+    from codes.insight.loss_landscape import displaced, filter_normalized, for_landscape, loss_at
     from VGG_BatchNorm.probes import trainable
 
     centre, draw = trainable(net), torch.Generator().manual_seed(0)
@@ -12,7 +12,6 @@ The net, its buffers and gradients stay the same bits: what is moved is a copy.
 
 import copy
 import json
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -23,9 +22,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from VGG_BatchNorm.ground.files import atomic_write
+from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.probes import Batch, Tensors
-from VGG_BatchNorm.runs import UserError, atomic_write
 
 
 def for_landscape(net: nn.Module, frozen: bool = False) -> nn.Module:

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,19 +19,14 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm import probes
 from VGG_BatchNorm.batchnorm import NoisyBatchNorm2d
-from VGG_BatchNorm.loaders import BatchLoader, Split, normalize
-from VGG_BatchNorm.runs import (
-    PRECISIONS,
-    UserError,
-    atomic_write,
-    autocast,
-    environment,
-    load_checkpoint,
-    save_checkpoint,
-)
+from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.cifar10 import Split, normalize
+from VGG_BatchNorm.ground.files import atomic_write
+from VGG_BatchNorm.ground.machine import PRECISIONS, autocast, environment
+from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.loaders import BatchLoader
 from VGG_BatchNorm.VGG import NORMS, VGG
 
 SAVE_SECONDS = 60  # between checkpoints

@@ -1,6 +1,6 @@
 """How alike layers represent the same images: linear CKA, and what it needs of a net.
 
-    from codes.similarity import cka_matrix, layer_outputs
+    from codes.insight.similarity import cka_matrix, layer_outputs
     similar = cka_matrix(layer_outputs(one, x), layer_outputs(other, x))  # row: a block of `one`
 
 Centred kernel alignment compares which images a layer holds to be alike, not its channels: it is 1 for

@@ -8,8 +8,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from VGG_BatchNorm.loaders import CLASSES, Split
-from VGG_BatchNorm.runs import atomic_write
+from VGG_BatchNorm.ground.cifar10 import CLASSES, Split
+from VGG_BatchNorm.ground.files import atomic_write
 
 TRAIN, VALIDATION, TEST = "#0072B2", "#E69F00", "#009E73"  # the same thing, the same colour
 PLAIN, BATCH_NORM = "#D55E00", "#0072B2"

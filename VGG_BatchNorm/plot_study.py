@@ -1,6 +1,6 @@
 """Draw the batch-norm study: `make bn-landscape` does, or
 
-    python VGG_BatchNorm/plot_landscape.py reports/results/bn/quick      # default: the study that ran last
+    python VGG_BatchNorm/plot_study.py reports/results/bn/quick      # default: the study that ran last
 
 Reads the runs of one preset; writes ten pictures, and README.md, which shows them with captions and
 sets the paper's claims against the numbers, to reports/figures/bn/<preset>/. Trains nothing; a
@@ -14,9 +14,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm import draw_own, draw_paper
-from VGG_BatchNorm.figures import save_figure
 from VGG_BatchNorm.findings import LAST_STUDY, NotRun, read_runs, table
-from VGG_BatchNorm.runs import FIGURES_DIR, RESULTS_DIR, UserError, atomic_write, read_json, run_main
+from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write, read_json
+from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.style import save_figure
 
 FIGURES: dict[str, Callable] = {
     "01_training": draw_paper.draw_training,
@@ -51,7 +52,7 @@ def main() -> None:
     args.out = args.out or FIGURES_DIR / "bn" / folder.name
     runs = read_runs(folder)
     text = ["# Why batch normalisation helps: the pictures\n",
-            f"Drawn by `VGG_BatchNorm/plot_landscape.py` from the preset `{folder.name}`.\n",
+            f"Drawn by `VGG_BatchNorm/plot_study.py` from the preset `{folder.name}`.\n",
             table(runs) + "\n"]
     for name, draw in FIGURES.items():
         try:

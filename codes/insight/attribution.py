@@ -1,6 +1,6 @@
 """Which pixels made a network say what it says: three answers.
 
-    from codes.attribution import grad_cam, integrated_gradients, last_maps, occlusion
+    from codes.insight.attribution import grad_cam, integrated_gradients, last_maps, occlusion
     said = net(x).argmax(1)
     integrated_gradients(net, x, said)         # (N, 3, H, W)
     occlusion(net, x, said)                    # (N, rows, columns) of squares

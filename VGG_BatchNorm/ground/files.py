@@ -1,0 +1,90 @@
+"""Where things are kept, and files that are whole at every moment: CSV, JSON, and npz with settings."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from VGG_BatchNorm.ground.script import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNS_DIR = ROOT / "runs"
+RESULTS_DIR = ROOT / "reports" / "results"
+FIGURES_DIR = ROOT / "reports" / "figures"
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[io.BufferedWriter]:
+    """Open a temporary file beside `path`; rename it to `path` once it is whole and on disk.
+
+    Raises:
+        OSError: no space, no permission; `path` is then as it was, and the temporary file gone.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+
+
+def write_json(path: Path, content: dict) -> None:
+    with atomic_write(path) as file:
+        file.write((json.dumps(content, indent=1) + "\n").encode())
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """One line a dict, columns from the first; an empty list gives an empty file."""
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def read_json(path: Path) -> dict:
+    """Raises `UserError` where the file is missing or is not JSON."""
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    except ValueError:
+        raise UserError(f"{path} is damaged: not JSON; delete it and run again") from None
+
+
+def shown_path(path: Path) -> str:
+    """As results name a file: its path in the repository, elsewhere its name alone."""
+    path = path.resolve()
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name)
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file; none where it is missing.
+
+    Raises:
+        UserError: rows of differing lengths, or not text.
+    """
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error):
+        rows = [{None: None}]
+    if any(None in row or None in row.values() for row in rows):
+        raise UserError(f"{path} is damaged; mend or delete it and run again")
+    return rows

@@ -1,0 +1,51 @@
+"""How every script starts and ends: what a user can mend is one line, and so is Ctrl-C."""
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+STOPPED = "stopped; the same command (train.py: with --resume) goes on from there"
+
+
+class UserError(Exception):
+    """Something the user can mend. Its text is the one line they see."""
+
+
+def run_main(main: Callable[[], None]) -> None:
+    """Call a script's `main`; what a user can mend ends in one line and exit code 2, Ctrl-C in 130."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where Ctrl-C is ignored
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        main()
+    except UserError as error:
+        sys.exit(_complain(str(error), 2))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS,
+                               errno.EFBIG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+                               errno.ENAMETOOLONG):
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        sys.exit(_complain(f"cannot read or write: {error.strerror}{place}; nothing saved so far is lost", 2))
+    except KeyboardInterrupt:
+        sys.exit(_complain(STOPPED, 130))
+
+
+def _interrupt(*_) -> None:
+    """What SIGINT does: KeyboardInterrupt, and silence from the objects that it leaves half made."""
+    sys.unraisablehook = _after_interrupt
+    raise KeyboardInterrupt
+
+
+def _after_interrupt(unraisable) -> None:
+    """A destructor failed: its object is half made, or it was struck itself and swallows the interrupt."""
+    if unraisable.exc_type is KeyboardInterrupt:
+        sys.stdout.flush()
+        os._exit(_complain(STOPPED, 130))
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"{Path(sys.argv[0]).name}: {text}", file=sys.stderr)
+    return code
