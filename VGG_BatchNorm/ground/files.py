@@ -6,8 +6,12 @@ import io
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from VGG_BatchNorm.ground.script import UserError
 
@@ -88,3 +92,32 @@ def read_table(path: Path) -> list[dict[str, str]]:
     if any(None in row or None in row.values() for row in rows):
         raise UserError(f"{path} is damaged; mend or delete it and run again")
     return rows
+
+
+def write_npz(path: Path, about: dict, arrays: dict) -> None:
+    """Arrays by name, and `about`: what they are of and the settings they were made with, as JSON has it.
+
+    Args:
+        arrays: of numpy; tensors of torch, numbers and lists become such.
+    """
+    plain = {name: np.asarray(value.cpu() if hasattr(value, "cpu") else value)
+             for name, value in arrays.items()}
+    with atomic_write(path) as file:
+        np.savez_compressed(file, about=json.dumps(about), **plain)
+
+
+def read_npz(path: Path) -> dict:
+    """What `write_npz` wrote: the arrays by name, and `about`.
+
+    Raises:
+        UserError: missing, damaged, or without `about`.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return {**arrays, "about": json.loads(str(arrays["about"]))}
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    except (KeyError, EOFError, OSError, ValueError, zipfile.BadZipFile, zlib.error):
+        raise UserError(f"{path} is damaged: no whole npz file of this project; move it away and run "
+                        "again") from None
