@@ -18,6 +18,9 @@ def run_main(main: Callable[[], None]) -> None:
     """Call a script's `main`; what a user can mend ends in one line and exit code 2, Ctrl-C in 130."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where Ctrl-C is ignored
         signal.signal(signal.SIGINT, _interrupt)
+    os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go into files, whatever the screen
+    if "matplotlib" in sys.modules:
+        sys.modules["matplotlib"].use(os.environ["MPLBACKEND"])
     try:
         main()
     except UserError as error:

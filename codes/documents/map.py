@@ -1,0 +1,41 @@
+"""The map of the repository: each room, each file in it, and the first line of its docstring."""
+
+import ast
+from pathlib import Path
+
+ROOMS = {  # folder: what belongs there
+    "VGG_BatchNorm": "the course kit, extended, and the batch-norm study (part 2)",
+    "VGG_BatchNorm/ground": "what both parts stand on; imports nothing from above",
+    "codes": "scripts, and what a student edits: networks, optimizers, losses, settings, studies (part 1)",
+    "codes/insight": "what is measured of a trained network (torch, no matplotlib)",
+    "codes/figures": "how it is drawn (matplotlib, no torch)",
+    "codes/documents": "tables, report, page",
+}
+
+
+def first_sentence(path: Path) -> str:
+    """Return the first sentence of a module's docstring.
+
+    Raises:
+        ValueError: it has none.
+    """
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    if not text:
+        raise ValueError(f"{path} has no docstring")
+    return " ".join(text.partition("\n\n")[0].split()).partition(": `make")[0].rstrip(":.")
+
+
+def is_script(path: Path) -> bool:
+    """Return whether a file is run, not imported."""
+    return "\nif __name__ ==" in path.read_text(encoding="utf-8")
+
+
+def repository_map(root: Path) -> str:
+    """Return the map as Markdown: a line a file, scripts in bold."""
+    lines = []
+    for room, about in ROOMS.items():
+        files = sorted((root / room).glob("*.py"), key=lambda path: (not is_script(path), path.name.lower()))
+        lines += [f"- `{room}/`: {about}", *(
+            f"  - {'**' * is_script(path)}[{path.name}]({room}/{path.name}){'**' * is_script(path)}: "
+            f"{first_sentence(path)}" for path in files)]
+    return "\n".join(lines)

@@ -1,0 +1,78 @@
+"""The rooms keep their rules: who is run, who is imported, and by whom."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from codes.documents.map import is_script
+
+FILES = sorted(path for room in ("VGG_BatchNorm", "codes") for path in (ROOT / room).rglob("*.py"))
+KIT = {"VGG_BatchNorm.loaders"}  # run and imported, by the course kit's own custom
+
+
+def name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+MODULES = {name(path): path for path in FILES}
+
+
+def imports(path: Path, everywhere: bool = True) -> set[str]:
+    """Modules of this repository that a file imports; not `everywhere`: at its top alone."""
+    tree, found = ast.parse(path.read_text(encoding="utf-8")), set()
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & MODULES.keys()
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_nobody_imports_a_script_and_scripts_alone_look_for_the_root(path):
+    scripts = {other for other in imports(path) if is_script(MODULES[other])}
+    assert scripts <= KIT
+    assert ("sys.path.insert(" in path.read_text(encoding="utf-8")) == is_script(path)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_imports_point_downwards(path):
+    room = name(path).rpartition(".")[0]
+    allowed = {
+        "VGG_BatchNorm.ground": {"VGG_BatchNorm.ground"},
+        "VGG_BatchNorm": {"VGG_BatchNorm", "VGG_BatchNorm.ground"},
+    }
+    rooms = {other.rpartition(".")[0] for other in imports(path)}
+    assert rooms <= allowed.get(room, rooms)
+
+
+def test_imports_make_no_circle():
+    left = {module: imports(path, everywhere=False) for module, path in MODULES.items()}
+    while left:
+        free = [module for module, needs in left.items() if not needs & left.keys() - {module}]
+        assert free, f"a circle among {sorted(left)}"
+        for module in free:
+            del left[module]
+
+
+DRAWINGS = [module for module in MODULES if module.startswith("codes.figures.")]
+
+
+def test_drawings_do_without_torch():
+    assert DRAWINGS
+    code = "import importlib, sys\n" + "".join(f"importlib.import_module({m!r})\n" for m in DRAWINGS)
+    done = subprocess.run(
+        [sys.executable, "-c", code + "sys.exit('torch' in sys.modules)"], cwd=ROOT, check=False
+    )
+    assert done.returncode == 0
+
+
+def test_insight_does_without_matplotlib():
+    for module in MODULES:
+        if module.startswith("codes.insight."):
+            text = MODULES[module].read_text(encoding="utf-8")
+            assert "matplotlib" not in text and "ground.style" not in text, module
