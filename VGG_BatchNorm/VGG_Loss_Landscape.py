@@ -21,7 +21,6 @@ import argparse
 import dataclasses
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.findings import LAST_STUDY, steps_to
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10, split_validation
-from VGG_BatchNorm.ground.files import RESULTS_DIR, RUNS_DIR, read_json, write_csv, write_json
+from VGG_BatchNorm.ground.files import RESULTS_DIR, RUNS_DIR, write_csv, write_json
 from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.study import Run, StudyRun, perform, read_run
@@ -38,12 +37,11 @@ from VGG_BatchNorm.study import Run, StudyRun, perform, read_run
 LEARNING_RATES = (1e-3, 2e-3, 1e-4, 5e-4)  # the handout's
 PAIR = ("none", "batch")
 GROUPS = ("pair", "envelope", "rates", "rescue", "norms")
-BUDGET = 9  # minutes that `auto` and `quick` may take
 RESULTS = RESULTS_DIR / "bn"
 
 PRESETS = {  # steps of the runs of each group, and what the runs share
-    # two CPU cores, ten minutes
-    "quick": dict(width=0.25, n_items=10_240, pair=400, envelope=160, rates=200, rescue=160, norms=0,
+    # two CPU cores, five to ten minutes
+    "quick": dict(width=0.25, n_items=10_240, pair=300, envelope=120, rates=150, rescue=100, norms=0,
                   seeds=1, probe_every=25, dense=100, other_rates=(0.05, 0.2, 0.5)),
     # two CPU cores, three hours
     "evening": dict(width=1.0, n_items=45_000, pair=1500, envelope=351, rates=500, rescue=240, norms=0,
@@ -62,25 +60,24 @@ RESCUE_RATES = (0.03, 0.1, 0.3, 1.0)
 PROBE_COST, FINE_PROBE_COST, RESCALED_COST, VALIDATION_COST = 7, 30, 150, 13  # in training steps, about
 
 
-def plan(preset: str, factor: float = 1.0) -> dict[str, list[Run]]:
-    """The runs of a preset by group; `factor` ≤ 1 shortens them all."""
+def plan(preset: str) -> dict[str, list[Run]]:
+    """Return the runs of a preset by group."""
     p = PRESETS[preset]
     shared = dict(width=p["width"], n_items=p["n_items"])
     probed = dict(probe_every=p["probe_every"], dense=p["dense"])
-    steps = {group: max(20, round(p[group] * factor)) for group in GROUPS}
 
     def rescue(norm: str, lr: float, warmup: bool = False, **extra) -> Run:
-        return Run(norm, lr, steps["rescue"], warmup=warmup * steps["rescue"] // 3, **extra, **shared)
+        return Run(norm, lr, p["rescue"], warmup=warmup * p["rescue"] // 3, **extra, **shared)
 
     return {
-        "pair": [Run(norm, 0.1, steps["pair"], seed=seed, **shared, **probed)
+        "pair": [Run(norm, 0.1, p["pair"], seed=seed, **shared, **probed)
                  for seed in range(p["seeds"]) for norm in PAIR],
-        "envelope": [Run(norm, lr, steps["envelope"], optimizer=optimizer, **shared)
+        "envelope": [Run(norm, lr, p["envelope"], optimizer=optimizer, **shared)
                      for optimizer in ("adam", "sgd") for lr in LEARNING_RATES for norm in PAIR],
-        "rates": [Run(norm, lr, steps["rates"], **shared, **probed)
+        "rates": [Run(norm, lr, p["rates"], **shared, **probed)
                   for lr in p["other_rates"] for norm in PAIR],
         "rescue": [rescue(norm, lr, **extra) for norm, extra in RESCUES for lr in RESCUE_RATES],
-        "norms": [Run(norm, 0.1, steps["norms"], **shared, **probed)
+        "norms": [Run(norm, 0.1, p["norms"], **shared, **probed)
                   for norm in ("noisy_batch", "l1", "l2", "linf")] if p["norms"] else [],
     }
 
@@ -118,45 +115,17 @@ def minutes(runs: dict[str, list[Run]], train: Split, device: torch.device, time
     return total / 60
 
 
-def kept_factor(plan_file: Path) -> float | None:
-    """By how much the runs of a preset that was begun are shortened; None: it was not begun."""
-    if not plan_file.exists():
-        return None
-    try:
-        return float(read_json(plan_file)["factor"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{plan_file} is damaged; delete it and run again") from None
-
-
-def fitted_factor(name: str, minutes: Callable[[dict], float]) -> float:
-    """What shortens `quick` to its budget; the other presets are run at their full length."""
-    factor = 1.0
-    for _ in range(10):
-        whole = minutes(plan(name, factor))
-        if name != "quick" or whole <= BUDGET:
-            break
-        factor *= 0.98 * BUDGET / whole
-    return factor
-
-
 def choose(preset: str | None, groups: list[str], train: Split, device: torch.device,
            results: Path) -> dict[str, list[Run]]:
-    """Settle the plan, print it, and keep it: what was begun is gone on with, not planned anew."""
-    timed = {}
-    names = [preset] if preset else ["paper", "standard", "quick"]
-    kept = {name: kept_factor(results / name / "plan.json") for name in names}
-    begun = [name for name in names if kept[name] is not None]
-    for name in begun or names:
-        if preset or begun or name == "quick" or minutes(plan(name), train, device, timed) <= BUDGET:
-            break
-    factor = kept[name]
-    if factor is None:
-        factor = fitted_factor(name, lambda runs: minutes(runs, train, device, timed))
-        write_json(results / name / "plan.json", {"factor": factor})
-    runs = {group: some for group, some in plan(name, factor).items() if group in groups}
+    """Return the runs of `preset` in these groups, by "preset/group", and print what is left to do.
+
+    Without a preset: `quick` on a CPU, `standard` elsewhere. No clock has a say in what is run.
+    """
+    name = preset or ("quick" if device.type == "cpu" else "standard")
+    runs = {group: some for group, some in plan(name).items() if group in groups}
     left = {group: [run for run in some if not (results / name / group / f"{run.name}.npz").exists()]
             for group, some in runs.items()}
-    mine = minutes(left, train, device, timed)
+    mine = minutes(left, train, device, {})
     print(f"preset {name}, runs to do: " + ", ".join(f"{len(some)} {group}" for group, some in left.items())
           + f"; about {mine:.0f} minutes on {device.type}", flush=True)
     return {f"{name}/{group}": some for group, some in runs.items()}
@@ -198,7 +167,7 @@ def table(rows: list[dict]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--preset", choices=PRESETS,
-                        help="default: the one that was begun, else the largest that fits ten minutes here")
+                        help="default: quick on a CPU, standard elsewhere")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
     parser.add_argument("--device", default="auto")
