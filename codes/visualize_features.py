@@ -38,6 +38,8 @@ def main() -> None:
     if args.redraw:
         plane, similar = read_npz(plane_file), read_npz(similar_file)
         neighbours = read_npz(neighbours_file) if neighbours_file.exists() else None
+        if neighbours and neighbours["about"]["sha1"] != plane["about"]["sha1"]:
+            neighbours = None  # of another net
     else:
         from codes.insight.features import compare_nets, neighbour_points, nets_of, principal_points
         from codes.insight.given import net_and_data

@@ -170,6 +170,13 @@ def test_the_pictures(call, flags, tmp_path, monkeypatch):
     assert code == 0 and "without" not in out and width(tmp_path / "features.png") > 1.8 * one
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
     assert call(visualize_features, *flags)[0] == 0 and width(tmp_path / "features.png") > 1.8 * one
+    assert call(visualize_features, *flags, "--redraw")[0] == 0
+    assert width(tmp_path / "features.png") > 1.8 * one
+
+    config = {"widths": (8, 8)}  # of another net, t-SNE's points are not drawn
+    save_checkpoint(tmp_path / "w.pt", "cifarnet", config, build("cifarnet", **config).state_dict())
+    for more in ([], ["--redraw"]):
+        assert call(visualize_features, *flags, *more)[0] == 0 and width(tmp_path / "features.png") == one
 
 
 def test_small_nets_are_kept_and_trained_anew_for_other_settings(flags, data_dir, monkeypatch):

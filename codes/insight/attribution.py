@@ -92,15 +92,6 @@ def occlusion(net: nn.Module, x: torch.Tensor, classes: torch.Tensor, size: int 
     return torch.stack(falls, 1).unflatten(1, (len(tops), len(lefts)))
 
 
-def _logits(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    return logits.gather(1, classes[:, None])[:, 0]
-
-
-def _score(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """The images' logits, added up: its gradient by each image is that of the image's own."""
-    return _logits(logits, classes).sum()
-
-
 def choose_images(logits: torch.Tensor, labels: torch.Tensor, rows: int) -> torch.Tensor:
     """Numbers (rows, 2) of the most confident right answer and the most confident mistake of a class.
 
@@ -133,3 +124,12 @@ def measure(net: nn.Module, test: Split, rows: int, size: int, stride: int, step
             "images": images.permute(0, 2, 3, 1), "grad_cam": grad_cam(net, x, said, last_maps(net, x)),
             "integrated_gradients": added.sum(1), "occlusion": occlusion(net, x, said, size, stride),
             "gain": gain, "sum": added.sum((1, 2, 3))}
+
+
+def _logits(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    return logits.gather(1, classes[:, None])[:, 0]
+
+
+def _score(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """The images' logits, added up: its gradient by each image is that of the image's own."""
+    return _logits(logits, classes).sum()
