@@ -27,6 +27,7 @@ from PIL import Image, UnidentifiedImageError
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.computed import computed, made_from, picture_parser
 from codes.draw_landscape import loss_levels, network_title
+from codes.figures.caption import caption
 from codes.gallery_figures import FIGURES, Figure, Table, claim_tables, run_tables
 from codes.gallery_images import RIGHT, WRONG, measure
 from codes.insight.loss_landscape import read_plane
@@ -35,7 +36,7 @@ from codes.networks import restore
 from codes.visualize_landscape import COMPARED
 from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import CLASSES, load_cifar10
-from VGG_BatchNorm.ground.files import FIGURES_DIR, ROOT, atomic_write
+from VGG_BatchNorm.ground.files import FIGURES_DIR, ROOT, atomic_write, read_npz
 from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.ground.style import PALETTE, plt
@@ -113,10 +114,13 @@ class Page:
                     button = f'<button type="button" data-animation="{link}">Play</button>\n'
         except UnidentifiedImageError:
             raise UserError(f"{path} is no picture; delete it, and `{figure.verb}`") from None
-        caption = figure.caption if isinstance(figure.caption, str) else figure.caption.__doc__
+        text = figure.caption if isinstance(figure.caption, str) else " ".join(figure.caption.__doc__.split())
+        if "{" in text:
+            numbers = self.results / next(name for name in figure.sources if name.endswith(".npz"))
+            text = caption(figure.caption, read_npz(numbers) if numbers.exists() else None)
         image = f'<img src="{source}" alt="{title}" width="{width}" height="{height}" loading="lazy">'
         return (f'<div class="plate">\n<figure>\n<a class="card" href="{link}">{image}</a>\n{button}'
-                f"<figcaption><strong>{title}.</strong> {marked_up(caption)}</figcaption>\n"
+                f"<figcaption><strong>{title}.</strong> {marked_up(text)}</figcaption>\n"
                 f"</figure>\n{self.numbers(figure)}</div>\n")
 
     def section(self, figures: list[Figure]) -> str:

@@ -9,12 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from codes import compare_results, plot_compare, visualize_features, visualize_mistakes
+from codes import compare_results, plot_compare
 from codes import draw_landscape as landscape
+from codes.figures import features, mistakes
+from codes.figures.attribution import draw_attribution
+from codes.figures.filters import draw_filters
+from codes.figures.patches import draw_feature_maps, draw_patches
 from codes.summarise import accuracy_table
-from codes.visualize_attribution import draw_attribution
 from codes.visualize_learning import draw_frames
-from codes.visualize_patches import draw_feature_maps, draw_patches
 from codes.visualize_robustness import draw_robustness
 from VGG_BatchNorm import findings, plot_study
 from VGG_BatchNorm.ground.files import read_json
@@ -103,10 +105,6 @@ def robustness_tables(results: Path) -> list[Table]:
 
 
 SAMPLES = "The first training images of each class, a row a class."
-FILTERS = """The filters of the first convolution, each in its own range, grey is 0, sorted by contrast, and
-what they make of one test image. Where that layer is a fixed whitening, feature maps of the first trained
-convolution follow; its filters have more than three input channels and cannot be shown as colours. What
-a filter looks like does not say what the layers behind it make of it."""
 CURVES = """The run whose weights are shipped: training loss, and error on augmented training images, over
 epochs; the lines are the error on the test set, read once at the end. A sudden fall is the change from
 small images to whole ones. It is one run; the table has the spread over seeds."""
@@ -120,21 +118,21 @@ FIGURES = {
     "better": [Figure(f"compare/quick/{name}.png", name[3:].replace("_", " ").capitalize(), draw,
                       ("compare/quick/*.csv",), partial(study_tables, studies), "make compare")
                for name, (studies, draw) in plot_compare.FIGURES.items()],
-    "learned": [Figure("filters.png", "First-layer filters", FILTERS),
+    "learned": [Figure("filters.png", "First-layer filters", draw_filters, ("filters.npz",)),
                 Figure("patches.png", "Patches that excite a channel", draw_patches, ("patches.npz",)),
                 Figure("feature_maps.png", "Feature maps", draw_feature_maps, ("patches.npz",))],
     "looks": [Figure("attribution.png", "Attribution", draw_attribution, ("attribution.npz",))],
-    "confuses": [Figure("confusion.png", "Confusion matrix", visualize_mistakes.draw_confusion,
-                        ("mistakes.json", "evaluation.json"), confusion_tables),
-                 Figure("mistakes.png", "The most confident mistakes", visualize_mistakes.draw_mistakes,
+    "confuses": [Figure("confusion.png", "Confusion matrix", mistakes.draw_confusion,
+                        ("mistakes.npz", "mistakes.json", "evaluation.json"), confusion_tables),
+                 Figure("mistakes.png", "The most confident mistakes", mistakes.draw_mistakes,
                         ("mistakes.json", "mistakes.npz")),
-                 Figure("calibration.png", "Calibration", visualize_mistakes.draw_calibration,
-                        ("mistakes.json",), calibration_tables),
-                 Figure("look_alikes.png", "Look-alikes", visualize_mistakes.draw_look_alikes,
-                        ("mistakes.json",), look_alike_tables)],
-    "represents": [Figure("features.png", "Features", visualize_features.draw_features,
+                 Figure("calibration.png", "Calibration", mistakes.draw_calibration,
+                        ("mistakes.npz", "mistakes.json"), calibration_tables),
+                 Figure("look_alikes.png", "Look-alikes", mistakes.draw_look_alikes,
+                        ("mistakes.npz", "mistakes.json"), look_alike_tables)],
+    "represents": [Figure("features.png", "Features", features.draw_features,
                           ("features/principal_components.npz", "features/t_sne.npz")),
-                   Figure("similarity.png", "Similarity of layers", visualize_features.draw_similarity,
+                   Figure("similarity.png", "Similarity of layers", features.draw_similarity,
                           ("features/similarity.npz",))],
     "breaks": [Figure("robustness.png", "Robustness", draw_robustness,
                       ("robustness.json", "robustness_*.npz"), robustness_tables)],

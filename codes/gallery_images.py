@@ -12,15 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from codes.figures.attribution import DIVERGING
 from codes.insight.attribution import grad_cam, integrated_gradients, last_maps, occlusion
 from codes.insight.similarity import nearest, penultimate
-from codes.visualize_attribution import DIVERGING, SIZE, STRIDE
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.predictions import predict
 from VGG_BatchNorm.ground.style import plt
 
 RIGHT, WRONG = 4, 2  # images of a class
 NEIGHBOURS = 6
+SIZE, STRIDE = 6, 2  # of the square that covers, in pixels
 
 
 def choose_images(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -21,11 +21,11 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.computed import computed, picture_parser
+from codes.figures.filters import as_pictures
 from codes.insight.loss_landscape import flat, principal_plane
 from codes.settings import count
 from codes.studies import BASES
 from codes.trainer import Trainer
-from codes.visualize_filters import as_pictures
 from VGG_BatchNorm.ground.cifar10 import Split, data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write
 from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
@@ -77,7 +77,7 @@ def watch(settings: dict, train: Split, validation: Split, frames: int) -> dict:
 
 def filter_sheets(filters: np.ndarray, scale: int = 8) -> np.ndarray:
     """(M, K, 3, h, w) filters as M pictures in [0, 1], a weight `scale` pixels wide, each in its range."""
-    pictures = as_pictures(torch.from_numpy(filters).flatten(0, 1)).numpy()
+    pictures = as_pictures(filters.reshape(-1, *filters.shape[2:]))
     pictures = pictures.repeat(scale, 1).repeat(scale, 2)
     rows = filters.shape[1] // COLUMNS
     return np.stack([contact_sheet(one) for one in pictures.reshape(-1, rows, COLUMNS, *pictures.shape[1:])])

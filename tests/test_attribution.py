@@ -5,9 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from codes.insight.attribution import grad_cam, integrated_gradients, last_maps, occlusion
+from codes.insight.attribution import choose_images, grad_cam, integrated_gradients, last_maps, occlusion
 from codes.networks import build
-from codes.visualize_attribution import choose_images
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +82,6 @@ def test_last_maps_are_those_before_the_last_pooling():
 
 def test_images_are_chosen_by_their_confidence():
     logits = torch.tensor([[2.0, 0], [3, 0], [0, 1], [4, 0], [0, 5]])
-    assert choose_images(logits, torch.tensor([0, 0, 1, 1, 0])).tolist() == [[1, 4], [2, 3]]
+    assert choose_images(logits, torch.tensor([0, 0, 1, 1, 0]), rows=5).tolist() == [[1, 4], [2, 3]]
     assert choose_images(logits, torch.tensor([0, 0, 1, 1, 0]), rows=1).tolist() == [[1, 4]]
-    assert sorted(choose_images(logits[:1], torch.tensor([0])).tolist()) == [[-1, -1], [0, -1]]
+    assert sorted(choose_images(logits[:1], torch.tensor([0]), rows=5).tolist()) == [[-1, -1], [0, -1]]

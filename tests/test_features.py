@@ -10,6 +10,7 @@ from test_scripts import assert_picture
 from torch.nn import functional as F
 
 from codes import studies, visualize_features
+from codes.figures.features import apart
 from codes.insight import small_nets
 from codes.insight.similarity import cka_matrix, layer_outputs, linear_cka, penultimate
 from codes.networks import build
@@ -102,14 +103,14 @@ def test_penultimate_features_are_what_the_head_sees():
 
 def test_labels_do_not_overlap():
     centres = np.random.default_rng(0).random((10, 2))
-    places = visualize_features.apart(centres, 0.4, 0.1)
+    places = apart(centres, 0.4, 0.1)
     assert (places[:, 0] == centres[:, 0]).all() and (places[:, 1] >= centres[:, 1]).all()
     for i in range(10):
         for j in range(i):
             near = abs(places[i] - places[j])
             assert near[0] >= 0.4 or near[1] >= 0.1
     far = np.array([[0.0, 0.0], [1.0, 0.0]])
-    assert (visualize_features.apart(far, 0.4, 0.1) == far).all()
+    assert (apart(far, 0.4, 0.1) == far).all()
 
 
 @pytest.fixture
@@ -169,6 +170,13 @@ def test_the_pictures(call, flags, tmp_path, monkeypatch):
     assert code == 0 and "without" not in out and width(tmp_path / "features.png") > 1.8 * one
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
     assert call(visualize_features, *flags)[0] == 0 and width(tmp_path / "features.png") > 1.8 * one
+    assert call(visualize_features, *flags, "--redraw")[0] == 0
+    assert width(tmp_path / "features.png") > 1.8 * one
+
+    config = {"widths": (8, 8)}  # of another net, t-SNE's points are not drawn
+    save_checkpoint(tmp_path / "w.pt", "cifarnet", config, build("cifarnet", **config).state_dict())
+    for more in ([], ["--redraw"]):
+        assert call(visualize_features, *flags, *more)[0] == 0 and width(tmp_path / "features.png") == one
 
 
 def test_small_nets_are_kept_and_trained_anew_for_other_settings(flags, data_dir, monkeypatch):

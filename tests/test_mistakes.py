@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from codes.computed import computed
 from codes.evaluate import evaluate
+from codes.figures.mistakes import summary
+from codes.insight.measured import measured
+from codes.insight.mistakes import look_alikes, measure
 from codes.insight.similarity import penultimate
 from codes.networks import build
-from codes.visualize_mistakes import expected_calibration_error, look_alikes, measure, reliability, summary
+from VGG_BatchNorm.ground.calibration import expected_calibration_error
 from VGG_BatchNorm.ground.cifar10 import load_cifar10, normalize
-from VGG_BatchNorm.ground.predictions import calibration_error, predict
+from VGG_BatchNorm.ground.predictions import calibration_error, predict, reliability
 
 
 def test_features_of_one_direction_a_class_have_no_look_alikes():
@@ -55,7 +57,8 @@ def test_features_are_what_the_last_layer_is_given(data_dir):
 def test_the_numbers_agree_with_evaluate(data_dir, tmp_path):
     torch.manual_seed(0)
     net, (train, test) = build("cifarnet", widths=(8, 8)).eval(), load_cifar10(data_dir)
-    data = computed(tmp_path / "m.npz", {"checkpoint": "w.pt"}, lambda: measure(net, train, test))
+    about, settings = {"checkpoint": "w.pt"}, {"bins": 15, "mistakes": 24}
+    data = measured(tmp_path / "m.npz", about, measure, net, train, test, **settings)
     assert (data["labels"] != data["said"]).all() and (np.diff(data["confidence"]) <= 0).all()
     np.testing.assert_array_equal(data["images"][0], test.images[data["numbers"][0]].permute(1, 2, 0))
     result, expected = summary(data), evaluate(net, test)

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from codes.figures.patches import mosaic
+from codes.insight.patches import Field, as_bytes, cut, last_of_each_size, peaks, stages, strongest
 from codes.networks import build
-from codes.visualize_patches import Field, as_bytes, cut, last_of_each_size, mosaic, peaks, stages, strongest
 from VGG_BatchNorm.ground.cifar10 import normalize
 
 
@@ -98,7 +99,9 @@ def test_the_channel_whose_peaks_stand_out_comes_first():
     peak[5:14, 3] = torch.arange(9.0) + 10  # image 13 has the highest
     peak[:, 6], mean[6] = 1000, 10_000
     place = torch.full((20, 8), 5 * 32 + 5)
-    channels, numbers, patches = strongest(Field("", 3, 1, -1, 32), images, peak, place, mean)
+    channels, numbers, patches = strongest(
+        Field("", 3, 1, -1, 32), images, peak, place, mean, channels=6, count=9
+    )
     assert channels[0] == 3 and 6 not in channels and len(channels) == 6
     assert numbers[0].tolist() == list(range(13, 4, -1))
     assert patches.shape == (6, 9, 3, 3, 3) and patches[0, :, 0, 0, 0].tolist() == numbers[0].tolist()
@@ -106,7 +109,8 @@ def test_the_channel_whose_peaks_stand_out_comes_first():
 
 def test_maps_share_a_scale_and_come_by_their_peaks():
     maps = torch.tensor([0.0, 1.0, 4.0]).view(3, 1, 1)
-    assert as_bytes(maps).flatten().tolist() == [255, 64, 0]
+    assert as_bytes(maps, 12).flatten().tolist() == [255, 64, 0]
+    assert as_bytes(maps, 2).flatten().tolist() == [255, 0]
 
 
 def test_a_mosaic_is_filled_row_by_row():

@@ -1,16 +1,32 @@
-"""The scripts that draw patches, attribution and mistakes, on tiny data; numbers that are kept for them."""
+"""The scripts that measure, then draw, on tiny data; the numbers that are kept, and drawing from those."""
+
+import importlib
+import subprocess
+import sys
 
 import pytest
 import torch
+from conftest import ROOT
 from test_scripts import assert_picture
 
-from codes import visualize_attribution, visualize_mistakes, visualize_patches
-from codes.computed import computed, made_from
+from codes import (
+    visualize_attribution,
+    visualize_features,
+    visualize_filters,
+    visualize_mistakes,
+    visualize_patches,
+)
+from codes.figures import attribution, features, filters, mistakes, patches
+from codes.figures.caption import caption
+from codes.insight.measured import made_from, measured
 from codes.networks import build
 from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS, load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.files import RESULTS_DIR, read_npz
+from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.style import plt
 
 PICTURES = {
+    visualize_filters: ("filters",),
     visualize_patches: ("patches", "feature_maps"),
     visualize_attribution: ("attribution",),
     visualize_mistakes: ("confusion", "mistakes", "calibration", "look_alikes"),
@@ -27,7 +43,7 @@ def save_weights(folder, network="cifarnet", **config):
 def flags(script, checkpoint, data_dir, folder) -> tuple:
     out = folder / "figures"
     return ("--ckpt", checkpoint, "--data-dir", data_dir, "--device", "cpu", "--results", folder / "results",
-            "--out", out / "attribution.png" if script is visualize_attribution else out)  # fmt: skip
+            "--out", out / f"{PICTURES[script][0]}.png" if len(PICTURES[script]) == 1 else out)  # fmt: skip
 
 
 @scripts
@@ -39,9 +55,12 @@ def test_pictures_of_each_network(call, data_dir, tmp_path, monkeypatch, script,
     for name in PICTURES[script]:
         assert_picture(tmp_path / "figures" / f"{name}.png")
         assert f"{name}.png" in out
-    monkeypatch.setattr(script, "measure", None)  # the second time only draws
+    insight = importlib.import_module(script.__name__.replace("visualize_", "insight."))
+    monkeypatch.setattr(insight, "measure", None)  # the second time only draws
     monkeypatch.setattr(script, "save_figure", lambda figure, _: plt.close(figure))
     assert call(script, *given)[0] == 0
+    (tmp_path / "w.pt").unlink()
+    assert call(script, *given, "--redraw")[0] == 0
 
 
 @scripts
@@ -68,23 +87,26 @@ def test_an_image_that_is_not_there(call, data_dir, tmp_path):
     assert code == 2 and "0 to 59" in err
 
 
-def test_numbers_are_computed_once(tmp_path):
-    calls, path, about = [], tmp_path / "d.npz", {"checkpoint": "w.pt", "image": 7}
+def test_numbers_are_measured_once(tmp_path):
+    calls, path, about = [], tmp_path / "d.npz", {"checkpoint": "w.pt"}
 
-    def compute():
-        calls.append(1)
-        return {"a": torch.arange(3), "names": ["x", "yes"], "n": 3}
+    def measure(count, image):
+        calls.append(image)
+        return {"a": torch.arange(count), "names": ["x", "yes"], "n": count}
 
-    first, again = computed(path, about, compute), computed(path, about, compute)
-    assert len(calls) == 1 and first["about"] == again["about"] == about
+    first, again = (measured(path, about, measure, 3, image=7) for _ in range(2))
+    assert calls == [7] and first["about"] == again["about"] == about | {"settings": {"image": 7}}
     for data in (first, again):
         assert data["a"].tolist() == [0, 1, 2] and data["names"].tolist() == ["x", "yes"] and data["n"] == 3
-    computed(path, about | {"image": 8}, compute)
-    assert len(calls) == 2
+    measured(path, about, measure, 3, image=8)
+    measured(path, about | {"checkpoint": "v.pt"}, measure, 3, image=8)
+    assert calls == [7, 8, 8]
     for content in (b"", path.read_bytes()[:-40]):
         path.write_bytes(content)
-        computed(path, about, compute)
-    assert len(calls) == 4 and not list(tmp_path.glob(".*"))
+        with pytest.raises(UserError, match="damaged"):
+            measured(path, about, measure, 3, image=8)
+        assert path.read_bytes() == content
+    assert len(calls) == 3 and not list(tmp_path.glob(".*"))
 
 
 def test_what_numbers_are_made_from(data_dir, tmp_path):
@@ -92,3 +114,62 @@ def test_what_numbers_are_made_from(data_dir, tmp_path):
     shipped, mine = (made_from(path, data_dir) for path in paths)
     assert shipped["checkpoint"] == "reports/models/cifarnet.pt" and mine["checkpoint"] == "w.pt"
     assert shipped["sha1"] != mine["sha1"] and shipped["data"] == mine["data"]
+
+
+DRAWN = {  # and the committed numbers that they are drawn from
+    attribution.draw_attribution: "attribution",
+    filters.draw_filters: "filters",
+    patches.draw_patches: "patches",
+    patches.draw_feature_maps: "patches",
+    mistakes.draw_confusion: "mistakes",
+    mistakes.draw_mistakes: "mistakes",
+    mistakes.draw_calibration: "mistakes",
+    mistakes.draw_look_alikes: "mistakes",
+    features.draw_features: "features/principal_components",
+    features.draw_similarity: "features/similarity",
+}
+
+
+@pytest.mark.parametrize("draw", DRAWN, ids=lambda draw: draw.__name__)
+def test_captions_know_every_setting(draw):
+    text = caption(draw, read_npz(RESULTS_DIR / f"{DRAWN[draw]}.npz"))
+    assert len(text) > 200 and not set(text) & set("{}…\n")
+
+
+def test_captions_say_what_was_measured():
+    def draw(data):
+        """A square of {size}×{size}
+        pixels."""
+
+    assert caption(draw, {"about": {"settings": {"size": 8}}}) == "A square of 8×8 pixels."
+    assert caption(draw, {"about": {"settings": {"step": 8}}}) == "A square of …×… pixels."
+    assert caption(draw, None) == "A square of …×… pixels."
+
+
+def without_torch(code: str) -> None:
+    """Run Python in which torch cannot be imported; it must end well."""
+    code = f"import runpy, sys; sys.modules['torch'] = None; {code}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_figures_need_no_torch():
+    names = [f"codes.figures.{path.stem}" for path in (ROOT / "codes" / "figures").glob("*.py")]
+    without_torch(f"sys.path.insert(0, '.'); import {', '.join(names)}")
+
+
+@pytest.mark.parametrize("script", [*PICTURES, visualize_features], ids=lambda script: script.__name__)
+def test_committed_numbers_are_drawn_without_torch(script, tmp_path):
+    names = PICTURES.get(script, ("features", "similarity"))
+    out = tmp_path / (f"{names[0]}.png" if len(names) == 1 else "")
+    argv = [script.__file__, "--redraw", "--ckpt", "nowhere.pt", "--data-dir", "nowhere", "--out", str(out)]
+    without_torch(f"sys.argv = {argv}; runpy.run_path(sys.argv[0], run_name='__main__')")
+    for name in names:
+        assert_picture(tmp_path / f"{name}.png")
+
+
+@pytest.mark.parametrize("script", [*PICTURES, visualize_features], ids=lambda script: script.__name__)
+def test_drawing_again_without_numbers_is_one_line(call, tmp_path, script):
+    code, _, err = call(script, "--redraw", "--results", tmp_path, "--out", tmp_path / "out")
+    assert code == 2 and "is missing" in err and len(err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

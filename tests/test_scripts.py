@@ -4,11 +4,14 @@ import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, command
 
 from codes import bench, bench_peer, plot_curves, summarise, visualize_filters
+from codes.figures.filters import as_pictures
+from codes.insight.filters import first_convolutions
 from codes.networks import build, restore
 from codes.settings import choose_settings, parse_arguments
 from VGG_BatchNorm import loaders
@@ -68,7 +71,8 @@ def test_training_curves(call, finished_run, tmp_path):
 def test_filters_of_each_network(call, data_dir, tmp_path, network, config):
     torch.manual_seed(0)
     save_checkpoint(tmp_path / "w.pt", network, config, build(network, **config).state_dict())
-    flags = ("--ckpt", tmp_path / "w.pt", "--data-dir", data_dir, "--out", tmp_path / "f.png")
+    flags = ("--ckpt", tmp_path / "w.pt", "--data-dir", data_dir, "--device", "cpu",
+             "--results", tmp_path / "results", "--out", tmp_path / "f.png")  # fmt: skip
     assert call(visualize_filters, *flags)[0] == 0
     assert_picture(tmp_path / "f.png")
     code, _, err = call(visualize_filters, *flags, "--image", 60)
@@ -76,14 +80,14 @@ def test_filters_of_each_network(call, data_dir, tmp_path, network, config):
 
 
 def test_filters_are_drawn_as_they_are():
-    filters = torch.tensor([-2.0, 0.0, 1.0]).view(1, 3, 1, 1)
-    assert visualize_filters.as_pictures(filters).flatten().tolist() == [0.0, 0.5, 0.75]
+    filters = np.array([-2.0, 0.0, 1.0]).reshape(1, 3, 1, 1)
+    assert as_pictures(filters).flatten().tolist() == [0.0, 0.5, 0.75]
 
 
 def test_first_convolutions_are_those_of_the_net():
     net = build("cifarnet", widths=(8, 8)).eval()
     x = torch.randn(1, 3, 32, 32)
-    (stem, layer, maps), (second, _, _) = visualize_filters.first_convolutions(net, x)
+    (stem, layer, maps), (second, _, _) = first_convolutions(net, x)
     assert (stem, second) == ("stem", "groups.0.convs.0") and layer is net.stem
     assert maps.shape == (1, 24, 32, 32)
 

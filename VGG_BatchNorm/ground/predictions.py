@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
+from VGG_BatchNorm.ground.calibration import expected_calibration_error
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 
 
@@ -63,12 +63,6 @@ def reliability(logits: torch.Tensor, labels: torch.Tensor, bins: int = 15) -> t
     totals = torch.zeros(3, bins, device=logits.device).index_add_(1, index, rows)
     totals[1:] /= totals[0]
     return totals
-
-
-def expected_calibration_error(table: np.ndarray) -> float:
-    """Guo et al. 2017, eq. 3, of what `reliability` gives."""
-    images, confidence, accuracy = table
-    return float(np.nansum(images * abs(accuracy - confidence)) / images.sum())
 
 
 def calibration_error(logits: torch.Tensor, labels: torch.Tensor, bins: int = 15) -> float:

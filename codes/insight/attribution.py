@@ -16,6 +16,9 @@ from itertools import product
 import torch
 from torch import nn
 
+from VGG_BatchNorm.ground.cifar10 import Split, normalize
+from VGG_BatchNorm.ground.predictions import predict
+
 
 @torch.no_grad()
 def last_maps(net: nn.Module, x: torch.Tensor) -> nn.Module:
@@ -87,6 +90,40 @@ def occlusion(net: nn.Module, x: torch.Tensor, classes: torch.Tensor, size: int 
         covered[:, :, top:top + size, left:left + size] = value
         falls.append(whole - _logits(net(covered), classes))
     return torch.stack(falls, 1).unflatten(1, (len(tops), len(lefts)))
+
+
+def choose_images(logits: torch.Tensor, labels: torch.Tensor, rows: int) -> torch.Tensor:
+    """Numbers (rows, 2) of the most confident right answer and the most confident mistake of a class.
+
+    The classes are those whose mistakes are the most confident, in this order; −1 where a class has no
+    right answer, or no mistake.
+    """
+    confidence, predicted = logits.softmax(1).max(1)
+    of_class = labels == torch.arange(logits.shape[1], device=labels.device)[:, None]  # (classes, N)
+    columns = [torch.where(of_class & kind, confidence, -1.0).max(1)
+               for kind in (predicted == labels, predicted != labels)]
+    numbers = torch.stack([best.indices.masked_fill(best.values < 0, -1) for best in columns], 1)
+    return numbers[columns[1].values.argsort(descending=True)[:rows]]
+
+
+def measure(net: nn.Module, test: Split, rows: int, size: int, stride: int, steps: int) -> dict:
+    """The images chosen, row by row, right answers before mistakes, and their three explanations.
+
+    Args:
+        rows: classes; the others are as for `occlusion` and `integrated_gradients`.
+    """
+    logits = predict(net, test)
+    numbers = choose_images(logits, test.labels, rows).flatten()
+    images, labels = test.take(numbers)  # −1, the last image, is not drawn
+    confidence, said = logits[numbers].softmax(1).max(1)
+    x = normalize(images)
+    added = integrated_gradients(net, x, said, steps=steps)
+    with torch.no_grad():
+        gain = (net(x) - net(torch.zeros_like(x))).gather(1, said[:, None])[:, 0]
+    return {"numbers": numbers, "labels": labels, "said": said, "confidence": confidence,
+            "images": images.permute(0, 2, 3, 1), "grad_cam": grad_cam(net, x, said, last_maps(net, x)),
+            "integrated_gradients": added.sum(1), "occlusion": occlusion(net, x, said, size, stride),
+            "gain": gain, "sum": added.sum((1, 2, 3))}
 
 
 def _logits(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,120 @@
+"""Drawings, and a report's numbers, of what a network gets wrong: from `codes.insight.mistakes.measure`."""
+
+import numpy as np
+from matplotlib.colors import PowerNorm
+
+from VGG_BatchNorm.ground.calibration import expected_calibration_error
+from VGG_BatchNorm.ground.classes import CLASSES
+from VGG_BatchNorm.ground.style import PALETTE, TEST, plt
+
+VIEWS = ("one view", "six views")
+
+
+def summary(data: dict) -> dict:
+    """The numbers of the pictures, for a report: plain, in fractions and counts."""
+    matrix, images = data["confusion"], data["confusion"].sum(1)
+    pairs = sorted(((int(matrix[pair]), *pair) for pair in np.ndindex(*matrix.shape) if pair[0] != pair[1]),
+                   reverse=True)
+    by_class = zip(CLASSES, matrix.diagonal() / images, data["look_alikes"], strict=True)
+    return {**data["about"], "images": int(images.sum()), "error": float(1 - matrix.trace() / images.sum()),
+            "calibration_error": {name: expected_calibration_error(table)
+                                  for name, table in zip(VIEWS, data["reliability"], strict=True)},
+            "most_frequent_mistakes": [{"true": CLASSES[true], "said": CLASSES[said], "images": count}
+                                       for count, true, said in pairs[:6]],
+            "by_class": {name: {"accuracy": float(accuracy), "look_alikes": int(count)}
+                         for name, accuracy, count in by_class},
+            "most_confident_mistakes": data["numbers"].tolist()}
+
+
+def draw_confusion(data: dict) -> plt.Figure:
+    """What is taken for what: test images by their class (row) and what the net says (column), one
+    view. Colour is for the mistakes alone, on a square-root scale; right answers are the numbers on
+    the grey diagonal, and an empty field is a zero. A count is known to about its square root: a
+    few images are mostly chance."""
+    matrix = data["confusion"]
+    mistakes = np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
+    figure, axis = plt.subplots(figsize=(7.6, 6.4))
+    picture = axis.imshow(mistakes, cmap=plt.get_cmap("Blues").with_extremes(bad="#d9d9d9"),
+                          norm=PowerNorm(0.5, vmin=0, vmax=max(1, np.nanmax(mistakes))))
+    for row, column in zip(*matrix.nonzero(), strict=True):
+        dark = row != column and picture.norm(mistakes[row, column]) > 0.6
+        axis.text(column, row, matrix[row, column], ha="center", va="center", fontsize=10,
+                  color="white" if dark else "black")
+    axis.set_xticks(range(len(CLASSES)), CLASSES, rotation=45, ha="right")
+    axis.set_yticks(range(len(CLASSES)), CLASSES)
+    axis.set(xlabel="what the net says", ylabel="class",
+             title=f"{matrix.sum() - matrix.trace():,} mistakes in {matrix.sum():,} test images")
+    axis.grid(visible=False)
+    figure.colorbar(picture, label="mistakes (test images)", shrink=0.8)
+    return figure
+
+
+def draw_mistakes(data: dict) -> plt.Figure:
+    """The mistakes that the net is surest of, in order: the test set's label, what the net says,
+    and its probability, one view. Some are no mistakes: CIFAR-10's test set has wrong labels
+    (Northcutt et al. 2021, arXiv 2103.14749), and a good net finds them here. They are not the
+    typical mistakes, of which the net is less sure."""
+    figure, axes = plt.subplots(4, -(-data["about"]["settings"]["mistakes"] // 4), figsize=(10, 8))
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, image, label, said, confidence in zip(axes.flat, data["images"], data["labels"], data["said"],
+                                                    data["confidence"], strict=False):
+        axis.imshow(image)
+        axis.set_title(f"label: {CLASSES[label]}\nnet: {CLASSES[said]}, {100 * confidence:.0f} %", fontsize=9)
+    return figure
+
+
+def draw_calibration(data: dict) -> plt.Figure:
+    """How sure the net is against how often it is right. Above: the test images in {bins} equal
+    bins of confidence (the probability of what it says); bars and dots are the share that is right,
+    with one standard error, each dot at the mean confidence of its bin. On the dashed line a net
+    would be right as often as it claims; above it, it is too modest, below it too sure. Below: how
+    many images are in each bin. ECE, the expected calibration error (Guo et al. 2017), is the mean
+    distance from the dashed line, weighted by images. Label smoothing makes a net modest on
+    purpose; six views are right more often and hardly surer. Which class a net names, and so its
+    error, can be as good."""
+    figure, axes = plt.subplots(2, 2, figsize=(9, 5.6), sharex=True, sharey="row", height_ratios=(3, 1))
+    bins = data["about"]["settings"]["bins"]
+    edges, width = 100 * np.arange(bins) / bins, 100 / bins
+    for (upper, lower), name, table in zip(axes.T, VIEWS, data["reliability"], strict=True):
+        filled = table[0] > 0
+        images, confidence, accuracy = table[:, filled]
+        upper.bar(edges[filled], 100 * accuracy, width, align="edge", color=TEST, alpha=0.35,
+                  edgecolor="white")
+        upper.errorbar(100 * confidence, 100 * accuracy, 100 * np.sqrt(accuracy * (1 - accuracy) / images),
+                       fmt="o", color=TEST, markersize=5, capsize=2, label="right answers")
+        upper.plot([0, 100], [0, 100], "--", color="black", linewidth=1, label="as often as claimed")
+        upper.set(title=f"{name}: ECE {100 * expected_calibration_error(table):.1f} %", ylim=(0, 102))
+        lower.bar(edges[filled], 100 * images / images.sum(), width, align="edge", color="#777777",
+                  edgecolor="white")
+        lower.set(xlabel="confidence (%)", xlim=(0, 100))
+    axes[0][0].set_ylabel("accuracy (%)")
+    axes[0][0].legend(loc="upper left", fontsize=9)
+    axes[1][0].set_ylabel("images (%)")
+    return figure
+
+
+def draw_look_alikes(data: dict) -> plt.Figure:
+    """Accuracy by class against its look-alikes: test images whose nearest training image, by the
+    cosine of what the last layer is given, is of another class. On the dashed line the net would be
+    wrong as often as this nearest neighbour; above it, the last layer does better. Both come from
+    the same features: near the line, the last layer does about as well as a nearest neighbour. It
+    does not say that they look alike to people."""
+    images = data["confusion"].sum(1)
+    accuracy, alike = 100 * data["confusion"].diagonal() / images, data["look_alikes"]
+    figure, axis = plt.subplots(figsize=(7.2, 4.6))
+    axis.plot(alike, accuracy, "o", color=PALETTE[0], markersize=7, clip_on=False, zorder=3)
+    line = np.array([0, 1.08 * max(1, alike.max())])
+    axis.plot(line, 100 * (1 - line / images.mean()), "--", color="black", linewidth=1,
+              label="as the nearest neighbour")
+    for rank, label in enumerate(accuracy.argsort(kind="stable")):  # names in a column, lowest first
+        axis.annotate(CLASSES[label], (alike[label], accuracy[label]), va="center", fontsize=10,
+                      xytext=(1.06, (rank + 0.5) / len(CLASSES)), textcoords="axes fraction",
+                      arrowprops=dict(arrowstyle="-", color="#999999", linewidth=0.7, shrinkB=4))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = np.corrcoef(alike, accuracy)[0, 1]
+    axis.set(xlabel=f"look-alikes among the {images.mean():,.0f} test images of a class", xlim=line,
+             ylabel="accuracy (%)",
+             title=f"correlation over the {len(CLASSES)} classes: {correlation:.2f}".replace("-", "−"))
+    axis.legend(loc="lower left", fontsize=9)
+    return figure

@@ -1,0 +1,48 @@
+"""The filters of a network's first convolution, and the feature maps of its first ones.
+
+    data = measure(net, test, image=7, maps=24)
+"""
+
+import torch
+from torch import nn
+
+from VGG_BatchNorm.ground.cifar10 import Split, normalize
+from VGG_BatchNorm.ground.script import UserError
+
+
+@torch.no_grad()
+def first_convolutions(net: nn.Module, x: torch.Tensor,
+                       count: int = 2) -> list[tuple[str, nn.Conv2d, torch.Tensor]]:
+    """(name, layer, output) of the first `count` convolutions for the images x (N, 3, 32, 32)."""
+    seen, hooks = [], []
+    for name, layer in net.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            hooks.append(layer.register_forward_hook(  # a clone: the ReLU after it may be in place
+                lambda layer, _, output, name=name: seen.append((name, layer, output.clone()))))
+    net(x)
+    for hook in hooks:
+        hook.remove()
+    return seen[:count]
+
+
+def measure(net: nn.Module, test: Split, image: int, maps: int) -> dict:
+    """The first convolution's filters and its maps of a test image, both by the filters' contrast, and,
+    where that layer is a fixed whitening, the `maps` feature maps of most contrast of the next one.
+
+    Raises:
+        UserError: there is no such image.
+    """
+    if not 0 <= image < len(test.labels):
+        raise UserError(f"--image takes 0 to {len(test.labels) - 1}, not {image}")
+    pixels = test.images[image]
+    (name, layer, output), *rest = first_convolutions(net, normalize(pixels[None]))
+    filters = layer.weight.detach()
+    order = filters.std((1, 2, 3)).argsort(descending=True)
+    result = {"image": pixels.permute(1, 2, 0), "label": test.labels[image], "layers": [name],
+              "filters": filters[order], "maps_0": output[0, order]}
+    if not layer.weight.requires_grad or getattr(net, "whiten", False):
+        for name, _, output in rest:
+            strongest = output[0].std((1, 2)).argsort(descending=True)[:maps]
+            result["layers"].append(name)
+            result["maps_1"] = output[0, strongest]
+    return result
