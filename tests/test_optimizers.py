@@ -201,8 +201,7 @@ def test_every_trained_parameter_is_in_one_group(optimizer):
 def test_the_table_says_what_an_optimizer_takes():
     net = build("cifarnet", widths=(8, 8))
     for name, choice in OPTIMIZERS.items():
-        settings = Settings(optimizer=name, lr=0.125, momentum=0.25, weight_decay=0.5, bias_lr=2.0, head_lr=4.0)
-        made = make_optimizers(net, settings)
+        made = make_optimizers(net, Settings(optimizer=name, lr=0.125, momentum=0.25, weight_decay=0.5))
         assert len(made) == 1 + choice.filters_only and choice.about
         assert all(p.ndim == 4 for p in made[-1].param_groups[0]["params"]) == choice.filters_only
         group = made[-1].param_groups[0]
