@@ -24,7 +24,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.networks import training_flops
-from codes.settings import DEFAULTS, PRESETS
+from codes.settings import DEFAULTS, PRESETS, Settings
 from codes.trainer import Trainer
 from VGG_BatchNorm.ground.cifar10 import Split
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
@@ -45,16 +45,17 @@ def measure_steps(preset: str, size: int, device: torch.device, repeats: int, ge
                 "compile": False}
     n = 2 * settings["batch_size"]
     data = Split(torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (n,))).to(device)
-    trainers = {precision: Trainer(settings | {"precision": precision}, data, device) for precision in gemm}
+    trainers = {precision: Trainer(Settings.from_dict(settings | {"precision": precision}), data, device)
+                for precision in gemm}
     best = dict.fromkeys(gemm, float("inf"))
     loader = best_seconds(lambda: next(trainers["float32"].loader.epoch(0)), repeats, device)
     x, y = next(trainers["float32"].loader.epoch(0))
     for _ in range(repeats):
         for precision, trainer in trainers.items():
-            trainer.net.stem.bias.requires_grad_(False)  # as in most of the training
+            trainer.net.freeze(0.5)  # as in most of the training
             seconds = best_seconds(lambda t=trainer: t.step(x, y, 0)[0].item(), 1, device) + loader
             best[precision] = min(best[precision], seconds)
-    flops = training_flops(trainer.net, size, whitening_bias=False) * settings["batch_size"]
+    flops = training_flops(trainer.net, size) * settings["batch_size"]
     return [{"preset": preset, "image_size": size, "batch_size": settings["batch_size"],
              "precision": precision, "step_seconds": seconds, "step_flops_per_second": flops / seconds,
              "rate_over_gemm": flops / seconds / gemm[precision], "loader_share": loader / seconds}
@@ -65,7 +66,8 @@ def measure_ways(preset: str, device: torch.device, repeats: int, batch: int = 2
     """Seconds of forward and backward of `batch` whole images, by name of the way to compute them."""
     settings = {**DEFAULTS, **PRESETS[preset], "seed": 0, "precision": "float32", "compile": False}
     images = torch.randint(256, (2000, 3, 32, 32), dtype=torch.uint8)
-    trainer = Trainer(settings, Split(images, torch.randint(10, (2000,))).to(device), device)
+    data = Split(images, torch.randint(10, (2000,))).to(device)
+    trainer = Trainer(Settings.from_dict(settings), data, device)
     x = next(trainer.loader.epoch(0))[0][:batch]
     plain, whole = trainer.net.train(), copy.deepcopy(trainer.net).to(torch.bfloat16).train()
     convolutions = torch.backends.mkldnn.conv

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.settings import DEFAULTS, PRESETS
+from codes.settings import DEFAULTS, PRESETS, Settings
 from codes.trainer import Trainer, image_size
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
@@ -98,9 +98,9 @@ def compare(peer: ModuleType, data_dir: Path, precision: str, steps: int) -> dic
     """Mean seconds of a step of each, by turns, and of the two whole recipes."""
     train = load_cifar10(data_dir)[0]
     theirs = Peer(peer, train, precision)
-    settings = {**DEFAULTS, **PRESETS["strong"], "seed": 0, "precision": precision, "compile": False}
+    settings = Settings.from_dict({**DEFAULTS, **PRESETS["strong"], "precision": precision})
     ours = Trainer(settings, train, CPU)
-    ours.net.train().stem.bias.requires_grad_(False)  # as in most of the training
+    ours.net.train().freeze(0.5)  # as in most of the training
     sizes = Counter(image_size(number, ours.steps, settings) for number in range(ours.steps))
     numbers = {size: next(n for n in range(ours.steps) if image_size(n, ours.steps, settings) == size)
                for size in sizes}

@@ -28,7 +28,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.compare_results import Results, best, judged, key, summary, table
 from codes.networks import parameter_count
-from codes.settings import count
+from codes.settings import Settings, count
 from codes.studies import BASES, COMBINED, STUDIES, Variant, variants, wanted
 from codes.trainer import Trainer, expected_seconds
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, data_checksum, load_cifar10, split_validation
@@ -51,13 +51,13 @@ class Comparison:
         self.train, self.validation, self.whole, self.test = (
             split.to(device) for split in (self.train, self.validation, self.whole, self.test))
 
-    def settings(self, changes: dict, seed: int = 0) -> dict:
-        return self.base | changes | {"seed": seed, 
-                "precision": "bfloat16" if self.device.type == "cuda" else "float32"}
+    def settings(self, changes: dict, seed: int = 0) -> Settings:
+        precision = "bfloat16" if self.device.type == "cuda" else "float32"
+        return Settings.from_dict(self.base | changes | {"seed": seed, "precision": precision})
 
     def trainer(self, changes: dict, seed: int = 0) -> Trainer:
         settings = self.settings(changes, seed)
-        return Trainer(settings, self.train if settings["validation"] else self.whole, self.device)
+        return Trainer(settings, self.train if settings.validation else self.whole, self.device)
 
     def perform(self, changes: dict, seed: int) -> float:
         """Accuracy in percent of the base with `changes`, 0 if it failed; trained now, if not before."""
@@ -85,7 +85,7 @@ class Comparison:
                 seconds += took
         except UserError as error:
             return row | {"failure": str(error).partition(";")[0]}, curve
-        name = "validation" if trainer.settings["validation"] else "test"
+        name = "validation" if trainer.settings.validation else "test"
         held_out = self.validation if name == "validation" else self.test
         right = accuracy(predict(trainer.net, held_out), held_out.labels)
         return row | {f"{name}_accuracy": right, "loss": last["loss"], "train_accuracy": last["accuracy"],

@@ -6,9 +6,17 @@
 The default is a VGG-like net after airbench94 (Jordan 2024, arXiv 2404.00498): a fixed
 whitening convolution, three groups of convolutions with 2×2 pooling between, global max
 pooling and one fully-connected layer.
+
+The arguments of a network's constructor are the flags that `codes/train.py --network NAME` takes, with
+the same defaults; a run records them, and its checkpoint is restored with them. To add a network, write a
+class and enter it in NETWORKS. It may have two more methods:
+
+    prepare(images)    set what is computed from training images (N, 3, 32, 32), normalised, before the run
+    freeze(progress)   before each epoch: fix what is trained no more; 0 ≤ progress < 1 of the steps are done
 """
 
 import copy
+import inspect
 
 import torch
 import torch.distributed as dist
@@ -68,9 +76,12 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 def make_norm(norm: str, channels: int) -> nn.Module:
+    """A norm of `NORMS`; group norm has the most groups, up to 16, that divide the channels evenly."""
     if norm == "batch":
         return BatchNorm(channels)
-    return nn.GroupNorm(min(16, channels), channels) if norm == "group" else nn.Identity()
+    if norm == "group":
+        return nn.GroupNorm(max(n for n in range(1, 17) if channels % n == 0), channels)
+    return nn.Identity()
 
 
 class ConvGroup(nn.Module):
@@ -115,8 +126,10 @@ class CifarNet(nn.Module):
         residual: a shortcut in every group (needs depth ≥ 2).
         pool_first: in so many of the last groups, pooling comes before the first convolution, which
             then costs a quarter.
-        whiten: start with a fixed 2×2 whitening convolution (see `init_whitening`); otherwise
+        whiten: start with a fixed 2×2 whitening convolution (see `prepare`); otherwise
             with a trained 3×3 convolution of as many channels.
+        whiten_bias_share: the whitening's bias is trained for this share of the steps.
+        freeze_share: the first group is fixed for the last share of the steps.
 
     Raises:
         UserError: an unknown name, or a number out of range.
@@ -127,7 +140,7 @@ class CifarNet(nn.Module):
     def __init__(self, num_classes: int = 10, widths: tuple[int, ...] = (64, 256, 256), depth: int = 2,
                  activation: str = "gelu", norm: str = "batch", pool: str = "max",
                  dropout: float = 0.0, residual: bool = False, whiten: bool = True,
-                 pool_first: int = 0):
+                 pool_first: int = 0, whiten_bias_share: float = 0.375, freeze_share: float = 0.0):
         super().__init__()
         for name, known in ((activation, ACTIVATIONS), (norm, NORMS), (pool, POOLS)):
             if name not in known:
@@ -136,7 +149,11 @@ class CifarNet(nn.Module):
             raise UserError("a CifarNet takes 1 to 4 widths ≥ 1, depth ≥ 1 and 0 ≤ dropout < 1")
         if residual and depth < 2:
             raise UserError("residual connections need depth ≥ 2")
-        self.whiten = whiten
+        if not 0 <= pool_first <= len(widths):
+            raise UserError(f"pool_first counts groups, 0 to {len(widths)}; not {pool_first}")
+        if not 0 <= whiten_bias_share <= 1 or not 0 <= freeze_share <= 1:
+            raise UserError("whiten_bias_share and freeze_share are shares, from 0 to 1")
+        self.whiten, self.whiten_bias_share, self.freeze_share = whiten, whiten_bias_share, freeze_share
         self.stem = (nn.Conv2d(3, self.WHITEN_CHANNELS, 2) if whiten
                      else DiracConv3x3(3, self.WHITEN_CHANNELS))
         self.stem.weight.requires_grad_(not whiten)
@@ -154,7 +171,7 @@ class CifarNet(nn.Module):
             nn.init.zeros_(self.stem.bias)
 
     @torch.no_grad()
-    def init_whitening(self, images: torch.Tensor, eps: float = 5e-4) -> None:
+    def prepare(self, images: torch.Tensor, eps: float = 5e-4) -> None:
         """Set the first filters to the scaled eigenvectors of 2×2 patches of `images` (N, 3, H, W)."""
         if not self.whiten:
             return
@@ -162,6 +179,13 @@ class CifarNet(nn.Module):
         variance, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
         filters = (directions / (variance + eps).sqrt()).T.reshape(12, 3, 2, 2)
         self.stem.weight.copy_(torch.cat([filters, -filters]))
+
+    def freeze(self, progress: float) -> None:
+        """Fix the whitening's bias, then the first group, when `progress` of the steps are done."""
+        if self.whiten:
+            self.stem.bias.requires_grad_(progress < self.whiten_bias_share)
+        if progress >= 1 - self.freeze_share:
+            self.groups[0].requires_grad_(False)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """(N, 3, S, S) to the (N, widths[-1]) features that the head sees."""
@@ -176,6 +200,14 @@ class CifarNet(nn.Module):
 
 NETWORKS = {"cifarnet": CifarNet, "vgg": VGG, "vgg_a": VGG_A, "vgg_batchnorm": VGG_BatchNorm,
             "vgg_a_dropout": VGG_A_Dropout, "vgg_a_light": VGG_A_Light}
+FROM_THE_DATA = ("num_classes", "inp_ch")  # arguments that no run may choose
+
+
+def network_arguments(name: str) -> dict:
+    """The arguments that a run may set of a network in `NETWORKS`, with their defaults."""
+    return {argument.name: argument.default
+            for argument in inspect.signature(NETWORKS[name]).parameters.values()
+            if argument.name not in FROM_THE_DATA}
 
 
 def build(name: str, **config) -> nn.Module:
@@ -213,22 +245,23 @@ def parameter_count(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
-def training_flops(net: nn.Module, size: int = 32, whitening_bias: bool = True) -> int:
+def freeze(net: nn.Module, progress: float) -> None:
+    """Fix what `net` trains no more when `progress` of the steps are done, if it says so."""
+    if hasattr(net, "freeze"):
+        net.freeze(progress)
+
+
+def training_flops(net: nn.Module, size: int = 32) -> int:
     """FLOPs (2 a multiply-add) of forward and backward for one image of `size` × `size`.
 
-    Args:
-        whitening_bias: whether the bias of a whitening stem is trained; while it is not, the
-            first convolution after it needs no gradient of its input.
-
-    Counted on direct convolutions, whatever algorithm computes them, and on torch's "meta"
-    device, where shapes flow but nothing is computed.
+    What is frozen in `net` needs no gradient, nor do layers before it. Counted on direct
+    convolutions, whatever algorithm computes them, and on torch's "meta" device, where shapes flow
+    but nothing is computed.
 
     Raises:
         UserError: the net pools images of this size away.
     """
     net = copy.deepcopy(net).to("meta").train()
-    if getattr(net, "whiten", False):
-        net.stem.bias.requires_grad_(whitening_bias)
     with FlopCounterMode(display=False) as counter:
         try:
             net(torch.zeros(2, 3, size, size, device="meta")).sum().backward()

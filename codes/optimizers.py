@@ -4,20 +4,17 @@
     Muon               orthogonalised momentum, for convolution filters
     DampedMuon         the same, less sure of itself where the gradient is noise (our own design)
 
-All take parameters or groups of them, keep their state in `state_dict`, and after the first step
-allocate nothing of a parameter's size: what a step needs beside its state is kept and written over.
+All take parameters or groups of them and keep their state in `state_dict`. OPTIMIZERS, at the end,
+names those that a run may have, torch's among them; a row there makes an optimizer a choice of
+`--optimizer`.
 """
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-
-def kept(memory: dict, name: str, shape: torch.Size, like: Tensor) -> Tensor:
-    """A tensor of `shape`, contents undefined, that is handed out again whenever asked for alike."""
-    key = name, tuple(shape), like.dtype, like.device
-    if key not in memory:
-        memory[key] = like.new_empty(shape)
-    return memory[key]
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -25,11 +22,6 @@ class Optimizer(torch.optim.Optimizer):
 
     def __init__(self, params, **defaults):
         super().__init__(params, defaults)
-        self.memory = {}  # see `kept`; no part of the state
-
-    def __setstate__(self, state: dict) -> None:  # after copy.deepcopy or pickle
-        super().__setstate__(state)
-        self.memory = {}
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -83,15 +75,13 @@ class Adam(Optimizer):
         if not state:
             state.update(step=0, mean=torch.zeros_like(p), square=torch.zeros_like(p))
         state["step"] += 1
-        scratch = kept(self.memory, "adam", p.shape, p)
         if decay and group["decoupled"]:
             p.mul_(1 - lr * decay)
         elif decay:
-            grad = torch.add(grad, p, alpha=decay, out=scratch)
+            grad = grad.add(p, alpha=decay)
         state["mean"].lerp_(grad, 1 - beta1)
         state["square"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        root = torch.sqrt(state["square"], out=scratch)
-        root.div_((1 - beta2 ** state["step"]) ** 0.5).add_(group["eps"])
+        root = state["square"].sqrt() / (1 - beta2 ** state["step"]) ** 0.5 + group["eps"]
         p.addcdiv_(state["mean"], root, value=-lr / (1 - beta1 ** state["step"]))
 
 
@@ -103,28 +93,22 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay, decoupled=True)
 
 
-def orthogonalize(matrix: Tensor, steps: int = 3, memory: dict | None = None) -> Tensor:
+def orthogonalize(matrix: Tensor, steps: int = 3) -> Tensor:
     """The nearest semi-orthogonal matrix to a (m, n) `matrix`, roughly: U Vᵀ of its SVD U S Vᵀ.
 
     Newton–Schulz iteration X ← a X + (b A + c A²) X with A = X Xᵀ. It is applied to the
     singular values alone; the coefficients (Jordan 2024, kellerjordan.github.io/posts/muon)
     take them near 1 fast, not exactly. From a hundredth of the matrix's norm on, 5 steps take them
     to about 0.7 … 1.2; after 3, those below a twentieth of it are still on their way up.
-    `memory` keeps what it works in, the result too, from call to call.
     """
-    memory = {} if memory is None else memory
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
-    rows = len(x)
-    gram, poly = (kept(memory, name, (rows, rows), x) for name in ("gram", "polynomial"))
-    spare, other = (kept(memory, name, x.shape, x) for name in ("even", "odd"))
-    x = torch.div(x, x.norm() + 1e-7, out=other)
+    x = x / (x.norm() + 1e-7)
     for _ in range(steps):
-        torch.mm(x, x.T, out=gram)
-        torch.addmm(gram, gram, gram, beta=b, alpha=c, out=poly)
-        torch.addmm(x, poly, x, beta=a, out=spare)
-        x, spare = spare, x
+        gram = x @ x.T
+        polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)  # b A + c A²
+        x = torch.addmm(x, polynomial, x, beta=a)  # a X + (b A + c A²) X
     return x.T if tall else x
 
 
@@ -146,25 +130,25 @@ class Muon(Optimizer):
         if not state:
             state["momentum"] = torch.zeros_like(p)
             self.start(p, state)
-        matrix = kept(self.memory, "matrix", (len(p), p[0].numel()), p)
-        self.observe(grad, state, group, matrix.view(p.shape))
-        buffer = state["momentum"].mul_(group["momentum"]).add_(grad)
-        torch.add(grad, buffer, alpha=group["momentum"], out=matrix.view(p.shape))
+        self.observe(grad, state, group)
+        mu = group["momentum"]
+        buffer = state["momentum"].mul_(mu).add_(grad)
+        nesterov = torch.add(grad, buffer, alpha=mu).flatten(1)
         if group["rescale"]:
             p.mul_(len(p) ** 0.5 / p.norm().clamp_min(1e-7))
-        dtype = getattr(torch, group["precision"]) if group["precision"] else matrix.dtype
-        matrix.copy_(self.direction(matrix.to(dtype), state, group))
-        p.add_(matrix.view(p.shape), alpha=-group["lr"])
+        dtype = getattr(torch, group["precision"]) if group["precision"] else p.dtype
+        direction = self.direction(nesterov.to(dtype), state, group).to(p.dtype)
+        p.add_(direction.reshape(p.shape), alpha=-group["lr"])
 
     def start(self, p: Tensor, state: dict) -> None:
         """Add to a fresh `state`."""
 
-    def observe(self, grad: Tensor, state: dict, group: dict, scratch: Tensor) -> None:
+    def observe(self, grad: Tensor, state: dict, group: dict) -> None:
         """See the gradient before it enters the momentum."""
 
     def direction(self, matrix: Tensor, state: dict, group: dict) -> Tensor:
         """Where to go, given the momentum as a matrix (K, C·h·w)."""
-        return orthogonalize(matrix, group["steps"], self.memory)
+        return orthogonalize(matrix, group["steps"])
 
 
 class DampedMuon(Muon):
@@ -209,12 +193,12 @@ class DampedMuon(Muon):
     def start(self, p, state):
         state["variance"], state["seen"] = p.new_zeros(()), 0
 
-    def observe(self, grad, state, group, scratch):
+    def observe(self, grad, state, group):
         mu = group["momentum"]
         if state["seen"]:  # before that, there is no mean to compare with
             weight = (1 - mu) / (1 - mu ** state["seen"])  # of the sum that the momentum is
-            torch.sub(grad, state["momentum"], alpha=weight, out=scratch)
-            now = scratch.norm().square() / grad.numel() * (1 + mu) / 2
+            noise = torch.sub(grad, state["momentum"], alpha=weight).flatten(1)
+            now = noise.norm().square() / grad.numel() * (1 + mu) / 2
             state["variance"].lerp_(now, max(0.05, 1 / state["seen"]))
         state["seen"] += 1
 
@@ -226,9 +210,55 @@ class DampedMuon(Muon):
         sigma = damping * (state["variance"] * rho * max(matrix.shape)).sqrt()
         tall = matrix.shape[0] > matrix.shape[1]
         wide = matrix.T if tall else matrix
-        rows, columns = wide.shape
-        padded = kept(self.memory, "padded", (rows, columns + rows), matrix)
-        padded[:, :columns] = wide
-        padded[:, columns:].zero_().diagonal().fill_(sigma)
-        damped = orthogonalize(padded, group["steps"], self.memory)[:, :columns]
+        padding = sigma.to(wide.dtype) * torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
+        damped = orthogonalize(torch.cat([wide, padding], 1), group["steps"])[:, :wide.shape[1]]
         return damped.T if tall else damped
+
+
+class Choice(NamedTuple):
+    """What `--optimizer NAME` means.
+
+    Args:
+        make: the class; called with parameters, the learning rate, and the settings it takes by name.
+        about: what it is for, in one line.
+        takes: settings of a run, by name, that it takes beside lr.
+        start: settings to start from, where they are not the defaults.
+        filters_only: it trains convolution filters, and SGD the rest, with bias_lr, head_lr and
+            weight_decay; otherwise it trains everything.
+    """
+
+    make: Callable[..., torch.optim.Optimizer]
+    about: str
+    takes: tuple[str, ...] = ()
+    start: dict = {}
+    filters_only: bool = False
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """All that it takes, or SGD beside it."""
+        return ("lr", *self.takes, *(("bias_lr", "head_lr", "weight_decay") if self.filters_only else ()))
+
+
+_SGD = dict(takes=("momentum", "nesterov", "weight_decay"),
+            start=dict(lr=0.1, momentum=0.9, weight_decay=5e-4))
+_ADAM = dict(takes=("weight_decay",), start=dict(lr=3e-3, weight_decay=0.0))
+_ADAMW = dict(takes=("weight_decay",), start=dict(lr=3e-3, weight_decay=1e-2))
+_MUON = dict(takes=("momentum", "precision"), filters_only=True)
+OPTIMIZERS = {  # own_*: ours in place of torch's
+    "muon": Choice(Muon, "filters: orthogonalised momentum, the fastest here", **_MUON),
+    "damped_muon": Choice(DampedMuon, "filters: Muon that trusts noisy directions less", **_MUON),
+    "damped_muon_constant": Choice(partial(DampedMuon, damping=1.0, anneal=False),
+                                   "filters: the same, as damped at the end as at first", **_MUON),
+    "sgd_filters": Choice(torch.optim.SGD, "filters: plain momentum in Muon's place, to compare",
+                          ("momentum", "nesterov"), dict(lr=0.9, momentum=0.9), filters_only=True),
+    "adam_filters": Choice(torch.optim.Adam, "filters: Adam in Muon's place, to compare",
+                           (), dict(lr=9e-3), filters_only=True),
+    "sgd": Choice(torch.optim.SGD, "everything: the usual one for VGG nets", **_SGD),
+    "own_sgd": Choice(SGD, "everything: the same, ours", **_SGD),
+    "rmsprop": Choice(torch.optim.RMSprop, "everything: steps over the root of the mean g²",
+                      ("weight_decay",), dict(lr=1e-3, weight_decay=0.0)),
+    "adam": Choice(torch.optim.Adam, "everything: little to tune; weight decay is L2 in the loss", **_ADAM),
+    "own_adam": Choice(Adam, "everything: the same, ours", **_ADAM),
+    "adamw": Choice(torch.optim.AdamW, "everything: Adam with decoupled weight decay", **_ADAMW),
+    "own_adamw": Choice(AdamW, "everything: the same, ours", **_ADAMW),
+}

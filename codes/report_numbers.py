@@ -22,7 +22,7 @@ from codes.insight.loss_landscape import read_plane
 from codes.insight.small_nets import NETS
 from codes.networks import build, parameter_count
 from codes.plot_compare import Comparisons, without_effect
-from codes.settings import DEFAULTS, PRESETS, network_config
+from codes.settings import DEFAULTS, PRESETS, Settings
 from codes.studies import STUDIES
 from codes.summarise import spread
 from codes.visualize_landscape import COMPARED
@@ -131,7 +131,7 @@ def data(path: Path) -> dict:
 
 def network(settings: dict) -> list[dict]:
     """The stages of CifarNet: name, channels, side of the output in pixels, parameters."""
-    net, side = build("cifarnet", **network_config(settings)), 32
+    net, side = build("cifarnet", **Settings.from_dict(settings).config), 32
     parts = [("whitening" if net.whiten else "convolution", net.WHITEN_CHANNELS, 1, net.stem)]
     parts += [(f"group {number}", width, 2, group)
               for number, (width, group) in enumerate(zip(settings["widths"], net.groups, strict=True), 1)]

@@ -1,9 +1,14 @@
-"""Every setting of `codes/train.py`: its default, the presets, and its flag.
+"""Every setting of `codes/train.py`: its default, what it may be, its presets, and its flag.
 
-A preset names only what differs from DEFAULTS; a flag overrides both.
+    Settings(epochs=4, config={"widths": (32, 64)})
+    Settings.from_dict({"epochs": 4, "widths": [32, 64]})  # flat, as JSON, CSV and studies have it
+
+A preset names only what differs from the defaults; a flag overrides both. The network's arguments and
+their defaults are those of its constructor, in networks.py.
 """
 
 import argparse
+import dataclasses
 import math
 from pathlib import Path
 
@@ -11,53 +16,11 @@ import torch
 
 from codes.augment import AUGMENTS
 from codes.losses import LOSSES
-from codes.networks import ACTIVATIONS, NETWORKS, NORMS, POOLS
+from codes.networks import NETWORKS, network_arguments
+from codes.optimizers import OPTIMIZERS
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR
 from VGG_BatchNorm.ground.machine import PRECISIONS, pick_precision
-
-DEFAULTS = dict(
-    # the network (codes/networks.py)
-    network="cifarnet", widths=(64, 256, 256), depth=2, activation="gelu", norm="batch", pool="max",
-    dropout=0.0, residual=False, whiten=True, pool_first=0,
-    # the optimizer: one for everything, or for filters, with SGD for the rest (OPTIMIZERS)
-    optimizer="muon", lr=0.15, momentum=0.6, nesterov=True, bias_lr=0.053, head_lr=0.67, weight_decay=2e-6,
-    warmup=0.0, end_lr=0.0,  # shares of the steps, and of the rate
-    average=0.0,  # the weights of the last share of the steps are averaged
-    # the loss (codes/losses.py)
-    loss="cross_entropy", label_smoothing=0.2, l1=0.0,
-    # the data
-    epochs=8, batch_size=1000, flip="alternate", translate=2, cutout=0, augment="none",
-    micro_batch=0,  # images that go through at a time; 0: the whole batch
-    small_size=16, small_share=0.0,  # images of small_size² for the first share of the steps,
-    middle_size=24, middle_share=0.0,  # then of middle_size², up to this share
-    freeze_share=0.0,  # the first group of convolutions is fixed for the last share of the steps
-    whiten_bias_share=0.375,  # the whitening bias is trained for this share of the steps
-    precision="float32",  # of convolutions and matrix products; or bfloat16
-)
-
-_SGD = dict(lr=0.1, momentum=0.9, weight_decay=5e-4)
-OPTIMIZERS = {  # what to start from; own_*: ours (codes/optimizers.py) in place of torch's
-    # for the filters, and SGD with bias_lr and head_lr for the rest
-    "muon": dict(), "damped_muon": dict(), "damped_muon_constant": dict(),
-    "sgd_filters": dict(lr=0.9, momentum=0.9), "adam_filters": dict(lr=9e-3),
-    # for everything
-    "sgd": _SGD, "own_sgd": _SGD,
-    "rmsprop": dict(lr=1e-3, weight_decay=0.0),
-    "adam": dict(lr=3e-3, weight_decay=0.0), "own_adam": dict(lr=3e-3, weight_decay=0.0),
-    "adamw": dict(lr=3e-3, weight_decay=1e-2), "own_adamw": dict(lr=3e-3, weight_decay=1e-2),
-}
-
-PRESETS = {
-    "fast": dict(epochs=4, small_share=0.5, micro_batch=200, lr=0.24, whiten_bias_share=0.25),
-    "strong": dict(epochs=11, small_share=0.4, micro_batch=250, lr=0.2, whiten_bias_share=0.3),
-    "best": dict(widths=(128, 384, 512), depth=3, residual=True, epochs=45, batch_size=1024,
-                 lr=0.2, translate=4, cutout=12, whiten_bias_share=0.07),
-}
-NETWORK_SETTINGS = ("widths", "depth", "activation", "norm", "pool", "dropout", "residual", "whiten", "pool_first")
-
-
-def widths(text: str) -> tuple[int, ...]:
-    return tuple(int(width) for width in text.split(","))
+from VGG_BatchNorm.ground.script import UserError
 
 
 def positive(text: str) -> float:
@@ -85,15 +48,133 @@ def share(text: str) -> float:
     return value
 
 
-def parse_arguments(description: str, argv: list[str] | None = None) -> argparse.Namespace:
+def widths(text: str) -> tuple[int, ...]:
+    return tuple(int(width) for width in text.split(","))
+
+
+def _setting(default, kind, about: str | None = None):
+    """A field of `Settings`.
+
+    Args:
+        kind: what reads its flag and raises where that is out of range; or the values to choose from;
+            or bool.
+        about: the flag's help.
+    """
+    return dataclasses.field(default=default, metadata={"kind": kind, "about": about})
+
+
+def _fits(value, kind) -> bool:
+    """Whether a setting of this kind may have this value."""
+    if kind is bool:
+        return isinstance(value, bool)
+    if not callable(kind):
+        return value in kind
+    try:
+        return kind(str(value)) == value
+    except (ValueError, argparse.ArgumentTypeError):
+        return False
+
+
+def _refuse(what: str, given: dict, takes) -> None:
+    """Raise a UserError for the first name in `given` that `what` does not take."""
+    flags = [f"--{name.replace('_', '-')}" for name in takes]
+    for name in given:
+        if name not in takes:
+            raise UserError(f"{what} does not take --{name.replace('_', '-')}; "
+                            f"it takes {', '.join(flags) or 'no arguments'}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """All that a run depends on, but data and device.
+
+    Raises:
+        UserError: a value out of range, or an argument that the network does not take.
+    """
+
+    preset: str | None = None  # that these settings come from
+    seed: int = _setting(0, count)
+    validation: bool = _setting(False, bool, "hold 5,000 training images out; leave test alone")
+    n_items: int | None = _setting(None, count, "only the first so many training images")
+    compile: bool = _setting(False, bool, "torch.compile; pays on a GPU")
+    precision: str = "float32"  # of convolutions and matrix products; or bfloat16
+
+    network: str = _setting("cifarnet", NETWORKS, "its arguments are in the next group")
+    config: dict = dataclasses.field(default_factory=dict)  # the network's arguments, all of them
+
+    optimizer: str = _setting("muon", OPTIMIZERS, "what it trains, and why:\n" + "\n".join(
+        f"  {name:<21}{choice.about}" for name, choice in OPTIMIZERS.items()))
+    lr: float = _setting(0.15, positive, "on what the optimizer trains")
+    momentum: float = _setting(0.6, share)
+    nesterov: bool = _setting(True, bool, "of SGD")
+    bias_lr: float = _setting(0.053, positive, "where filters have their own optimizer; for one example")
+    head_lr: float = _setting(0.67, positive, "likewise")
+    weight_decay: float = _setting(
+        2e-6, not_negative, "likewise; with one optimizer for everything, as torch has it")
+    warmup: float = _setting(0.0, share, "share of the steps in which the rate rises from 0")
+    end_lr: float = _setting(0.0, share, "of the rate, at the last step")
+    average: float = _setting(0.0, share, "average the weights over the last share of the steps")
+    loss: str = _setting("cross_entropy", LOSSES)
+    label_smoothing: float = _setting(0.2, share)
+    l1: float = _setting(0.0, not_negative, "factor of Σ|w| over filters and matrices in the loss")
+
+    epochs: float = _setting(8, positive, "may be a fraction")
+    batch_size: int = _setting(1000, count)
+    micro_batch: int = _setting(0, count, "images that go through at a time; 0: the whole batch")
+    flip: str = _setting("alternate", ("none", "random", "alternate"))
+    translate: int = _setting(2, range(16), "largest shift")
+    cutout: int = _setting(0, range(32), "side of the square")
+    augment: str = _setting("none", AUGMENTS, "further augmentation, by torchvision")
+    small_size: int = _setting(16, range(8, 33), "side of the first images")
+    small_share: float = _setting(0.0, share, "of the steps that have them")
+    middle_size: int = _setting(24, range(8, 33), "side of those that follow")
+    middle_share: float = _setting(0.0, share, "of the steps: up to there")
+
+    def __post_init__(self):
+        if self.precision not in PRECISIONS[1:]:
+            raise UserError(f"precision is {' or '.join(PRECISIONS[1:])}, not {self.precision!r}")
+        for field in dataclasses.fields(self):
+            value, kind = getattr(self, field.name), field.metadata.get("kind")
+            if kind and value != field.default and not _fits(value, kind):
+                raise UserError(f"{field.name} cannot be {value!r}")
+        takes = network_arguments(self.network)
+        _refuse(f"the network {self.network}", self.config, takes)
+        config = {name: tuple(value) if isinstance(value, list) else value
+                  for name, value in (takes | self.config).items()}
+        object.__setattr__(self, "config", config)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "Settings":
+        """The settings named in `values`; names that are no field are the network's arguments."""
+        fields = {name: value for name, value in values.items() if name in FIELDS}
+        return cls(config={name: values[name] for name in values if name not in FIELDS}, **fields)
+
+    def as_dict(self) -> dict:
+        """All settings in one flat dict, with lists for tuples, as JSON gives it back."""
+        flat = {}
+        for name, value in vars(self).items():
+            flat |= value if name == "config" else {name: value}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in flat.items()}
+
+
+FIELDS = {field.name: field for field in dataclasses.fields(Settings) if field.name != "config"}
+OF_A_RUN = ("preset", "seed", "validation", "n_items", "compile")
+DEFAULTS = {name: value for name, value in Settings().as_dict().items() if name not in OF_A_RUN}
+PRESETS = {
+    "fast": dict(epochs=4, small_share=0.5, micro_batch=200, lr=0.24, whiten_bias_share=0.25),
+    "strong": dict(epochs=11, small_share=0.4, micro_batch=250, lr=0.2, whiten_bias_share=0.3),
+    "best": dict(widths=(128, 384, 512), depth=3, residual=True, epochs=45, batch_size=1024,
+                 lr=0.2, translate=4, cutout=12, whiten_bias_share=0.07),
+}
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """The flags of `codes/train.py`: its own, those of `Settings`, and every network's arguments."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
-    yes_no = argparse.BooleanOptionalAction
     run = parser.add_argument_group("the run")
     run.add_argument("--preset", choices=PRESETS, help="default: fast on a CPU, best on a GPU")
-    run.add_argument("--seed", type=count, default=0)
     run.add_argument("--out", type=Path, help="run folder")
     run.add_argument("--resume", action="store_true", help="go on with the run in --out, if there is one")
-    run.add_argument("--validation", action="store_true", help="hold 5,000 training images out; leave test alone")
     run.add_argument("--data-dir", type=Path, default=DATA_DIR)
     run.add_argument("--device", default="auto")
     run.add_argument("--threads", type=count, help="CPU threads (default: torch's choice)")
@@ -101,69 +182,59 @@ def parse_arguments(description: str, argv: list[str] | None = None) -> argparse
                      help="of convolutions and matrix products (default: bfloat16 where the hardware has it)")
     run.add_argument("--amp", action="store_const", const="bfloat16", dest="precision",
                      help="the same as --precision bfloat16")
-    run.add_argument("--compile", action="store_true", help="torch.compile; pays on a GPU")
-    run.add_argument("--n-items", type=count, help="only the first so many training images")
-    net = parser.add_argument_group("the network (defaults: the preset's)")
-    net.add_argument("--network", choices=NETWORKS)
-    net.add_argument("--widths", type=widths, metavar="64,256,256")
-    net.add_argument("--depth", type=count)
-    net.add_argument("--activation", choices=ACTIVATIONS)
-    net.add_argument("--norm", choices=NORMS)
-    net.add_argument("--pool", choices=POOLS)
-    net.add_argument("--dropout", type=share)
-    net.add_argument("--residual", action=yes_no)
-    net.add_argument("--whiten", action=yes_no)
-    net.add_argument("--pool-first", type=count, metavar="GROUPS")
-    opt = parser.add_argument_group("the optimizer (defaults: the preset's)")
-    opt.add_argument("--optimizer", choices=OPTIMIZERS)
-    opt.add_argument("--epochs", type=positive, help="may be a fraction")
-    opt.add_argument("--batch-size", type=count)
-    opt.add_argument("--lr", type=positive, help="on the filters, or on everything")
-    opt.add_argument("--momentum", type=share)
-    opt.add_argument("--nesterov", action=yes_no, help="of sgd")
-    opt.add_argument("--bias-lr", type=positive, help="where filters have an optimizer of their own; for one example of the batch")
-    opt.add_argument("--head-lr", type=positive, help="likewise")
-    opt.add_argument("--weight-decay", type=not_negative, help="for one example; with one optimizer for everything: as torch has it")
-    opt.add_argument("--loss", choices=LOSSES)
-    opt.add_argument("--label-smoothing", type=share)
-    opt.add_argument("--l1", type=not_negative, help="factor of Σ|w| over filters and matrices in the loss")
-    opt.add_argument("--warmup", type=share, help="share of the steps")
-    opt.add_argument("--end-lr", type=share, help="of the rate, at the last step")
-    opt.add_argument("--average", type=share, help="average the weights over the last share of the steps")
-    opt.add_argument("--whiten-bias-share", type=share)
-    opt.add_argument("--freeze-share", type=share)
-    data = parser.add_argument_group("the data (defaults: the preset's)")
-    data.add_argument("--micro-batch", type=count, help="images that go through at a time; 0: the whole batch")
-    data.add_argument("--flip", choices=("none", "random", "alternate"))
-    data.add_argument("--translate", type=int, choices=range(16), metavar="PIXELS")
-    data.add_argument("--cutout", type=int, choices=range(32), metavar="PIXELS")
-    data.add_argument("--augment", choices=AUGMENTS, help="further augmentation, by torchvision")
-    data.add_argument("--small-size", type=int, choices=range(8, 33), metavar="PIXELS")
-    data.add_argument("--small-share", type=share)
-    data.add_argument("--middle-size", type=int, choices=range(8, 33), metavar="PIXELS")
-    data.add_argument("--middle-share", type=share)
-    return parser.parse_args(argv)
+    recipe = parser.add_argument_group("the recipe (defaults: the preset's)")
+    for name, field in FIELDS.items():
+        if "kind" in field.metadata:
+            _add_flag(recipe, name, field.metadata["kind"], help=field.metadata["about"])
+    network = parser.add_argument_group("the network's arguments (networks.py says what they are)")
+    takers: dict[str, list[str]] = {}
+    for each in NETWORKS:
+        for name in network_arguments(each):
+            takers.setdefault(name, []).append(each)
+    for name, takes in takers.items():
+        default = network_arguments(takes[0])[name]
+        _add_flag(network, name, widths if isinstance(default, tuple) else type(default),
+                  help=f"of {', '.join(takes)}")
+    return parser
 
 
-def choose_settings(args: argparse.Namespace, device: torch.device) -> dict:
-    """DEFAULTS, overridden by the preset, by the optimizer's own rates, and by the flags.
+def _add_flag(group, name: str, kind, **more) -> None:
+    """Add the flag of one setting; without it, the parsed value is None."""
+    if kind is bool:
+        more["action"] = argparse.BooleanOptionalAction
+    elif callable(kind):
+        more["type"] = kind
+    else:
+        more |= {"choices": kind, "type": type(next(iter(kind)))}
+    if isinstance(kind, range):
+        more["metavar"] = "PIXELS"
+    group.add_argument(f"--{name.replace('_', '-')}", **more)
 
-    Muon is tuned for CifarNet; the VGG nets start from sgd, on images of full size.
+
+def parse_arguments(description: str, argv: list[str] | None = None) -> argparse.Namespace:
+    return make_parser(description).parse_args(argv)
+
+
+def choose_settings(args: argparse.Namespace, device: torch.device) -> Settings:
+    """The defaults, overridden by the preset, by the optimizer's own rates, and by the flags.
+
+    Presets are for CifarNet, under Muon; other networks start from sgd, on images of full size.
+
+    Raises:
+        UserError: a flag that the network or the optimizer does not take, or a value out of range.
     """
     preset = args.preset or ("fast" if device.type == "cpu" else "best")
-    flags = {name: value for name, value in vars(args).items() if name in DEFAULTS and value is not None}
-    chosen = {**DEFAULTS, **PRESETS[preset]}
-    optimizer = args.optimizer or ("muon" if args.network in (None, "cifarnet") else "sgd")
-    full_size = {} if args.network in (None, "cifarnet") else {"small_share": 0.0, "middle_share": 0.0}
-    chosen |= {"optimizer": optimizer, **OPTIMIZERS[optimizer], **full_size, **flags}
-    chosen["widths"] = list(chosen["widths"])  # as JSON gives it back
-    return dict(preset=preset, seed=args.seed, validation=args.validation, n_items=args.n_items,
-                compile=args.compile, **chosen | {"precision": pick_precision(args.precision, device)})
-
-
-def network_config(settings: dict) -> dict:
-    """The arguments of `build` for these settings; the VGG nets take none."""
-    if settings["network"] != "cifarnet":
-        return {}
-    config = {name: settings[name] for name in NETWORK_SETTINGS}
-    return config | {"widths": tuple(config["widths"])}
+    arguments = {name for each in NETWORKS for name in network_arguments(each)}
+    flags = {name: value for name, value in vars(args).items()
+             if value is not None and (name in FIELDS or name in arguments)}
+    start, optimizer = PRESETS[preset], Settings.optimizer
+    if flags.get("network", Settings.network) != Settings.network:
+        start = {name: value for name, value in start.items() if name in FIELDS} | {"small_share": 0.0}
+        optimizer = "sgd"
+    optimizer = flags.get("optimizer", optimizer)
+    choice = OPTIMIZERS[optimizer]
+    some_take = {name for each in OPTIMIZERS.values() for name in each.settings} - {"precision"}
+    _refuse(f"the optimizer {optimizer}", {name: flags[name] for name in flags if name in some_take},
+            choice.settings)
+    return Settings.from_dict(start | {"optimizer": optimizer} | choice.start | flags
+                              | {"preset": preset, "precision": pick_precision(args.precision, device)})

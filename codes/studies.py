@@ -7,7 +7,8 @@ function from the base's settings to such a list and put it into STUDIES.
 import itertools
 from typing import NamedTuple
 
-from codes.settings import DEFAULTS, OPTIMIZERS
+from codes.optimizers import OPTIMIZERS
+from codes.settings import DEFAULTS
 from VGG_BatchNorm.ground.script import UserError
 
 COMMON = DEFAULTS | dict(validation=True, n_items=None, compile=False)
@@ -106,7 +107,7 @@ def _optimizers(base: dict) -> list[Variant]:
     "On filters" exchanges Muon alone; the rest have one optimizer and one rate for everything.
     """
     def whole(name: str, **more) -> dict:
-        return {"optimizer": name, **OPTIMIZERS[name], **more}
+        return {"optimizer": name, **OPTIMIZERS[name].start, **more}
 
     return [Variant("Muon", {}, rates(base["lr"])),
             Variant("DampedMuon (ours)", {"optimizer": "damped_muon"}, rates(base["lr"])),
@@ -126,7 +127,7 @@ def _whole_images(base: dict) -> list[Variant]:
     small = 1 - (base["small_size"] / 32) ** 2
     whole = {"small_share": 0.0, "epochs": base["epochs"] * (1 - small * base["small_share"])}
     return [Variant("Muon", whole, rates(base["lr"])),
-            *(Variant(name, whole | {"optimizer": optimizer, **OPTIMIZERS[optimizer]}, rates(centre))
+            *(Variant(name, whole | {"optimizer": optimizer, **OPTIMIZERS[optimizer].start}, rates(centre))
               for name, optimizer, centre in (("SGD, Nesterov, on filters", "sgd_filters", 0.9),
                                               ("Adam on filters", "adam_filters", 9e-3))),
             Variant("Muon, small images first")]
@@ -141,7 +142,7 @@ def _losses(base: dict) -> list[Variant]:
     regularisers = {"L2": ("adam", "weight_decay", (1e-5, 1e-4, 1e-3)),
                     "L1": ("adam", "l1", (1e-5, 1e-4, 1e-3)),
                     "decoupled decay": ("adamw", "weight_decay", (1e-2, 1e-1, 1.0))}
-    adam = {"optimizer": "adam", **OPTIMIZERS["adam"]}
+    adam = {"optimizer": "adam", **OPTIMIZERS["adam"].start}
     found = [Variant(name, adam | changes, rates(9e-3)) for name, changes in losses.items()]
     for (name, changes), (reg, (optimizer, key, factors)) in itertools.product(
             losses.items(), regularisers.items()):

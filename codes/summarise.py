@@ -35,7 +35,7 @@ def collect(folders: list[Path], table: Path) -> None:
     for folder in folders:
         settings = read_json(folder / "config.json")["settings"]
         preset = choose_settings(parse_arguments("", ["--preset", settings["preset"]]), torch.device("cpu"))
-        changed = [name for name, value in preset.items()
+        changed = [name for name, value in preset.as_dict().items()
                    if settings.get(name) != value and name not in ("seed", "precision", "compile")]
         if changed:
             raise UserError(f"{folder} is not the preset {settings['preset']}: {', '.join(changed)} differ")

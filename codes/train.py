@@ -25,7 +25,7 @@ import torch.distributed as dist
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.networks import parameter_count
-from codes.settings import DEFAULTS, choose_settings, parse_arguments
+from codes.settings import Settings, choose_settings, parse_arguments
 from codes.trainer import Trainer, expected_seconds
 from VGG_BatchNorm.ground.cifar10 import Split, data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import RUNS_DIR, read_json, write_csv, write_json
@@ -60,7 +60,8 @@ def held_settings(folder: Path, wanted: dict, resume: bool) -> dict | None:
     if not (folder / "last.pt").exists():
         return None
     config = read_json(folder / "config.json")
-    held = {**DEFAULTS, **config["settings"], "data_md5": config["data_md5"]}
+    defaults = Settings(network=wanted["network"]).as_dict()
+    held = defaults | config["settings"] | {"data_md5": config["data_md5"]}
     for name, value in wanted.items():
         if value != held[name]:
             raise UserError(f"{folder} holds a run with {name} {held[name]}, not {value}; "
@@ -71,22 +72,22 @@ def held_settings(folder: Path, wanted: dict, resume: bool) -> dict | None:
     return held
 
 
-def load_data(args, device: torch.device) -> tuple[Split, Split, str]:
+def load_data(settings: Settings, folder: Path, device: torch.device) -> tuple[Split, Split, str]:
     """Training images, held-out images, and what the latter are called."""
-    train, held_out = load_cifar10(args.data_dir)
+    train, held_out = load_cifar10(folder)
     name = "test"
-    if args.validation:
+    if settings.validation:
         (train, held_out), name = split_validation(train), "validation"
-    if args.n_items is not None:
-        train = train.take(slice(args.n_items))
+    if settings.n_items is not None:
+        train = train.take(slice(settings.n_items))
     return train.to(device), held_out.to(device), name
 
 
 def print_plan(trainer: Trainer, train: Split) -> int:
     """Print size, cost and, before the first epoch, expected minutes of the run; returns its FLOPs."""
     settings, flops = trainer.settings, trainer.flops()
-    line = (f"{settings['network']}: {parameter_count(trainer.net):,} parameters, "
-            f"{flops / 1e15:.4f} PFLOP to train in {settings['precision']}")
+    line = (f"{settings.network}: {parameter_count(trainer.net):,} parameters, "
+            f"{flops / 1e15:.4f} PFLOP to train in {settings.precision}")
     if trainer.epoch == 0 and not dist.is_initialized():
         seconds = expected_seconds(settings, train, trainer.device)
         line += f", about {seconds / 60:.1f} minutes on {trainer.device.type}"
@@ -128,14 +129,14 @@ def main() -> None:
     start_processes(args.device)
     device = pick_device(args.device)
     settings = choose_settings(args, device)
-    folder = args.out or RUNS_DIR / f"{settings['preset']}-s{settings['seed']}"
+    folder = args.out or RUNS_DIR / f"{settings.preset}-s{settings.seed}"
     data_md5 = data_checksum(args.data_dir)
-    held = held_settings(folder, {**settings, "data_md5": data_md5}, args.resume)
+    held = held_settings(folder, settings.as_dict() | {"data_md5": data_md5}, args.resume)
     if held and (folder / "result.json").exists():
         draw_picture(folder)
         print(f"{folder} is complete:\n{json.dumps(read_json(folder / 'result.json'), indent=1)}")
         return
-    train, held_out, name = load_data(args, device)
+    train, held_out, name = load_data(settings, args.data_dir, device)
     trainer = Trainer(settings, train, device)
     if held:
         trainer.load(folder / "last.pt")
@@ -148,7 +149,7 @@ def main() -> None:
         for stale in ("result.json", "log.csv", "training_curves.png"):
             (folder / stale).unlink(missing_ok=True)
         write_json(folder / "config.json", dict(
-            settings=settings, environment=environment(device), data_md5=data_md5))
+            settings=settings.as_dict(), environment=environment(device), data_md5=data_md5))
     train_to_end(trainer, folder, held_out, name)
     if dist.is_initialized():  # a process that just ends may abort, and torchrun then stops the others
         dist.barrier()
@@ -159,8 +160,8 @@ def main() -> None:
     one, six = (accuracy(view, held_out.labels) for view in logits.unbind(1))
     last = trainer.rows[-1]
     write_json(folder / "result.json", {
-        "preset": settings["preset"], "seed": settings["seed"], "images": len(train.labels),
-        "parameters": parameter_count(trainer.net), "flops": flops, "precision": settings["precision"],
+        "preset": settings.preset, "seed": settings.seed, "images": len(train.labels),
+        "parameters": parameter_count(trainer.net), "flops": flops, "precision": settings.precision,
         "seconds": last["seconds"],
         "cpu_seconds": last["cpu_seconds"], f"{name}_accuracy": one, f"{name}_accuracy_views": six,
         "peak_memory_bytes": peak_memory(device),

@@ -1,6 +1,7 @@
 """One training run as an object: network, optimizers, data, and the place in the schedule."""
 
-import functools
+import copy
+import dataclasses
 import math
 import time
 from collections import Counter
@@ -13,51 +14,36 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from codes import optimizers
 from codes.augment import batch_transform, image_transform
 from codes.losses import LOSSES, soft_targets
-from codes.networks import build, training_flops
-from codes.settings import network_config
+from codes.networks import build, freeze, training_flops
+from codes.optimizers import OPTIMIZERS
+from codes.settings import Settings
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.machine import autocast
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.loaders import BatchLoader, resize
 
-WHOLE_MODEL = {
-    "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop, "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW, "own_sgd": optimizers.SGD, "own_adam": optimizers.Adam,
-    "own_adamw": optimizers.AdamW}
-FOR_FILTERS = {  # and SGD for the rest, as beside Muon
-    "muon": optimizers.Muon, "damped_muon": optimizers.DampedMuon,
-    "damped_muon_constant": functools.partial(optimizers.DampedMuon, damping=1.0, anneal=False),
-    "adam_filters": torch.optim.Adam,
-    "sgd_filters": functools.partial(torch.optim.SGD, nesterov=True)}
 
-
-def make_optimizers(net: nn.Module, settings: dict) -> list[torch.optim.Optimizer]:
+def make_optimizers(net: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
+    """The optimizer that `settings` name, for all parameters; or for the filters, after SGD for the rest."""
+    choice = OPTIMIZERS[settings.optimizer]
+    more = {name: getattr(settings, name) for name in choice.takes}
+    if "nesterov" in more:
+        more["nesterov"] = settings.nesterov and settings.momentum > 0
     trained = [p for p in net.parameters() if p.requires_grad]
-    lr, momentum, decay = settings["lr"], settings["momentum"], settings["weight_decay"]
-    name = settings["optimizer"]
-    if name in WHOLE_MODEL:
-        sgd = dict(momentum=momentum, nesterov=settings["nesterov"] and momentum > 0)
-        more = sgd if WHOLE_MODEL[name] in (torch.optim.SGD, optimizers.SGD) else {}
-        return [WHOLE_MODEL[name](trained, lr, weight_decay=decay, **more)]
+    if not choice.filters_only:
+        return [choice.make(trained, settings.lr, **more)]
     filters = [p for p in trained if p.ndim == 4]
     matrices = [p for p in trained if p.ndim == 2]
     vectors = [p for p in trained if p.ndim < 2]
     # lr for one example × batch size: with the mean loss, this is airbench's rate on the summed
     # loss; the decay of a step then is weight_decay × batch size, whatever the rate
-    groups = [dict(params=p, lr=rate * settings["batch_size"], weight_decay=decay / rate)
-              for p, rate in ((vectors, settings["bias_lr"]), (matrices, settings["head_lr"])) if p]
+    groups = [dict(params=p, lr=rate * settings.batch_size, weight_decay=settings.weight_decay / rate)
+              for p, rate in ((vectors, settings.bias_lr), (matrices, settings.head_lr)) if p]
     sgd = torch.optim.SGD(groups, momentum=0.85, nesterov=True)
-    more = () if name == "adam_filters" else (momentum,)
-    if not filters:
-        return [sgd]
-    special = FOR_FILTERS[name](filters, lr, *more)
-    if "precision" in special.defaults:
-        special.param_groups[0]["precision"] = settings["precision"]
-    return [sgd, special]
+    return [sgd, choice.make(filters, settings.lr, **more)] if filters else [sgd]
 
 
 @torch.no_grad()
@@ -75,40 +61,40 @@ def schedule(step: int, steps: int, warmup: float = 0.0, end: float = 0.0) -> fl
     return min(rising, end + (1 - end) * falling)
 
 
-def image_size(step: int, steps: int, settings: dict) -> int:
+def image_size(step: int, steps: int, settings: Settings) -> int:
     """Side in pixels of the images of a step: small first, then, if so set, of the middle size."""
-    if step < settings["small_share"] * steps:
-        return settings["small_size"]
-    return settings["middle_size"] if step < settings["middle_share"] * steps else 32
+    if step < settings.small_share * steps:
+        return settings.small_size
+    return settings.middle_size if step < settings.middle_share * steps else 32
 
 
 class Trainer:
     """A network, its optimizers, its data, and where it is in the schedule."""
 
-    def __init__(self, settings: dict, train: Split, device: torch.device):
+    def __init__(self, settings: Settings, train: Split, device: torch.device):
         self.settings, self.device = settings, device
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         self.loader = BatchLoader(
-            train, settings["batch_size"], flip=settings["flip"], translate=settings["translate"],
-            cutout=settings["cutout"], transform=image_transform(settings["augment"]),
-            seed=settings["seed"], rank=self.rank, world=self.world)
-        self.mix = batch_transform(settings["augment"])
-        self.steps = max(1, round(settings["epochs"] * len(self.loader)))
-        torch.manual_seed(settings["seed"])
-        self.net = build(settings["network"], **network_config(settings)).to(device)
-        if hasattr(self.net, "init_whitening"):
-            self.net.init_whitening(normalize(train.images[:2000]))
-        part = (settings["micro_batch"] or settings["batch_size"]) * self.world / settings["batch_size"]
+            train, settings.batch_size, flip=settings.flip, translate=settings.translate,
+            cutout=settings.cutout, transform=image_transform(settings.augment),
+            seed=settings.seed, rank=self.rank, world=self.world)
+        self.mix = batch_transform(settings.augment)
+        self.steps = max(1, round(settings.epochs * len(self.loader)))
+        torch.manual_seed(settings.seed)
+        self.net = build(settings.network, **settings.config).to(device)
+        if hasattr(self.net, "prepare"):
+            self.net.prepare(normalize(train.images[:2000]))
+        part = (settings.micro_batch or settings.batch_size) * self.world / settings.batch_size
         for layer in self.net.modules():  # running statistics look back as far, whatever the part
             if isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = 1 - (1 - layer.momentum) ** min(1, part)
         self.optimizers = make_optimizers(self.net, settings)
-        self.averaged = AveragedModel(self.net, use_buffers=True) if settings["average"] else None
+        self.averaged = AveragedModel(self.net, use_buffers=True) if settings.average else None
         self.base_lr = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
         self.epoch, self.rows, self.step_losses = 0, [], []
         self.model = self.net
-        if settings["compile"]:
+        if settings.compile:
             self.net.compile()
 
     @property
@@ -117,14 +103,16 @@ class Trainer:
 
     def flops(self) -> int:
         """FLOPs of the whole run, on direct convolutions."""
-        kinds = Counter((image_size(number, self.steps, self.settings),
-                         self.trains_whitening_bias(number // len(self.loader)))
-                        for number in range(self.steps))
-        return self.settings["batch_size"] * sum(
-            training_flops(self.net, size, whitening_bias) * n for (size, whitening_bias), n in kinds.items())
-
-    def trains_whitening_bias(self, epoch: int) -> bool:
-        return epoch * len(self.loader) < self.settings["whiten_bias_share"] * self.steps
+        net, counted, total = copy.deepcopy(self.net), {}, 0
+        for number in range(self.steps):
+            size = image_size(number, self.steps, self.settings)
+            if number % len(self.loader) == 0:
+                freeze(net, number / self.steps)
+                trained = tuple(p.requires_grad for p in net.parameters())
+            if (size, trained) not in counted:
+                counted[size, trained] = training_flops(net, size)
+            total += self.settings.batch_size * counted[size, trained]
+        return total
 
     def step(self, x: torch.Tensor, y: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         """One update; returns the mean loss and the count of right answers, on the device.
@@ -133,12 +121,12 @@ class Trainer:
         memory, and batch norm sees a part at a time ("ghost" statistics, Hoffer et al. 2017).
         """
         settings = self.settings
-        targets = soft_targets(y, 10, settings["label_smoothing"])
+        targets = soft_targets(y, 10, settings.label_smoothing)
         if self.mix:
             x, targets = self.mix(x, targets)
         x = resize(x, image_size(number, self.steps, settings))
         totals = torch.zeros((2,), device=self.device)
-        part = settings["micro_batch"] or len(x)
+        part = settings.micro_batch or len(x)
         for images, labels, wanted in zip(x.split(part), y.split(part), targets.split(part), strict=True):
             totals += self.forward_backward(images, labels, wanted, len(x))
         self.update(number)
@@ -147,23 +135,23 @@ class Trainer:
     def forward_backward(self, images: torch.Tensor, labels: torch.Tensor, wanted: torch.Tensor,
                          batch: int) -> torch.Tensor:
         """Add the gradient of a part of a batch; returns its share of the mean loss, and right answers."""
-        with autocast(self.device, self.settings["precision"]):
+        with autocast(self.device, self.settings.precision):
             logits = self.model(images)
-        loss = LOSSES[self.settings["loss"]](logits.float(), wanted) / batch
+        loss = LOSSES[self.settings.loss](logits.float(), wanted) / batch
         loss.backward()
         return torch.stack([loss.detach(), (logits.detach().argmax(1) == labels).sum()])
 
     def update(self, number: int) -> None:
         """Step `number` of all optimizers, at the schedule's rates; the gradients are used up."""
-        if self.settings["l1"]:
-            add_l1(self.net, self.settings["l1"])
-        factor = schedule(number, self.steps, self.settings["warmup"], self.settings["end_lr"])
+        if self.settings.l1:
+            add_l1(self.net, self.settings.l1)
+        factor = schedule(number, self.steps, self.settings.warmup, self.settings.end_lr)
         for optimizer, rates in zip(self.optimizers, self.base_lr, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        if self.averaged and number >= (1 - self.settings["average"]) * self.steps:
+        if self.averaged and number >= (1 - self.settings.average) * self.steps:
             self.averaged.update_parameters(self.net)
             if number == self.steps - 1:
                 self.net.load_state_dict(self.averaged.module.state_dict())
@@ -176,10 +164,7 @@ class Trainer:
         """
         first = self.epoch * len(self.loader)
         self.net.train()
-        if getattr(self.net, "whiten", False):
-            self.net.stem.bias.requires_grad_(self.trains_whitening_bias(self.epoch))
-        if self.settings["freeze_share"] and first >= (1 - self.settings["freeze_share"]) * self.steps:
-            self.net.groups[0].requires_grad_(False)
+        freeze(self.net, first / self.steps)
         # wrapped anew: DistributedDataParallel has to know which parameters are trained
         self.model = DistributedDataParallel(self.net) if self.world > 1 else self.net
         losses, right, seen = [], [], 0
@@ -207,12 +192,13 @@ class Trainer:
         self.step_losses = losses.tolist()
         return dict(loss=losses.mean().item(), accuracy=right.sum().item() / (seen * self.world))
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, **extra) -> None:
+        """Write all that `load` needs, and `extra`, of plain types."""
         save_checkpoint(
-            path, self.settings["network"], network_config(self.settings), self.net.state_dict(),
+            path, self.settings.network, self.settings.config, self.net.state_dict(),
             optimizers=[o.state_dict() for o in self.optimizers], epoch=self.epoch, rows=self.rows,
-            random=random_state(self.device), settings=self.settings,
-            averaged=self.averaged.state_dict() if self.averaged else None)
+            random=random_state(self.device), settings=self.settings.as_dict(),
+            averaged=self.averaged.state_dict() if self.averaged else None, **extra)
 
     def load(self, path: Path) -> None:
         """Go on where the checkpoint at `path` left off."""
@@ -239,15 +225,15 @@ def random_state(device: torch.device) -> dict:
     return state
 
 
-def expected_seconds(settings: dict, train: Split, device: torch.device) -> float:
+def expected_seconds(settings: Settings, train: Split, device: torch.device) -> float:
     """Seconds that the run will take, from parts of a step of one that is thrown away.
 
     Of each image size, one part of the batch is timed after another that is not.
     """
-    trainer = Trainer(settings | {"compile": False}, train, device)
+    trainer = Trainer(dataclasses.replace(settings, compile=False), train, device)
     sizes = Counter(image_size(number, trainer.steps, settings) for number in range(trainer.steps))
     x, y = next(trainer.loader.epoch(0))
-    part = min(settings["micro_batch"] or 200, len(x))
+    part = min(settings.micro_batch or 200, len(x))
     targets = soft_targets(y, 10)
     total = 0.0
     for size, steps in sizes.items():

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.computed import computed, picture_parser
 from codes.figures.filters import as_pictures
 from codes.insight.loss_landscape import flat, principal_plane
-from codes.settings import count
+from codes.settings import Settings, count
 from codes.studies import BASES
 from codes.trainer import Trainer
 from VGG_BatchNorm.ground.cifar10 import Split, data_checksum, load_cifar10, split_validation
@@ -58,7 +58,7 @@ def watch(settings: dict, train: Split, validation: Split, frames: int) -> dict:
         path (M, 2), the parameters along their first two principal components, and those' shares of the
         variance (2,).
     """
-    trainer = Trainer(settings, train, train.labels.device)
+    trainer = Trainer(Settings.from_dict(settings), train, train.labels.device)
     steps = sorted({round(trainer.steps * (i / (frames - 1)) ** 1.5) for i in range(frames)})
     batches = (batch for epoch in range(trainer.epochs) for batch in trainer.loader.epoch(epoch))
     seen = [look_at(trainer.net, validation)]

@@ -18,7 +18,8 @@ torch.set_num_threads(1)
 from VGG_BatchNorm.ground.cifar10 import ROW
 from VGG_BatchNorm.ground.script import run_main
 
-TINY = "--widths 8,8 --batch-size 50 --micro-batch 0 --epochs 6 --dropout 0.05 --small-share 0.5".split()
+TINY_RUN = "--batch-size 50 --micro-batch 0 --epochs 6 --small-share 0.5".split()
+TINY = [*TINY_RUN, "--widths", "8,8", "--dropout", "0.05"]
 
 
 def write_data(root: Path, per_batch: int = 60, seed: int = 0) -> Path:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from conftest import ROOT
 
-from codes import from_scratch, optimizers, studies
+from codes import from_scratch, optimizers, settings, studies
 from VGG_BatchNorm.ground.cifar10 import BATCH_MD5, CLASSES, MEAN, STD
 
 PAGES = ("README.md", "MODEL_CARD.md", "EXERCISES.md", "data/README.md")
@@ -57,7 +57,7 @@ def test_flags_are_those_of_the_script(name):
     for script, rest in calls + [(SCRIPT_OF[verb], rest) for verb, rest in verbs if verb in SCRIPT_OF]:
         source = (ROOT / script).read_text()
         if "parse_arguments(" in source:
-            source += (ROOT / "codes/settings.py").read_text()
+            source += re.sub(r"(--[a-z][a-z0-9-]*)", r'"\1"', settings.make_parser("").format_help())
         if "picture_parser(" in source:
             source += (ROOT / "codes/computed.py").read_text()
         for flag in re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", rest):

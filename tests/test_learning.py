@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from codes import studies, visualize_learning
+from codes.settings import Settings
 from codes.trainer import Trainer
 from codes.visualize_learning import filter_sheets, watch, write_gif
 from VGG_BatchNorm.ground.cifar10 import load_cifar10, split_validation
@@ -25,7 +26,7 @@ def test_watching_does_not_change_training(base, data_dir):
     settings = base | {"whiten": False, "small_share": 0.0, "seed": 3, "precision": "float32"}
     seen = watch(settings, train, validation, frames=4)
     assert seen["steps"] == [0, 2, 4, 8]  # round(8 (i / 3)^1.5)
-    trainer = Trainer(settings, train, torch.device("cpu"))
+    trainer = Trainer(Settings.from_dict(settings), train, torch.device("cpu"))
     assert torch.equal(seen["filters"][0], trainer.net.stem.weight)
     while trainer.epoch < trainer.epochs:
         trainer.train_epoch(progress=False)

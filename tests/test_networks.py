@@ -3,8 +3,19 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from codes.networks import ACTIVATIONS, NORMS, POOLS, build, parameter_count, restore, training_flops
-from codes.settings import NETWORK_SETTINGS
+from codes.networks import (
+    ACTIVATIONS,
+    NORMS,
+    POOLS,
+    build,
+    make_norm,
+    network_arguments,
+    parameter_count,
+    restore,
+    training_flops,
+)
+from codes.settings import DEFAULTS, Settings
+from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS, load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import normalize
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.VGG import VGG_A, VGG_A_BatchNorm, VGG_BatchNorm, get_number_of_parameters
@@ -103,7 +114,7 @@ def test_whitening_makes_patches_white():
     )
     smooth = torch.nn.functional.avg_pool2d(images.float(), 3, 1, 1).byte()
     net = build("cifarnet", **SMALL)
-    net.init_whitening(normalize(smooth), eps=0.0)
+    net.prepare(normalize(smooth), eps=0.0)
     responses = net.stem(normalize(smooth)).detach()[:, :12].transpose(0, 1).flatten(1)
     covariance = responses @ responses.T / responses.shape[1]
     torch.testing.assert_close(covariance, torch.eye(12), atol=2e-2, rtol=0)
@@ -155,7 +166,16 @@ def test_restore_refuses_weights_of_another_network():
 
 
 def test_every_network_setting_is_an_argument_of_the_network():
-    from codes.settings import DEFAULTS, network_config
+    config = Settings.from_dict(DEFAULTS).config
+    assert config == network_arguments("cifarnet") and "num_classes" not in config
+    build("cifarnet", **config)
 
-    assert set(network_config(DEFAULTS)) == set(NETWORK_SETTINGS)
-    build("cifarnet", **network_config(DEFAULTS))
+
+def test_group_norm_divides_the_channels():
+    groups = {channels: make_norm("group", channels).num_groups for channels in (8, 16, 24, 64, 100, 256, 17)}
+    assert groups == {8: 8, 16: 16, 24: 12, 64: 16, 100: 10, 256: 16, 17: 1}
+
+
+def test_a_checkpoint_older_than_an_argument_opens():
+    saved = load_checkpoint(SHIPPED_WEIGHTS)
+    assert "pool_first" not in saved["config"] and restore(saved).whiten_bias_share == 0.375

@@ -142,7 +142,7 @@ RESULT = {"precision": "bfloat16",
 def a_run(folder: Path, *flags: str, **result) -> Path:
     """What the table needs of a run folder."""
     settings = choose_settings(parse_arguments("", ["--preset", "strong", *flags]), torch.device("cpu"))
-    (folder / "config.json").write_text(json.dumps({"settings": settings}))
+    (folder / "config.json").write_text(json.dumps({"settings": settings.as_dict()}))
     (folder / "result.json").write_text(json.dumps(RESULT | result))
     return folder
 

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import os
 import random
@@ -12,11 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, TINY, finish, train_command
+from conftest import ROOT, TINY, TINY_RUN, finish, train_command
 
 from codes import train, trainer
+from codes.networks import NETWORKS, CifarNet, restore
+from codes.settings import Settings
 from VGG_BatchNorm.ground import machine
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
+from VGG_BatchNorm.ground.cifar10 import load_cifar10
 from VGG_BatchNorm.ground.script import UserError
 
 
@@ -113,6 +117,25 @@ def test_a_run_older_than_a_setting_has_its_default(finished_run, tmp_path):
     assert train.held_settings(folder, wanted, resume=True)["l1"] == 0.0
     with pytest.raises(UserError, match="with l1 0.0, not 0.001"):
         train.held_settings(folder, wanted | {"l1": 0.001}, resume=True)
+
+
+def test_what_is_frozen_when(data_dir):
+    """Of four epochs: the whitening's bias after 30 % of the steps, the first group for the last quarter."""
+    config = {"widths": (8, 8), "whiten_bias_share": 0.3, "freeze_share": 0.25}
+    run = trainer.Trainer(Settings(batch_size=50, epochs=4, config=config),
+                          load_cifar10(data_dir)[0], torch.device("cpu"))
+    expected, trained = run.flops(), []
+    for _ in range(4):
+        before = {name: p.detach().clone() for name, p in run.net.named_parameters()}
+        run.train_epoch(progress=False)
+        trained.append({name for name, p in run.net.named_parameters() if not torch.equal(p, before[name])})
+    assert ["stem.bias" in names for names in trained] == [True, True, False, False]
+    assert ["groups.0.convs.0.weight" in names for names in trained] == [True, True, True, False]
+    assert all("groups.1.convs.1.weight" in names for names in trained)
+    config = {"widths": (8, 8), "whiten_bias_share": 0.3}
+    whole = trainer.Trainer(dataclasses.replace(run.settings, config=config), load_cifar10(data_dir)[0],
+                            torch.device("cpu"))
+    assert whole.flops() > expected
 
 
 def test_validation_leaves_the_test_set_alone(call, data_dir, tmp_path):
@@ -255,8 +278,10 @@ def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_epoch(
         ["--weight-decay", "-1"],
         ["--label-smoothing", "2"],
         ["--no-such-flag"],
-        ["--network", "vgg_a", "--small-share", "1"],
         ["--widths", "8,8,8,8", "--small-size", "8"],
+        ["--norm", "batsh"],
+        ["--pool-first", "-1"],
+        ["--freeze-share", "2"],
     ],
     ids=" ".join,
 )
@@ -264,6 +289,79 @@ def test_a_bad_flag_is_one_clear_line(call, data_dir, tmp_path, flags):
     code, _, err = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY, *flags)
     assert code == 2 and len(err.splitlines()[-1]) < 300
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "flags, line",
+    [
+        ("--network vgg_a --norm group", "network vgg_a does not take --norm; it takes --init-weights"),
+        ("--network vgg --widths 8,8", "vgg does not take --widths; it takes --configuration, --norm"),
+        ("--configuration D", "network cifarnet does not take --configuration"),
+        ("--network vgg_a_light --freeze-share 0.5", "does not take --freeze-share; it takes no arguments"),
+        ("--optimizer adam --momentum 0.9", "adam does not take --momentum; it takes --lr, --weight-decay"),
+        ("--optimizer sgd --bias-lr 0.1", "optimizer sgd does not take --bias-lr"),
+        ("--network vgg_a --small-share 1", "cannot take images of 16×16"),
+        ("--network vgg --configuration F", "unknown 'F'; choose from A, A-LRN, B"),
+    ],
+)
+def test_a_flag_that_would_do_nothing_is_refused(call, data_dir, tmp_path, flags, line):
+    flags = (*TINY_RUN, "--small-share", "0", *flags.split())
+    code, _, err = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *flags)
+    assert code == 2 and line in err and len(err.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_column_of_the_vgg_table_is_a_flag_away(call, data_dir, tmp_path):
+    flags = "--network vgg --configuration B --norm group --width 0.0625 --dropout 0.1 --epochs 0.2".split()
+    code, _, _ = call(
+        train, "--data-dir", data_dir, "--out", tmp_path, *TINY_RUN, "--small-share", "0", *flags
+    )
+    saved = load_checkpoint(tmp_path / "last.pt")
+    assert code == 0 and saved["config"] == {
+        "configuration": "B", "norm": "group", "width": 0.0625, "dropout": 0.1, "init_weights": True
+    }
+    layers = [type(layer).__name__ for layer in restore(saved).modules()]
+    assert layers.count("GroupNorm") == 10 and "Dropout" in layers
+    written = json.loads((tmp_path / "config.json").read_text())["settings"]
+    assert written["configuration"] == "B" and "widths" not in written and "whiten" not in written
+
+
+class Louder(CifarNet):
+    """A network with an argument of its own."""
+
+    def __init__(self, widths: tuple[int, ...] = (8, 8), loudness: float = 1.0,
+                 whiten_bias_share: float = 0.5):
+        super().__init__(widths=widths, whiten_bias_share=whiten_bias_share)
+        self.scale *= loudness
+
+
+@pytest.mark.parametrize("name", ["louder", "cifarnet"])
+def test_a_new_network_and_a_new_argument_are_flags_recorded_and_restored(
+    call, data_dir, tmp_path, monkeypatch, name
+):
+    monkeypatch.setitem(NETWORKS, name, Louder)
+    flags = ("--network", name, "--loudness", 3, "--epochs", 0.2, "--preset", "strong")
+    flags = ("--data-dir", data_dir, "--out", tmp_path, *TINY_RUN, *flags)
+    assert call(train, *flags)[0] == 0
+    saved = load_checkpoint(tmp_path / "last.pt")
+    share = 0.3 if name == "cifarnet" else 0.5  # presets are for CifarNet
+    assert saved["config"] == {"widths": (8, 8), "loudness": 3.0, "whiten_bias_share": share}
+    assert restore(saved).scale == 3 / 8
+    assert json.loads((tmp_path / "config.json").read_text())["settings"]["loudness"] == 3
+    code, _, err = call(train, *flags, "--loudness", 2, "--resume")
+    assert code == 2 and "with loudness 3.0, not 2.0" in err
+
+
+def test_settings_are_checked_and_survive_json():
+    for wrong in (
+        {"lr": 0}, {"epochs": float("nan")}, {"batch_size": 8.5}, {"flip": "up"}, {"nesterov": "yes"},
+        {"translate": 16}, {"precision": "auto"}, {"network": "resnet"}, {"epoch": 4}, {"configuration": "D"},
+    ):
+        with pytest.raises(UserError):
+            Settings.from_dict(wrong)
+    settings = Settings.from_dict({"widths": [8, 8], "lr": 1, "n_items": 20, "validation": True})
+    assert settings.config["widths"] == (8, 8) and settings.config["depth"] == 2
+    assert Settings.from_dict(json.loads(json.dumps(settings.as_dict()))) == settings
 
 
 def test_missing_data_and_a_damaged_checkpoint(call, data_dir, finished_run, tmp_path):
@@ -289,11 +387,13 @@ def test_missing_data_and_a_damaged_checkpoint(call, data_dir, finished_run, tmp
         ["--micro-batch", "20", "--cutout", "4", "--flip", "random", "--warmup", "0.2"],
         ["--network", "vgg_batchnorm", "--lr", "0.01", "--epochs", "2", "--small-share", "0"],
         ["--widths", "64,64", "--n-items", "100"],  # by Winograd's algorithm
+        ["--widths", "24,24", "--norm", "group"],
     ],
     ids=" ".join,
 )
 def test_variants_learn(call, data_dir, tmp_path, flags):
-    code, out, _ = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY, *flags)
+    tiny = TINY_RUN if "--network" in flags else TINY
+    code, out, _ = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *tiny, *flags)
     assert code == 0
     with (tmp_path / "run" / "log.csv").open() as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
@@ -301,20 +401,9 @@ def test_variants_learn(call, data_dir, tmp_path, flags):
 
 
 def test_micro_batches_without_batch_norm_are_the_same_update(data_dir):
-    from codes.settings import DEFAULTS
-    from VGG_BatchNorm.ground.cifar10 import load_cifar10
-
     def weights(micro_batch: int) -> list[torch.Tensor]:
-        settings = DEFAULTS | {
-            "widths": (8, 8),
-            "norm": "none",
-            "batch_size": 60,
-            "micro_batch": micro_batch,
-            "seed": 0,
-            "precision": "float32",
-            "compile": False,
-            "epochs": 1,
-        }
+        config = {"widths": (8, 8), "norm": "none"}
+        settings = Settings(batch_size=60, micro_batch=micro_batch, epochs=1, config=config)
         run = trainer.Trainer(settings, load_cifar10(data_dir)[0], torch.device("cpu"))
         run.step(*next(run.loader.epoch(0)), 0)
         return [p.detach() for p in run.net.parameters()]

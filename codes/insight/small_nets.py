@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from codes.insight.loss_landscape import flat
+from codes.settings import Settings
 from codes.studies import BASES
 from codes.trainer import Trainer
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
@@ -66,15 +67,16 @@ def small_net(name: str, seed: int, train: Split, data_md5: str) -> Path:
     settings = net_settings(name, seed, data_md5) | {
         "precision": "bfloat16" if device.type == "cuda" else "float32"}
     ckpt = RUNS_DIR / "small" / f"{name}-s{seed}" / "last.pt"
-    if not ckpt.exists() or load_checkpoint(ckpt).get("settings") != settings:
+    if not ckpt.exists() or load_checkpoint(ckpt).get("made_of") != settings:
         print(f"training the small net {name}, seed {seed}: {settings['epochs']} epochs", flush=True)
-        trainer = PathTrainer(settings, train, device)
+        recipe = {key: value for key, value in settings.items() if key not in ("data_md5", "every")}
+        trainer = PathTrainer(Settings.from_dict(recipe), train, device)
         while trainer.epoch < trainer.epochs:
             trainer.train_epoch()
         trainer.keep()
         with atomic_write(ckpt.with_name("path.npz")) as file:
             np.savez(file, weights=torch.stack(trainer.path).numpy())
-        trainer.save(ckpt)  # after the path: where it is, the path is too
+        trainer.save(ckpt, made_of=settings)  # after the path: where it is, the path is too
     return ckpt
 
 
