@@ -95,7 +95,7 @@ reports/figures/compare/quick/README.md: codes/plot_compare.py reports/results/c
 	$(PY) $< $(dir reports/results/compare/quick/summary.csv)
 
 report: $(VENV)/.installed ## 0     all of it explained, from the results and pictures that are there: reports/report.pdf
-	$(PY) codes/build_report.py $(ARGS)
+	$(PY) codes/report.py $(ARGS)
 
 notebook: $(DATA) ## 1     run notebook.ipynb on few images
 	rm -rf runs/notebook

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from VGG_BatchNorm.ground.files import RUNS_DIR
+from VGG_BatchNorm.ground.tables import Strong, Table
 from VGG_BatchNorm.probes import GRID
 from VGG_BatchNorm.study import read_run
 
@@ -28,7 +29,8 @@ def read_runs(folder: Path) -> Runs:
     Raises:
         UserError: a file is damaged.
     """
-    return {f"{path.parent.name}/{path.stem}": read_run(path) for path in sorted(folder.glob("*/*.npz"))}
+    return {f"{path.parent.name}/{path.stem}": read_run(path)
+            for path in sorted(folder.glob("*/*.npz"))}
 
 
 def find(runs: Runs, group: str, **wanted) -> list[dict]:
@@ -45,28 +47,29 @@ def find(runs: Runs, group: str, **wanted) -> list[dict]:
 
 
 def grid_limited(run: dict) -> np.ndarray:
-    """At which probes the shortest step of the paper's grid sets β, the gradient being gone there."""
+    """At which probes the shortest step of the paper's grid sets β: the gradient is gone there."""
     gone = run["distances"][:, PAPER][:, 0] / run["gradient_norm"]
     return (run["smoothness"][:, PAPER].argmax(1) == 0) & (abs(gone - 1) < 0.1)
 
 
 def accuracy(run: dict) -> float:
-    """On the validation images after the last step, in percent; of a diverged run, about that of chance."""
+    """On the validation images after the last step, in percent; of a diverged run, about chance."""
     return 100 * float(run["validation_accuracy"][-1])
 
 
 def training_accuracy(run: dict) -> float:
-    """Over the last 50 batches, before each one's update, in percent; of a diverged run, that of chance."""
+    """Over the last 50 batches, before each one's update, in percent; of a diverged run, chance."""
     if not np.isfinite(run["loss"][-1]):
         return 10.0
     return 100 * float(run["correct"][-50:].mean()) / run["run"]["batch_size"]
 
 
 def steps_to(run: dict, accuracy: float, window: int = 50) -> int | None:
-    """First step by which the mean training accuracy over `window` batches has reached `accuracy`."""
+    """First step by which mean training accuracy over `window` batches has reached `accuracy`."""
     if len(run["correct"]) < window:
         return None
-    mean = np.convolve(run["correct"], np.ones(window) / window, mode="valid") / run["run"]["batch_size"]
+    mean = np.convolve(run["correct"], np.ones(window) / window, mode="valid")
+    mean /= run["run"]["batch_size"]
     reached = np.flatnonzero(mean >= accuracy)
     return int(reached[0]) + window if len(reached) else None
 
@@ -126,7 +129,8 @@ def _first_smoothness(run: dict) -> float:
 
 def _scale_slope(run: dict) -> float:
     """Exponent of κ in c, from c = ¼ to 1."""
-    return float(np.log(np.abs(run["scale_rayleigh"][0] / run["scale_rayleigh"][2])) / np.log(1 / 4))
+    quarter, _, whole = run["scale_rayleigh"][:3]
+    return float(np.log(np.abs(quarter / whole)) / np.log(1 / 4))
 
 
 def _scale_free_curvature(run: dict) -> float:
@@ -146,7 +150,11 @@ def _more(plain: float, normed: float) -> bool:
 
 
 class Claim(NamedTuple):
-    """What is claimed ("": as before), by which number of a run, and when it holds of (VGG-A, `normed`)."""
+    """What is claimed ("": as before), by which number of a run, and when it holds.
+
+    Args:
+        holds: of the numbers of VGG-A and of the net with the norm `normed`.
+    """
 
     text: str
     quantity: str
@@ -161,8 +169,10 @@ CLAIMS = (
     Claim("Training is faster at the same rate", "mean training loss (nats)", _mean_loss, _less),
     Claim("", "steps to 50 % training accuracy", _steps_to_half, _less),
     Claim("", "validation accuracy (%)", accuracy, _more),
-    Claim("It bears larger rates", "validation accuracy (%), LR 0.5", accuracy, _more, "rates", 0.5),
-    Claim("The loss varies less along the gradient", "median width of the band (nats)", _loss_band, _less),
+    Claim("It bears larger rates",
+          "validation accuracy (%), LR 0.5", accuracy, _more, "rates", 0.5),
+    Claim("The loss varies less along the gradient",
+          "median width of the band (nats)", _loss_band, _less),
     Claim("The gradient is more predictive", "median largest ‖Δg‖", _gradient_change, _less),
     Claim("", "the same, over ‖g‖", _relative_change, _less),
     Claim("", "median cosine one learning rate on", _cosine, _more),
@@ -170,42 +180,47 @@ CLAIMS = (
     Claim("", "median β, steps of LR/256", _fine_secant, _less),
     Claim("Covariate shift is not reduced", "median ‖G − G′‖ / ‖G‖, layers 2 on", _shift, _more),
     Claim("", "median cosine of G and G′", _shift_cosine, _less),
-    Claim("Noise after batch norm does not undo it", "training accuracy (%), short runs, without noise",
-          training_accuracy, _more, "rescue"),
+    Claim("Noise after batch norm does not undo it",
+          "training accuracy (%), short runs, without noise", training_accuracy, _more, "rescue"),
     Claim("", "the same, with noise (noisy batch norm)", training_accuracy, _more, "rescue",
           normed="noisy_batch"),
-    Claim("(ours) With batch norm the grid sets β", "probes with the largest β at the shortest step (%)",
-          _shortest_share, _more),
+    Claim("(ours) With batch norm the grid sets β",
+          "probes with the largest β at the shortest step (%)", _shortest_share, _more),
     Claim("(ours) Free of the weights' scale, its curvature is larger",
           "median κ‖θ‖² of a layer, κ = gᵀHg/‖g‖²", _scale_free_curvature, _more),
-    Claim("(ours) Its weights move further", "median ‖Δθ‖/‖θ‖ of a layer and step", _relative_update, _more),
-    Claim("(ours) Batch norm starts rougher", "mean β of the first three probes", _first_smoothness, _more),
-    Claim("(ours) Its curvature goes as c⁻²", "exponent of gᵀHg/‖g‖² in the filters' factor c, ¼ to 1",
+    Claim("(ours) Its weights move further",
+          "median ‖Δθ‖/‖θ‖ of a layer and step", _relative_update, _more),
+    Claim("(ours) Batch norm starts rougher",
+          "mean β of the first three probes", _first_smoothness, _more),
+    Claim("(ours) Its curvature goes as c⁻²",
+          "exponent of gᵀHg/‖g‖² in the filters' factor c, ¼ to 1",
           _scale_slope, lambda _, normed: abs(normed + 2) < 0.3),
 )
 
 
-def table(runs: Runs) -> str:
-    """The claims with numbers, as a Markdown table; over seeds, mean ± standard deviation.
+def table(runs: Runs) -> Table:
+    """The claims with numbers; over seeds, mean ± standard deviation.
 
     A claim is judged seed by seed, for the two nets of a seed share weights and batches; where the
     differences' mean is within their standard deviation, there is no clear difference.
     """
-    lines = ["| claim | measured | seeds | VGG-A | with batch norm | holds here |", "|---" * 6 + "|"]
+    lines = []
     for claim in CLAIMS:
         try:
             both = [{run["run"]["seed"]: claim.measure(run)
-                     for run in find(runs, claim.group, norm=norm, lr=claim.lr, warmup=0, only_norm=False)}
+                     for run in find(runs, claim.group, norm=norm, lr=claim.lr, warmup=0,
+                                     only_norm=False)}
                     for norm in ("none", claim.normed)]
         except NotRun:
             continue
         seeds = sorted(both[0].keys() & both[1].keys())
         if seeds:
             plain, normed = ([values[seed] for seed in seeds] for values in both)
-            lines.append(f"| {claim.text} | {claim.quantity} | {len(seeds)} | {_spread(plain)} | "
-                         f"{_spread(normed)} | {_verdict(claim, plain, normed)} |")
-    machines = sorted({run["device"] for run in runs.values()})
-    return "\n".join(lines) + f"\n\nLR 0.1 where no other is named. Computed on {' and '.join(machines)}."
+            lines.append((claim.text, claim.quantity, str(len(seeds)), _spread(plain),
+                          _spread(normed), _verdict(claim, plain, normed)))
+    machines = " and ".join(sorted({run["device"] for run in runs.values()}))
+    return Table(f"LR 0.1 where no other is named. Computed on {machines}.",
+                 ("claim", "measured", "seeds", "VGG-A", "with batch norm", "holds here"), lines)
 
 
 def _verdict(claim: Claim, plain: list[float], normed: list[float]) -> str:
@@ -216,7 +231,7 @@ def _verdict(claim: Claim, plain: list[float], normed: list[float]) -> str:
             and abs(difference.mean()) <= difference.std(ddof=1)):
         return "no clear difference"
     yes, n = sum(map(claim.holds, plain, normed)), len(plain)
-    return {0: "**no**", n: "yes"}.get(yes, f"in {yes} of {n} seeds")
+    return {0: Strong("no"), n: "yes"}.get(yes, f"in {yes} of {n} seeds")
 
 
 def _spread(values: list[float]) -> str:

@@ -1,6 +1,6 @@
 """Draw the batch-norm study: `make bn-landscape` does, or
 
-    python VGG_BatchNorm/plot_study.py reports/results/bn/quick      # default: the study that ran last
+    python VGG_BatchNorm/plot_study.py reports/results/bn/quick  # default: the study that ran last
 
 Reads the runs of one preset; writes ten pictures, and README.md, which shows them with captions and
 sets the paper's claims against the numbers, to reports/figures/bn/<preset>/. Trains nothing; a
@@ -18,6 +18,7 @@ from VGG_BatchNorm.findings import LAST_STUDY, NotRun, read_runs, table
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write, read_json
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.ground.style import save_figure
+from VGG_BatchNorm.ground.tables import markdown
 
 FIGURES: dict[str, Callable] = {
     "01_training": draw_paper.draw_training,
@@ -37,14 +38,15 @@ def newest(results: Path) -> Path:
     """The folder of the study that ran last here; in a fresh clone, of the newest results."""
     if LAST_STUDY.exists() and (last := Path(read_json(LAST_STUDY)["folder"])).exists():
         return last
-    folders = sorted((path.parent for path in results.glob("*/summary.csv")), key=lambda p: p.stat().st_mtime)
-    if not folders:
+    found = sorted(results.glob("*/summary.csv"), key=lambda path: path.stat().st_mtime)
+    if not found:
         raise UserError(f"no finished study in {results}; `make bn-landscape` makes one")
-    return folders[-1]
+    return found[-1].parent
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("results", nargs="?", type=Path, help="folder of a preset")
     parser.add_argument("--out", type=Path, help="folder of the pictures")
     args = parser.parse_args()
@@ -53,7 +55,7 @@ def main() -> None:
     runs = read_runs(folder)
     text = ["# Why batch normalisation helps: the pictures\n",
             f"Drawn by `VGG_BatchNorm/plot_study.py` from the preset `{folder.name}`.\n",
-            table(runs) + "\n"]
+            markdown(table(runs)) + "\n"]
     for name, draw in FIGURES.items():
         try:
             save_figure(draw(runs), args.out / f"{name}.png")

@@ -26,9 +26,10 @@ from PIL import Image, UnidentifiedImageError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.computed import computed, made_from, picture_parser
+from codes.documents.tables import html, marked_up
 from codes.draw_landscape import loss_levels, network_title
 from codes.figures.caption import caption
-from codes.gallery_figures import FIGURES, Figure, Table, claim_tables, run_tables
+from codes.gallery_figures import FIGURES, Figure, claim_tables, run_tables
 from codes.gallery_images import RIGHT, WRONG, measure
 from codes.insight.loss_landscape import read_plane
 from codes.insight.small_nets import NETS
@@ -40,6 +41,7 @@ from VGG_BatchNorm.ground.files import FIGURES_DIR, ROOT, atomic_write, read_npz
 from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.ground.style import PALETTE, plt
+from VGG_BatchNorm.ground.tables import Table
 
 TEMPLATE = Path(__file__).with_name("gallery.html")
 METHODS = ("integrated_gradients", "grad_cam", "occlusion")  # in the order of the template's
@@ -47,21 +49,6 @@ SHOWN = 5  # probabilities of an image
 
 
 # --- figures and their numbers ----------------------------------------------------------------
-
-
-def marked_up(text: str) -> str:
-    """Text with `code` and **strong** words, as HTML."""
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(" ".join(text.split())))
-    return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
-
-
-def draw_table(table: Table) -> str:
-    caption, head, rows = table
-    columns = "".join(f'<th scope="col">{marked_up(cell)}</th>' for cell in head)
-    lines = ("".join(f"<td>{marked_up(cell)}</td>" for cell in row) for row in rows)
-    return (f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption)}">\n<table>'
-            f"<caption>{marked_up(caption)}</caption>\n<thead><tr>{columns}</tr></thead>\n<tbody>\n"
-            + "".join(f"<tr>{line}</tr>\n" for line in lines) + "</tbody></table></div>\n")
 
 
 def data_uri(picture: Image.Image | np.ndarray) -> str:
@@ -83,7 +70,7 @@ class Page:
     def tables(self, make: Callable[[Path], list[Table]]) -> str:
         """Raises `UserError` where a file of results has another shape than expected."""
         try:
-            return "".join(map(draw_table, make(self.results)))
+            return "".join(map(html, make(self.results)))
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise UserError(f"a file in {self.results} has another shape than expected: {error!r}") from None
 

@@ -26,16 +26,18 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.compare_results import Results, best, judged, key, summary, table
+from codes.compare_results import SUMMARY, Results, best, judged, key, summary
+from codes.documents.comparisons import study_table
 from codes.networks import parameter_count
 from codes.settings import Settings, count
 from codes.studies import BASES, COMBINED, STUDIES, Variant, variants, wanted
 from codes.trainer import Trainer, expected_seconds
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, data_checksum, load_cifar10, split_validation
-from VGG_BatchNorm.ground.files import RESULTS_DIR, read_table, write_csv
+from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, write_csv
 from VGG_BatchNorm.ground.machine import environment, keep_freed_memory, pick_device
 from VGG_BatchNorm.ground.predictions import accuracy, predict
 from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.tables import markdown
 
 
 class Comparison:
@@ -72,9 +74,9 @@ class Comparison:
     def run(self, changes: dict, seed: int) -> tuple[dict, list[dict]]:
         """Train once: a row of runs.csv, and points of the loss over steps and seconds."""
         trainer = self.trainer(changes, seed)
-        row = dict(validation_accuracy="", test_accuracy="", loss="", train_accuracy="",
-                   parameters=parameter_count(trainer.net), flops=trainer.flops(), seconds="", failure="",
-                   **self.environment)
+        row = dict(validation_accuracy=None, test_accuracy=None, loss=None, train_accuracy=None,
+                   parameters=parameter_count(trainer.net), flops=trainer.flops(), seconds=None,
+                   failure=None, **self.environment)
         curve, seconds = [], 0.0
         try:
             while trainer.epoch < trainer.epochs:
@@ -182,9 +184,10 @@ def main() -> None:
             tried = {variant.name: variant.tries for variant in rows}
             summaries[other] = summary(other, settled, tried, results)
             found[other] = best(summaries[other])
-            print(f"\n{other}, base {name}\n{table(summaries[other])}\n", flush=True)
+            text = markdown(study_table(summaries[other]))
+            print(f"\n{other}, base {name}\n{text}\n", flush=True)
             new = {(row["study"], row["variant"]): row for row in summaries[other]}
-            held = {(row["study"], row["variant"]): row for row in read_table(path)
+            held = {(row["study"], row["variant"]): row for row in read_csv(path, SUMMARY)
                     if args.variants or row["study"] != other}
             write_csv(path, list((held | new).values()))
 

@@ -23,7 +23,7 @@ from codes.optimizers import SGD
 from codes.settings import count, positive
 from codes.trainer import schedule
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10, normalize
-from VGG_BatchNorm.ground.files import RESULTS_DIR, read_table, write_csv
+from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, write_csv
 from VGG_BatchNorm.ground.machine import environment, keep_freed_memory
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.loaders import BatchLoader
@@ -183,11 +183,11 @@ def main() -> None:
     start = time.perf_counter()
     train(net, loader, args.epochs, args.lr)
     seconds = round(time.perf_counter() - start, 1)
-    row = dict(seed=str(args.seed), test_accuracy=accuracy(net, test), images=len(images.labels),
+    row = dict(seed=args.seed, test_accuracy=accuracy(net, test), images=len(images.labels),
                epochs=args.epochs, lr=args.lr, seconds=seconds,
                parameters=sum(p.numel() for p in net.parameters()), **environment(torch.device("cpu")))
-    rows = [other for other in read_table(args.out) if other["seed"] != row["seed"]] + [row]
-    write_csv(args.out, sorted(rows, key=lambda row: int(row["seed"])))
+    others = [one for one in read_csv(args.out, {"seed": int}) if one["seed"] != args.seed]
+    write_csv(args.out, sorted([*others, row], key=lambda row: row["seed"]))
     print(f"test accuracy {100 * row['test_accuracy']:.2f} % after {row['seconds']:.0f} s; {args.out}")
 
 

@@ -1,7 +1,7 @@
 """The figures of the page of `make gallery`, in the order of a lecture, and the numbers behind them.
 
     FIGURES["confuses"][0].title             # by section; a figure's caption is its draw function's docstring
-    FIGURES["confuses"][0].tables(results)   # captions, heads and rows, from files in the folder of results
+    FIGURES["confuses"][0].tables(results)   # whose notes are captions, from files in the folder of results
 """
 
 from collections.abc import Callable
@@ -9,19 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from codes import compare_results, plot_compare
 from codes import draw_landscape as landscape
-from codes.figures import features, mistakes
+from codes.documents.comparisons import by_study, study_table
+from codes.documents.readme_tables import accuracy_table, preset_runs
+from codes.figures import comparisons, features, mistakes
 from codes.figures.attribution import draw_attribution
 from codes.figures.filters import draw_filters
 from codes.figures.patches import draw_feature_maps, draw_patches
-from codes.summarise import accuracy_table
 from codes.visualize_learning import draw_frames
 from codes.visualize_robustness import draw_robustness
 from VGG_BatchNorm import findings, plot_study
 from VGG_BatchNorm.ground.files import read_json
-
-Table = tuple[str, list[str], list[list[str]]]  # caption, head, rows
+from VGG_BatchNorm.ground.tables import Table
 
 
 class Figure(NamedTuple):
@@ -40,65 +39,64 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def from_markdown(caption: str, text: str) -> list[Table]:
-    """The table in `text`; none if it has no row."""
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    head, _, *rows = ([cell.strip() for cell in line[1:-1].split("|")] for line in lines)
-    return [(caption, head, rows)] if rows else []
+def captioned(caption: str, table: Table) -> list[Table]:
+    """The table with that caption; none if it has no row."""
+    return [table._replace(note=caption)] if table.rows else []
 
 
 def run_tables(results: Path) -> list[Table]:
-    return from_markdown("The presets, mean ± standard deviation over seeds; minutes are of training alone",
-                         accuracy_table(compare_results.read_table(results / "runs.csv")))
+    return captioned("The presets, mean ± standard deviation over seeds; minutes are of training "
+                     "alone", accuracy_table(preset_runs(results / "runs.csv")))
 
 
 def claim_tables(results: Path) -> list[Table]:
-    """The paper's claims beside the runs; what stands below that table becomes its caption."""
-    text = findings.table(findings.read_runs(results / "bn" / "evening"))
-    _, _, below = text.rpartition("\n\n")
-    return from_markdown(f"The paper's claims and these runs. {below}", text)
+    """The paper's claims beside the runs."""
+    table = findings.table(findings.read_runs(results / "bn" / "evening"))
+    return captioned(f"The paper's claims and these runs. {table.note}", table)
 
 
 def study_tables(studies: tuple[str, ...], results: Path) -> list[Table]:
-    found = compare_results.by_study(results / "compare" / "quick")
+    found = by_study(results / "compare" / "quick")
     return [table for name in studies if name in found
-            for table in from_markdown(name.replace("_", " "), compare_results.table(found[name]))]
+            for table in captioned(name.replace("_", " "), study_table(found[name]))]
 
 
 def confusion_tables(results: Path) -> list[Table]:
     tables, mistakes, evaluation = [], results / "mistakes.json", results / "evaluation.json"
     if mistakes.exists():
-        tables.append(("The most frequent mistakes, one view", ["class", "the net says", "test images"],
-                       [[row["true"], row["said"], str(row["images"])]
-                        for row in read_json(mistakes)["most_frequent_mistakes"]]))
+        rows = [[row["true"], row["said"], str(row["images"])]
+                for row in read_json(mistakes)["most_frequent_mistakes"]]
+        tables.append(Table("The most frequent mistakes, one view",
+                            ["class", "the net says", "test images"], rows))
     if evaluation.exists():
-        tables.append(("Accuracy with six views", ["class", "accuracy (%)"],
-                       [[name, percent(share)] for name, share
-                        in read_json(evaluation)["accuracy_by_class_six_views"].items()]))
+        shares = read_json(evaluation)["accuracy_by_class_six_views"]
+        tables.append(Table("Accuracy with six views", ["class", "accuracy (%)"],
+                            [[name, percent(share)] for name, share in shares.items()]))
     return tables
 
 
 def calibration_tables(results: Path) -> list[Table]:
     errors = read_json(results / "mistakes.json")["calibration_error"]
-    return [("Expected calibration error", ["views", "ECE (%)"],
-             [[name, percent(error)] for name, error in errors.items()])]
+    return [Table("Expected calibration error", ["views", "ECE (%)"],
+                  [[name, percent(error)] for name, error in errors.items()])]
 
 
 def look_alike_tables(results: Path) -> list[Table]:
     rows = read_json(results / "mistakes.json")["by_class"].items()
-    return [("Accuracy and look-alikes", ["class", "accuracy (%)", "look-alikes"],
-             [[name, percent(row["accuracy"]), str(row["look_alikes"])] for name, row in rows])]
+    return [Table("Accuracy and look-alikes", ["class", "accuracy (%)", "look-alikes"],
+                  [[name, percent(row["accuracy"]), str(row["look_alikes"])]
+                   for name, row in rows])]
 
 
 def robustness_tables(results: Path) -> list[Table]:
     found = read_json(results / "robustness.json")
     curves = {name: [found["clean"], *shares] for name, shares in found["corruptions"].items()}
     severities = range(1, max(map(len, curves.values())))
-    return [("Accuracy (%) by severity", ["corruption", "clean", *map(str, severities)],
-             [[name, *map(percent, shares)] for name, shares in curves.items()]),
-            ("Accuracy (%) by ε, the largest change of a pixel in 1/255",
-             ["attack", *(f"{eps:g}" for eps in found["epsilons"])],
-             [[name, *map(percent, shares)] for name, shares in found["attacks"].items()])]
+    return [Table("Accuracy (%) by severity", ["corruption", "clean", *map(str, severities)],
+                  [[name, *map(percent, shares)] for name, shares in curves.items()]),
+            Table("Accuracy (%) by ε, the largest change of a pixel in 1/255",
+                  ["attack", *(f"{eps:g}" for eps in found["epsilons"])],
+                  [[name, *map(percent, shares)] for name, shares in found["attacks"].items()])]
 
 
 # --- figures by section -----------------------------------------------------------------------
@@ -116,8 +114,8 @@ FIGURES = {
     "data": [Figure("samples.png", "Training images", SAMPLES),
              Figure("training_curves.png", "Training curves", CURVES, ("runs.csv", "cifarnet/*"))],
     "better": [Figure(f"compare/quick/{name}.png", name[3:].replace("_", " ").capitalize(), draw,
-                      ("compare/quick/*.csv",), partial(study_tables, studies), "make compare")
-               for name, (studies, draw) in plot_compare.FIGURES.items()],
+                      ("compare/quick/*.csv",), partial(study_tables, comparisons.STUDIES_OF[name]),
+                      "make compare") for name, draw in comparisons.FIGURES.items()],
     "learned": [Figure("filters.png", "First-layer filters", draw_filters, ("filters.npz",)),
                 Figure("patches.png", "Patches that excite a channel", draw_patches, ("patches.npz",)),
                 Figure("feature_maps.png", "Feature maps", draw_feature_maps, ("patches.npz",))],

@@ -7,11 +7,15 @@ import torch
 from test_scripts import assert_picture
 
 from codes import compare, compare_results, plot_compare, studies
-from codes.compare_results import Results, best, clear, summary
+from codes.compare_results import CURVE, RUN, SUMMARY, Results, best, clear, outcome, summary
+from codes.documents import comparisons
+from codes.documents.readme_tables import PRESET_RUN, SCRATCH_RUN
+from codes.figures.comparisons import FIGURES
 from codes.settings import DEFAULTS
 from VGG_BatchNorm.ground.cifar10 import data_checksum
-from VGG_BatchNorm.ground.files import read_table
+from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, write_csv
 from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.ground.tables import Strong, Table, markdown
 
 TINY = dict(widths=[8, 8], batch_size=50, epochs=0.4)  # two steps
 
@@ -69,14 +73,14 @@ def test_a_killed_study_ends_with_the_same_table(base, call, data_dir, tmp_path,
         patched.setattr(compare_results, "write_csv", write_csv)
         code, _, err = call(compare, *flags(data_dir, cut, *asked))
         assert code == 130 and "the same command" in err
-    assert len(read_table(cut / "quick" / "runs.csv")) == 2
+    assert len(read_csv(cut / "quick" / "runs.csv", RUN)) == 2
     code, out, _ = call(compare, *flags(data_dir, cut, *asked))
     assert code == 0 and "8 runs to do" in out
     for name in ("runs.csv", "summary.csv", "curves.csv"):
-        one, other = (without_cost(read_table(folder / "quick" / name)) for folder in (whole, cut))
+        one, other = (without_cost(read_csv(folder / "quick" / name, {})) for folder in (whole, cut))
         assert one == other and one
     code, out, _ = call(compare, *flags(data_dir, cut, *asked))
-    assert code == 0 and "0 runs to do" in out and len(read_table(cut / "quick" / "runs.csv")) == 10
+    assert code == 0 and "0 runs to do" in out and len(read_csv(cut / "quick" / "runs.csv", RUN)) == 10
 
 
 def test_tuning_keeps_the_best_try_and_reports_other_seeds(base, call, data_dir, tmp_path, monkeypatch):
@@ -85,21 +89,21 @@ def test_tuning_keeps_the_best_try_and_reports_other_seeds(base, call, data_dir,
     def run(self, changes, seed):
         liked = {"focal": 0.009}.get(changes.get("loss"), 0.027)
         right = 0.5 - abs(changes["lr"] - liked) - abs(changes.get("weight_decay", 0.0) - 1e-4) + seed / 100
-        return dict(validation_accuracy=right, test_accuracy="", parameters=1, flops=1, seconds=1.0,
-                    failure=""), []
+        return dict(validation_accuracy=right, test_accuracy=None, parameters=1, flops=1, seconds=1.0,
+                    failure=None), []
 
     monkeypatch.setattr(compare.Comparison, "run", run)
     asked = flags(data_dir, tmp_path, "--study", "losses", "--seeds", 2, "--variants", "focal + L2")
     assert call(compare, *asked)[0] == 0
-    tried = [row for row in read_table(tmp_path / "quick" / "runs.csv") if row["seed"] == "0"]
+    tried = [row for row in read_csv(tmp_path / "quick" / "runs.csv", RUN) if row["seed"] == 0]
     assert len(tried) == 5 + 5 + 3  # cross-entropy's and focal's rates; the strength of L2
-    table = {row["variant"]: row for row in read_table(tmp_path / "quick" / "summary.csv")}
+    table = {row["variant"]: row for row in read_csv(tmp_path / "quick" / "summary.csv", SUMMARY)}
     assert set(table) == {"cross-entropy", "focal", "cross-entropy + L2", "focal + L2"}
     rates = {name: json.loads(row["changes"])["lr"] for name, row in table.items()}
     assert rates == {"cross-entropy": 0.027, "focal": 0.009, "cross-entropy + L2": 0.027, "focal + L2": 0.009}
     assert json.loads(table["focal + L2"]["changes"])["weight_decay"] == 1e-4
-    assert table["focal"]["n"] == "2" and table["focal"]["tries"] == "5"
-    assert float(table["focal"]["accuracy"]) == pytest.approx(51.49)  # of seeds 1 and 2
+    assert table["focal"]["n"] == 2 and table["focal"]["tries"] == 5
+    assert table["focal"]["accuracy"] == pytest.approx(51.49)  # of seeds 1 and 2
     assert "0 runs to do" in call(compare, *asked)[1]
 
 
@@ -110,8 +114,9 @@ def test_a_variant_that_fails_is_a_row(base, call, data_dir, tmp_path, monkeypat
     monkeypatch.setitem(studies.STUDIES, "depth", broken)
     code, out, _ = call(compare, *flags(data_dir, tmp_path, "--study", "depth", "--seeds", 2))
     assert code == 0 and "| 2 (2 failed) |" in out and "the loss is not finite at step" in out
-    row = read_table(tmp_path / "quick" / "summary.csv")[1]
-    assert row["accuracy"] == row["difference"] == row["seconds"] == "" and row["failures"] == "2"
+    row = read_csv(tmp_path / "quick" / "summary.csv", SUMMARY)[1]
+    assert row["accuracy"] is row["difference"] is row["seconds"] is None and row["failures"] == 2
+    assert outcome(row) == "failed"
     assert call(plot_compare, tmp_path / "quick", "--out", tmp_path)[0] == 0
     assert "| depth | broken | – | failed |" in (tmp_path / "README.md").read_text()
 
@@ -128,9 +133,10 @@ def test_unknown_names_are_one_line(base, call, data_dir, tmp_path, more, named)
 
 def test_results_of_another_base_or_a_damaged_file_are_refused(base, data_dir, tmp_path):
     results = Results(tmp_path, base | {"data_md5": data_checksum(data_dir), "device": "cpu"})
-    row = dict(validation_accuracy=0.5, test_accuracy="", failure="", parameters=1, flops=1, seconds=1)
+    row = dict(validation_accuracy=0.5, test_accuracy=None, failure=None, parameters=1, flops=1, seconds=1)
     results.add({"lr": 0.1}, 1, row, [dict(step=1, seconds=1, loss=1)])
-    assert Results(tmp_path).find({"lr": 0.1, "depth": base["depth"]}, 1)["validation_accuracy"] == "0.5"
+    assert Results(tmp_path).rows == results.rows and Results(tmp_path).curves == results.curves
+    assert Results(tmp_path).find({"lr": 0.1, "depth": base["depth"]}, 1)["validation_accuracy"] == 0.5
     with pytest.raises(UserError, match="epochs 0.4, not 9"):
         Results(tmp_path, base | {"epochs": 9})
     (tmp_path / "runs.csv").write_text("changes,seed\n{},1\n{}")
@@ -144,7 +150,7 @@ def results_of(tmp_path, accuracies: dict[str, list[float]]) -> tuple[Results, d
     for name, values in accuracies.items():
         for seed, value in enumerate(values, 1):
             results.add(settled[name], seed, dict(
-                validation_accuracy=value, test_accuracy="", failure="", parameters=1000, flops=1e12,
+                validation_accuracy=value, test_accuracy=None, failure=None, parameters=1000, flops=10**12,
                 seconds=2.0), [])
     return results, settled
 
@@ -161,6 +167,7 @@ def test_summary_by_hand(tmp_path):
     assert rows["better"]["uncertainty"] == pytest.approx(2 * pooled / 3**0.5, abs=1e-3)
     assert rows["worse"]["uncertainty"] == pytest.approx(2 / 3**0.5, abs=1e-3)  # its own is larger
     assert [name for name, row in rows.items() if clear(row)] == ["better", "worse"]
+    assert [outcome(row) for row in rows.values()] == ["unclear", "better", "unclear", "worse"]
     assert rows["better"]["edge"] and rows["better"]["tries"] == 2
     assert best(list(rows.values())) == {"lr": 1.0}
     assert best([rows["first"], rows["alike"], rows["worse"]]) == {}
@@ -175,7 +182,7 @@ def test_the_best_are_put_together(base, call, data_dir, tmp_path, monkeypatch):
     for name in studies.COMBINED:
         monkeypatch.setitem(studies.STUDIES, name, lambda base: studies._depth(base)[:2])
     assert call(compare, *flags(data_dir, tmp_path, "--study", "final", "--seeds", 1))[0] == 0
-    rows = read_table(tmp_path / "quick" / "runs.csv")
+    rows = read_csv(tmp_path / "quick" / "runs.csv", RUN)
     tested = [row for row in rows if row["test_accuracy"]]
     assert len(tested) == 1 and not tested[0]["validation_accuracy"]  # nothing was better: one and the same
 
@@ -189,11 +196,11 @@ def test_pictures_and_page(base, call, data_dir, tmp_path, monkeypatch):
     assert call(compare, *flags(data_dir, tmp_path, "--study", *names, "--seeds", 2))[0] == 0
     out = tmp_path / "pictures"
     assert call(plot_compare, tmp_path / "quick", "--out", out)[0] == 0
-    for name in plot_compare.FIGURES:
+    for name in FIGURES:
         assert_picture(out / f"{name}.png")
     page = (out / "README.md").read_text()
-    for row in read_table(tmp_path / "quick" / "summary.csv"):
-        assert f"| {row['variant']} | {float(row['accuracy']):.2f} ±" in page
+    for row in read_csv(tmp_path / "quick" / "summary.csv", SUMMARY):
+        assert f"| {row['variant']} | {row['accuracy']:.2f} ±" in page
     code, _, err = call(plot_compare, tmp_path / "none")
     assert code == 2 and len(err.splitlines()) == 1
 
@@ -204,4 +211,46 @@ def test_one_study_of_one_variant_is_drawn(base, call, data_dir, tmp_path, study
     asked = ("--study", study, "--variants", first, "--seeds", 1)
     assert call(compare, *flags(data_dir, tmp_path, *asked))[0] == 0
     assert call(plot_compare, tmp_path / "quick", "--out", tmp_path)[0] == 0
-    assert f"| {study} | {first}:" in compare_results.overview(compare_results.by_study(tmp_path / "quick"))
+    overview = comparisons.overview(comparisons.by_study(tmp_path / "quick"))
+    assert f"| {study} | {first}:" in markdown(overview)
+
+
+COMMITTED = {"compare/quick/runs.csv": RUN, "compare/quick/curves.csv": CURVE,
+             "compare/quick/summary.csv": SUMMARY, "runs.csv": PRESET_RUN,
+             "from_scratch.csv": SCRATCH_RUN}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_a_table_of_numbers_is_read_once_and_written_back_the_same(tmp_path, name):
+    rows = read_csv(RESULTS_DIR / name, COMMITTED[name])
+    assert rows and not any(value == "" for row in rows for value in row.values())
+    for column, kind in COMMITTED[name].items():
+        assert all(row.get(column) is None or type(row[column]) is kind for row in rows), column
+    write_csv(tmp_path / "again.csv", rows)
+    assert (tmp_path / "again.csv").read_bytes() == (RESULTS_DIR / name).read_bytes()
+
+
+@pytest.mark.parametrize("text", ["n,edge\n1.5,True\n", "n,edge\n1,maybe\n", "n,edge\n1\n", "n\n1,2\n"])
+def test_a_cell_of_another_type_is_one_line(tmp_path, text):
+    (tmp_path / "t.csv").write_text("n,edge,name\n1,False,\n")
+    assert read_csv(tmp_path / "t.csv", {"n": int, "edge": bool}) == [{"n": 1, "edge": False, "name": None}]
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(UserError, match="t.csv is damaged"):
+        read_csv(tmp_path / "t.csv", {"n": int, "edge": bool})
+    assert read_csv(tmp_path / "none.csv", {}) == []
+
+
+def test_what_did_not_help_is_all_that_is_not_better():
+    row = {"study": "depth", "variant": "a", "accuracy": 80.0, "difference": 0.0, "uncertainty": None}
+    rows = [row, *(row | {"variant": name, "accuracy": accuracy, "difference": points, "uncertainty": 0.5}
+                   for name, accuracy, points in (("b", 82.0, 2.0), ("c", 78.0, -2.0), ("d", 80.1, 0.1))),
+            row | {"variant": "e", "accuracy": None, "difference": None}]  # fmt: skip
+    assert comparisons.without_effect_table({"depth": rows}).rows == [
+        ("depth", "d", "+0.10 ± 0.50", "no clear difference"), ("depth", "c", "-2.00 ± 0.50", "worse"),
+        ("depth", "e", "–", "failed")]  # fmt: skip
+
+
+def test_a_table_in_markdown():
+    table = Table("below", ("net", "-1"), [("a", Strong("no"))])
+    assert markdown(table) == "| net | -1 |\n|---|---|\n| a | **no** |\n\nbelow"
+    assert markdown(table._replace(note="")).endswith("| **no** |")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from VGG_BatchNorm import draw_paper, findings, plot_study
+from VGG_BatchNorm.ground.tables import Strong, markdown
 from VGG_BatchNorm.study import Run
 
 
@@ -22,7 +23,7 @@ def test_a_claim_is_judged_seed_by_seed():
         return {"run": about, "device": "abacus", "validation_accuracy": np.array([0.1, accuracy])}
 
     def row(runs: dict) -> str:
-        *_, line, _, about = findings.table(runs).splitlines()
+        *_, line, _, about = markdown(findings.table(runs)).splitlines()
         assert about.endswith("Computed on abacus.")
         return line.partition("(%), LR 0.5 ")[2]
 
@@ -46,9 +47,10 @@ def test_a_net_that_diverged_or_did_not_get_there_is_not_the_better_one():
     more = findings.Claim("", "", None, findings._more)
     nan, inf, nothing = float("nan"), float("inf"), "no clear difference"
     assert findings._verdict(less, [nan], [0.8]) == findings._verdict(more, [nan], [0.8]) == "yes"
-    assert findings._verdict(less, [0.8], [nan]) == findings._verdict(more, [0.8], [nan]) == "**no**"
+    assert findings._verdict(less, [0.8], [nan]) == findings._verdict(more, [0.8], [nan]) == "no"
     assert findings._verdict(less, [inf], [190.0]) == "yes"
-    assert findings._verdict(less, [5.0], [inf]) == "**no**"
+    assert findings._verdict(less, [5.0], [inf]) == "no"
+    assert isinstance(findings._verdict(less, [5.0], [inf]), Strong)
     assert findings._verdict(less, [inf], [inf]) == findings._verdict(less, [nan], [nan]) == nothing
     assert findings._spread([inf, 3.0]) == "3 (in 1 of 2)" and findings._spread([nan]) == "–"
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from codes import from_scratch
-from VGG_BatchNorm.ground.files import read_table
+from VGG_BatchNorm.ground.files import read_csv
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def test_it_trains(call, data_dir, tmp_path):
     assert losses[-1] < losses[0] - 0.3
     call(from_scratch, *flags[:-4], "--epochs", 1, "--seed", 1)
     call(from_scratch, *flags[:-4], "--epochs", 1, "--seed", 0)
-    rows = read_table(tmp_path / "s.csv")
-    assert [(row["seed"], row["epochs"]) for row in rows] == [("0", "1"), ("1", "1")]
+    rows = read_csv(tmp_path / "s.csv", {"seed": int, "epochs": int})
+    assert [(row["seed"], row["epochs"]) for row in rows] == [(0, 1), (1, 1)]
     code, _, err = call(from_scratch, *flags[:-4], "--epochs", 1, "--lr", 1e30)
     assert code == 2 and "lower --lr" in err and len(err.splitlines()) == 1

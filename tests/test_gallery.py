@@ -52,7 +52,7 @@ def write_results(folder: Path) -> None:
     write_json(folder / "robustness.json", {"clean": 0.9, "corruptions": {"fog": [0.8, 0.7]}} | attacks)
     row = {"study": "widths", "variant": "× 1", "changes": "{}", "n": 3, "failures": 0, "accuracy": 82.5,
            "deviation": 0.1, "difference": 0.0, "uncertainty": "", "tries": 0, "edge": False,
-           "parameters": 1000, "flops": 1e12, "seconds": 9.0}  # fmt: skip
+           "parameters": 1000, "flops": 10**12, "seconds": 9.0}  # fmt: skip
     write_csv(folder / "compare" / "quick" / "summary.csv", [row])
     ticks = np.linspace(-1, 1, 5)
     grid = {"about": {"network": "cifarnet 8, 8"}, "xs": ticks, "ys": ticks}

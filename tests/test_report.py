@@ -7,16 +7,20 @@ import re
 import numpy as np
 import pytest
 
-from codes import build_report, report_numbers
+from codes import report
 from codes.compare_results import key
+from codes.documents import report_numbers
+from codes.documents.tables import cells, html
+from codes.documents.words import listed
 from codes.insight.small_nets import NETS
 from codes.studies import BASES, STUDIES, variants
 from VGG_BatchNorm.ground.cifar10 import CLASSES
 from VGG_BatchNorm.ground.files import write_csv, write_json
+from VGG_BatchNorm.ground.tables import Code, Strong, Table
 
 ENVIRONMENT = {"device": "abacus, beads", "threads": 2, "torch": "7.5"}
 BASE = BASES["quick"] | {"data_md5": "0a1b2c"}
-PICTURES = re.findall(r'#picture\("([^"]+)"', build_report.SOURCE.read_text())
+PICTURES = re.findall(r'#picture\("([^"]+)"', report.SOURCE.read_text())
 
 
 def write_arrays(path, about=None, **arrays):
@@ -26,8 +30,8 @@ def write_arrays(path, about=None, **arrays):
 
 def write_presets(folder):
     rows = [
-        {"preset": preset, "seed": seed, "images": 5000, "parameters": 1234, "flops": 2e14, "seconds": 600,
-         "cpu_seconds": 1, "peak_memory_bytes": 2**31, "test_accuracy": 0.9 + seed / 100,
+        {"preset": preset, "seed": seed, "images": 5000, "parameters": 1234, "flops": 2 * 10**14,
+         "seconds": 600, "cpu_seconds": 1, "peak_memory_bytes": 2**31, "test_accuracy": 0.9 + seed / 100,
          "test_accuracy_views": 0.913 + seed / 100, **ENVIRONMENT, "commit": "abc"}
         for preset in ("fast", "strong") for seed in range(3)
     ]  # fmt: skip
@@ -61,7 +65,7 @@ def write_studies(folder):
             summary.append({
                 "study": study, "variant": variant.name, "changes": changes, "n": 3, "failures": 0,
                 "accuracy": 80 - i, "deviation": 0.2, "difference": -i, "uncertainty": 0.5 if i else "",
-                "tries": len(variant.tries), "edge": False, "parameters": 99, "flops": 1e12,
+                "tries": len(variant.tries), "edge": False, "parameters": 99, "flops": 10**12,
                 "seconds": 5})  # fmt: skip
             for one in tries:
                 runs[key(variant.changes | one, BASE), 0] = 0.8
@@ -149,7 +153,7 @@ def flags(tmp_path) -> list:
 
 def test_its_numbers_are_those_of_the_results(call, flags):
     pypdf = pytest.importorskip("pypdf")
-    code, out, err = call(build_report, *flags)
+    code, out, err = call(report, *flags)
     assert code == 0, err
     assert re.findall(r"^unset +(\w+)", out, flags=re.M) == ["code", "weights"]
     pdf = flags[-1].read_bytes()
@@ -161,7 +165,7 @@ def test_its_numbers_are_those_of_the_results(call, flags):
         "−1.00 ± 0.50", "loses 1.00 ± 0.50 points", "The design did not win", "abacus",
     ):  # fmt: skip
         assert expected in text, expected
-    assert call(build_report, *flags)[0] == 0 and flags[-1].read_bytes() == pdf
+    assert call(report, *flags)[0] == 0 and flags[-1].read_bytes() == pdf
 
 
 @pytest.mark.parametrize("part", report_numbers.PARTS)
@@ -170,27 +174,36 @@ def test_a_missing_file_and_one_of_another_shape_are_one_line(call, flags, part)
     path = flags[1] / file
     for spoil in (lambda: path.write_bytes(b"{}"), path.unlink):
         spoil()
-        code, _, err = call(build_report, *flags)
+        code, _, err = call(report, *flags)
         assert code == 2 and len(err.splitlines()) == 1, err
         assert path.name in err and maker in err and not flags[-1].exists()
 
 
 def test_a_missing_picture_is_one_line(call, flags):
     (flags[3] / f"{PICTURES[-1]}.png").unlink()
-    code, _, err = call(build_report, *flags)
+    code, _, err = call(report, *flags)
     assert code == 2 and f"{PICTURES[-1]}.png is missing" in err and "make figures" in err
 
 
 def test_words_follow_the_numbers():
-    row = {"accuracy": "81", "difference": "-1.0", "uncertainty": "0.5", "variant": "× 2: 32"}
+    row = {"accuracy": 81.0, "difference": -1.0, "uncertainty": 0.5, "variant": "× 2: 32"}
     assert report_numbers.says(row) == "loses 1.00 ± 0.50 points"
-    assert report_numbers.says(row | {"difference": "1.0"}) == "gains 1.00 ± 0.50 points"
+    assert report_numbers.says(row | {"difference": 1.0}) == "gains 1.00 ± 0.50 points"
     unclear = "makes no clear difference (−1.00 ± 2.00 points)"
-    assert report_numbers.says(row | {"uncertainty": "2"}) == unclear
-    assert report_numbers.says(row | {"accuracy": ""}) == "fails with every seed"
-    assert report_numbers.listed(["a", "b", "c"]) == "a, b and c" and report_numbers.listed(["a"]) == "a"
-    assert report_numbers.listed(["SGD, plain", "b", "c"]) == "SGD, plain; b and c"
-    assert report_numbers.cells("| a | |\n|---|---|\n| `b` | -1 |\n\nx") == [["a", ""], ["b", "−1"]]
+    assert report_numbers.says(row | {"uncertainty": 2.0}) == unclear
+    assert report_numbers.says(row | {"accuracy": None}) == "fails with every seed"
+    assert report_numbers.kind(row | {"accuracy": None}) == "worse"
+    assert listed(["a", "b", "c"]) == "a, b and c" and listed(["a"]) == "a"
+    assert listed(["SGD, plain", "b", "c"]) == "SGD, plain; b and c"
+    assert cells(Table("x", ("a", ""), [(Code("b"), "-1")])) == [["a", ""], ["b", "−1"]]
+
+
+def test_a_table_in_html():
+    written = html(Table("`x` & **y**", ("a",), [(Code("b<"),), (Strong("no"),), ("-1 > -2",)]))
+    for part in ("<caption><code>x</code> &amp; <strong>y</strong></caption>", '<th scope="col">a</th>',
+                 "<td><code>b&lt;</code></td>", "<td><strong>no</strong></td>",
+                 "<td>-1 &gt; -2</td>"):  # fmt: skip
+        assert part in written
 
 
 def test_the_stages_of_the_network_hold_all_its_parameters():

@@ -10,6 +10,7 @@ import torch
 from conftest import ROOT, command
 
 from codes import bench, bench_peer, plot_curves, summarise, visualize_filters
+from codes.documents.readme_tables import accuracy_table, preset_runs
 from codes.figures.filters import as_pictures
 from codes.insight.filters import first_convolutions
 from codes.networks import build, restore
@@ -18,6 +19,7 @@ from VGG_BatchNorm import loaders
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.files import RESULTS_DIR
 from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.ground.tables import markdown
 
 SCRIPTS = [
     *(f"VGG_BatchNorm/{name}.py" for name in "loaders VGG_Loss_Landscape plot_study bench_study".split()),
@@ -26,7 +28,7 @@ SCRIPTS = [
         for name in "train evaluate plot_curves visualize_filters bench bench_peer summarise compare "
         "plot_compare from_scratch visualize_patches visualize_attribution visualize_mistakes "
         "visualize_features visualize_robustness visualize_learning visualize_landscape build_gallery "
-        "build_report".split()
+        "report".split()
     ),
 ]
 
@@ -121,12 +123,13 @@ def test_another_peer_is_refused(call, tmp_path, text, named):
     assert code == 2 and named in err and len(err.splitlines()) == 1 and not (tmp_path / "p.json").exists()
 
 
-RESULT = {"precision": "bfloat16", 
+RESULT = {
+    "precision": "bfloat16",
     "preset": "strong",
     "seed": 0,
     "images": 50000,
     "parameters": 2_000_000,
-    "flops": 2e14,
+    "flops": 2 * 10**14,
     "seconds": 600.0,
     "cpu_seconds": 1200.0,
     "peak_memory_bytes": 2**31,
@@ -150,10 +153,10 @@ def a_run(folder: Path, *flags: str, **result) -> Path:
 def test_runs_become_one_table(tmp_path):
     for seed, accuracy in ((0, 0.94), (1, 0.96), (1, 0.95)):
         summarise.collect([a_run(tmp_path, seed=seed, test_accuracy_views=accuracy)], tmp_path / "runs.csv")
-    rows = summarise.read_table(tmp_path / "runs.csv")
-    assert [row["seed"] for row in rows] == ["0", "1"]  # the second seed 1 replaces the first
+    rows = preset_runs(tmp_path / "runs.csv")
+    assert [row["seed"] for row in rows] == [0, 1]  # the second seed 1 replaces the first
     expected = "| `strong` | 7.00 ± 0.00 % | 5.50 ± 0.71 % | 2 | 2.00 M | 0.200 | 10.0 ± 0.0 |"
-    assert expected in summarise.accuracy_table(rows)
+    assert expected in markdown(accuracy_table(rows))
 
 
 @pytest.mark.parametrize("flags", [["--validation"], ["--lr", "0.1"], ["--n-items", "20000"]], ids=" ".join)

@@ -51,7 +51,7 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
-    """One line a dict, columns from the first; an empty list gives an empty file."""
+    """One line a dict, columns from the first, None an empty cell; no rows give an empty file."""
     text = io.StringIO()
     if rows:
         writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
@@ -77,22 +77,32 @@ def shown_path(path: Path) -> str:
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name)
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file; none where it is missing.
+def read_csv(path: Path, types: dict[str, type]) -> list[dict]:
+    """The rows of a CSV file, each a dict by column; none where the file is missing.
+
+    Args:
+        types: of columns: int, float or bool. What is not named is text; an empty cell is None.
 
     Raises:
-        UserError: rows of differing lengths, or not text.
+        UserError: rows of differing lengths, not text, or a cell that is not of its type.
     """
     if not path.exists():
         return []
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error):
-        rows = [{None: None}]
-    if any(None in row or None in row.values() for row in rows):
-        raise UserError(f"{path} is damaged; mend or delete it and run again")
-    return rows
+        if any(None in row or None in row.values() for row in rows):
+            raise ValueError
+        return [{name: _cell(text, types.get(name, str)) for name, text in row.items()}
+                for row in rows]
+    except (KeyError, ValueError, csv.Error):
+        raise UserError(f"{path} is damaged; mend or delete it and run again") from None
+
+
+def _cell(text: str, kind: type):
+    if text == "":
+        return None
+    return {"True": True, "False": False}[text] if kind is bool else kind(text)
 
 
 def write_npz(path: Path, about: dict, arrays: dict) -> None:

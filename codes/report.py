@@ -1,12 +1,12 @@
 """Build the report: `make report`, or
 
-    python codes/build_report.py
+    python codes/report.py
 
-Reads the files in reports/results/ and the pictures in reports/figures/; sets reports/report.typ with Typst
-into reports/report.pdf. Title, names and links are in reports/report.json; what is unset there is named.
-No number is typed in report.typ: all come from the files, and so do the words that depend on which way a
-result fell ("loses", "makes no clear difference"). The same files give the same bytes. Ten seconds; needs
-the package typst (requirements-dev.txt).
+Reads the files in reports/results/ and the pictures in reports/figures/; sets reports/report.typ
+with Typst into reports/report.pdf. Title, names and links are in reports/report.json; what is unset
+there is named. No number is typed in report.typ: all come from the files, and so do the words that
+depend on which way a result fell ("loses", "makes no clear difference"). The same files give the
+same bytes. Ten seconds; needs the package typst (requirements-dev.txt).
 """
 
 import argparse
@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.report_numbers import collect, listed
+from codes.documents.report_numbers import collect
+from codes.documents.words import listed
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, ROOT, atomic_write, read_json
 from VGG_BatchNorm.ground.script import UserError, run_main
 
@@ -27,7 +28,8 @@ PLACEHOLDER = "YOUR "  # what an unset setting starts with
 
 def read_settings(path: Path) -> dict:
     settings = read_json(path)
-    if not isinstance(settings, dict) or any(not isinstance(settings.get(name), str) for name in SETTINGS):
+    if not isinstance(settings, dict) or any(
+            not isinstance(settings.get(name), str) for name in SETTINGS):
         raise UserError(f"{path} must give {listed(list(SETTINGS))}, each in quotes")
     return settings
 
@@ -36,12 +38,13 @@ def set_pdf(content: dict, figures: Path) -> bytes:
     """report.typ with this content, as a PDF without a date.
 
     Raises:
-        UserError: no Typst, a picture is missing, or the text asks for what the content does not hold.
+        UserError: no Typst, a picture is missing, or the text asks for what is not in the content.
     """
     try:
         import typst
     except ImportError:
-        raise UserError("the report needs the package typst: .venv/bin/python -m pip install typst") from None
+        raise UserError("the report needs the package typst: "
+                        ".venv/bin/python -m pip install typst") from None
     for name in re.findall(r'#picture\("([^"]+)"', SOURCE.read_text()):
         if not (figures / f"{name}.png").exists():
             raise UserError(f"{figures / name}.png is missing; `make figures` draws it")
@@ -50,11 +53,13 @@ def set_pdf(content: dict, figures: Path) -> bytes:
         return typst.compile(str(SOURCE), root=SOURCE.anchor, ignore_system_fonts=True,
                              sys_inputs={"content": given}, timestamp=0)
     except typst.TypstError as error:
-        raise UserError(f"{SOURCE.name} and the results do not fit: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{SOURCE.name} and the results do not fit: "
+                        f"{str(error).splitlines()[0]}") from None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS_DIR, help="folder of the numbers")
     parser.add_argument("--figures", type=Path, default=FIGURES_DIR, help="folder of the pictures")
     parser.add_argument("--settings", type=Path, default=SOURCE.with_suffix(".json"),

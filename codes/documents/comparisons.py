@@ -1,0 +1,87 @@
+"""The comparisons that `make compare` left, by study, and their tables."""
+
+import json
+from pathlib import Path
+
+from codes.compare_results import SUMMARY, Results, clear, judged, outcome, sorted_by_effect
+from codes.documents.words import with_spread
+from codes.studies import STUDIES, Variant, variants
+from VGG_BatchNorm.ground.files import read_csv
+from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.ground.tables import Table
+
+
+def by_study(folder: Path) -> dict[str, list[dict]]:
+    """The rows of summary.csv in the folder of a base, by study, in their order; {} without it."""
+    rows = read_csv(folder / "summary.csv", SUMMARY)
+    found = {name: [row for row in rows if row["study"] == name] for name in STUDIES}
+    return {name: mine for name, mine in found.items() if mine}
+
+
+class Comparisons(Results):
+    """The runs of a base, and summary.csv by study."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        self.studies = by_study(folder)
+        if not self.studies:
+            raise UserError(f"no finished study in {folder}; `make compare` makes one")
+
+    def tries(self, study: str, row: dict) -> tuple[list[tuple[float, float]], tuple[float, float]]:
+        """(learning rate, accuracy in % on seed 0) of a row's tries, and of the one kept."""
+        kept = json.loads(row["changes"]).get("lr", self.base["lr"])
+        named = (one for one in variants(study, self.base, {}) if one.name == row["variant"])
+        variant = next(named, Variant(""))
+        found = [(one["lr"], self.find(variant.changes | one, 0)) for one in variant.tries]
+        found = [(lr, judged(run)) for lr, run in found if run and not run["failure"]]
+        return found, next((one for one in found if one[0] == kept), (float("nan"),) * 2)
+
+
+def verdict(row: dict) -> str:
+    """The difference from the first variant, and whether it is clear."""
+    points = with_spread(row["difference"], row["uncertainty"], "+")
+    return points + ("" if clear(row) else ", not clear")
+
+
+def study_table(rows: list[dict]) -> Table:
+    """A study's rows, best first."""
+    judge = "test" if rows[0]["study"] == "final" else "validation"
+    head = ("variant", f"{judge} accuracy (%)", "seeds", "difference (points)", "tries",
+            "parameters", "PFLOP to train", "seconds")
+    lines = []
+    for row in reversed(sorted_by_effect(rows)):
+        failed = f" ({row['failures']} failed)" if row["failures"] else ""
+        edge = ", best at the edge" if row["edge"] else ""
+        lines.append((row["variant"], with_spread(row["accuracy"], row["deviation"]),
+                      f"{row['n']}{failed}", "compared with" if row is rows[0] else verdict(row),
+                      f"{row['tries']}{edge}" if row["tries"] else "–",
+                      f"{row['parameters'] / 1e6:.3f} M", f"{row['flops'] / 1e15:.4f}",
+                      "–" if row["seconds"] is None else f"{row['seconds']:.0f}"))
+    return Table("", head, lines)
+
+
+def overview(studies: dict[str, list[dict]]) -> Table:
+    """One line a study: what was best, and what was worst."""
+    lines = []
+    for name, rows in studies.items():
+        others = sorted_by_effect(rows[1:])
+        ends = [cell for row in (others[-1], others[0]) for cell in (row["variant"], verdict(row))
+                ] if others else ["–"] * 4
+        first = with_spread(rows[0]["accuracy"], rows[0]["deviation"])
+        lines.append((name, f"{rows[0]['variant']}: {first} %", *ends))
+    return Table("", ("study", "compared with", "best", "points", "worst", "points"), lines)
+
+
+def without_effect(studies: dict[str, list[dict]]) -> list[dict]:
+    """The rows of what did not help: not clearly better than its study's first variant."""
+    return [row for rows in studies.values() for row in reversed(sorted_by_effect(rows[1:]))
+            if outcome(row) != "better"]
+
+
+def without_effect_table(studies: dict[str, list[dict]]) -> Table:
+    """All that did not help, with numbers."""
+    lines = [(row["study"], row["variant"],
+              with_spread(row["difference"], row["uncertainty"], "+"),
+              {"unclear": "no clear difference"}.get(outcome(row), outcome(row)))
+             for row in without_effect(studies)]
+    return Table("", ("study", "variant", "difference (points)", ""), lines)

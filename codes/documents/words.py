@@ -1,0 +1,33 @@
+"""Numbers and lists as the pages and the report write them."""
+
+import re
+import statistics
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Return "mean ± standard deviation", or the one value."""
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+
+def with_spread(value: float | None, spread: float | None, sign: str = "") -> str:
+    """Return "1.20 ± 0.30", or what there is of it."""
+    if value is None:
+        return "–"
+    return f"{value:{sign}.2f}" + ("" if spread is None else f" ± {spread:.2f}")
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    return f"{100 * fraction:.{digits}f} %"
+
+
+def minus(text: str) -> str:
+    """Return the text with a sign as wide as a plus before negative numbers."""
+    return re.sub(r"(?<!\w)-(?=\d)", "−", text)
+
+
+def listed(names: list[str]) -> str:
+    """Return "a", "a and b", "a, b and c" (semicolons if one has a comma), or "none of them"."""
+    comma = "; " if any("," in name for name in names) else ", "
+    return " and ".join(filter(None, [comma.join(names[:-1]), *names[-1:]])) or "none of them"
