@@ -1,9 +1,12 @@
 """The comparisons: every variant trains, nothing is run twice, and the numbers are those of the runs."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
+from conftest import ROOT
 from test_scripts import assert_picture
 
 from codes import compare, compare_results, plot_compare, studies
@@ -248,6 +251,13 @@ def test_what_did_not_help_is_all_that_is_not_better():
     assert comparisons.without_effect_table({"depth": rows}).rows == [
         ("depth", "d", "+0.10 ± 0.50", "no clear difference"), ("depth", "c", "-2.00 ± 0.50", "worse"),
         ("depth", "e", "–", "failed")]  # fmt: skip
+
+
+def test_what_is_shown_is_loaded_without_torch():
+    assert set(comparisons.ORDER) == set(studies.STUDIES)
+    code = "import sys, codes.documents.comparisons; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_a_table_in_markdown():

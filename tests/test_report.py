@@ -10,6 +10,7 @@ import pytest
 from codes import report
 from codes.compare_results import key
 from codes.documents import report_numbers
+from codes.documents.report_comparisons import kind, says
 from codes.documents.tables import cells, html
 from codes.documents.words import listed
 from codes.insight.small_nets import NETS
@@ -187,12 +188,12 @@ def test_a_missing_picture_is_one_line(call, flags):
 
 def test_words_follow_the_numbers():
     row = {"accuracy": 81.0, "difference": -1.0, "uncertainty": 0.5, "variant": "× 2: 32"}
-    assert report_numbers.says(row) == "loses 1.00 ± 0.50 points"
-    assert report_numbers.says(row | {"difference": 1.0}) == "gains 1.00 ± 0.50 points"
+    assert says(row) == "loses 1.00 ± 0.50 points"
+    assert says(row | {"difference": 1.0}) == "gains 1.00 ± 0.50 points"
     unclear = "makes no clear difference (−1.00 ± 2.00 points)"
-    assert report_numbers.says(row | {"uncertainty": 2.0}) == unclear
-    assert report_numbers.says(row | {"accuracy": None}) == "fails with every seed"
-    assert report_numbers.kind(row | {"accuracy": None}) == "worse"
+    assert says(row | {"uncertainty": 2.0}) == unclear
+    assert says(row | {"accuracy": None}) == "fails with every seed"
+    assert kind(row | {"accuracy": None}) == "worse"
     assert listed(["a", "b", "c"]) == "a, b and c" and listed(["a"]) == "a"
     assert listed(["SGD, plain", "b", "c"]) == "SGD, plain; b and c"
     assert cells(Table("x", ("a", ""), [(Code("b"), "-1")])) == [["a", ""], ["b", "−1"]]

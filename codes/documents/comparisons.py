@@ -5,16 +5,19 @@ from pathlib import Path
 
 from codes.compare_results import SUMMARY, Results, clear, judged, outcome, sorted_by_effect
 from codes.documents.words import with_spread
-from codes.studies import STUDIES, Variant, variants
 from VGG_BatchNorm.ground.files import read_csv
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import Table
 
+ORDER = ("optimizers", "whole_images", "activations", "components", "augmentation", "widths",
+         "depth", "losses", "final")  # of studies on a page; others follow
+
 
 def by_study(folder: Path) -> dict[str, list[dict]]:
-    """The rows of summary.csv in the folder of a base, by study, in their order; {} without it."""
+    """The rows of summary.csv in the folder of a base, by study, in ORDER; {} without the file."""
     rows = read_csv(folder / "summary.csv", SUMMARY)
-    found = {name: [row for row in rows if row["study"] == name] for name in STUDIES}
+    names = dict.fromkeys([*ORDER, *(row["study"] for row in rows)])
+    found = {name: [row for row in rows if row["study"] == name] for name in names}
     return {name: mine for name, mine in found.items() if mine}
 
 
@@ -29,6 +32,8 @@ class Comparisons(Results):
 
     def tries(self, study: str, row: dict) -> tuple[list[tuple[float, float]], tuple[float, float]]:
         """(learning rate, accuracy in % on seed 0) of a row's tries, and of the one kept."""
+        from codes.studies import Variant, variants  # here: it needs torch, which drawing does not
+
         kept = json.loads(row["changes"]).get("lr", self.base["lr"])
         named = (one for one in variants(study, self.base, {}) if one.name == row["variant"])
         variant = next(named, Variant(""))

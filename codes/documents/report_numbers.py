@@ -8,14 +8,11 @@ PARTS names the files, what makes each, and the function that reads it.
 """
 
 import inspect
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from codes.compare_results import outcome, sorted_by_effect
-from codes.documents.comparisons import Comparisons, study_table, without_effect
 from codes.documents.readme_tables import (
     SCRATCH_RUN,
     accuracy_table,
@@ -26,13 +23,13 @@ from codes.documents.readme_tables import (
     preset_runs,
     study_bench_table,
 )
+from codes.documents.report_comparisons import compare
 from codes.documents.tables import cells
-from codes.documents.words import listed, minus, percent, spread, with_spread
+from codes.documents.words import listed, percent, spread
 from codes.insight.loss_landscape import read_plane
 from codes.insight.small_nets import NETS
 from codes.networks import build, parameter_count
 from codes.settings import DEFAULTS, PRESETS, Settings
-from codes.studies import STUDIES
 from codes.visualize_landscape import COMPARED
 from VGG_BatchNorm import findings
 from VGG_BatchNorm.ground.cifar10 import CLASSES, MEAN, ROW, STD, split_validation
@@ -42,38 +39,12 @@ from VGG_BatchNorm.ground.script import UserError
 STUDY_RUN = {"lr": float, "seed": int, "steps": int, "validation_accuracy": float,
              "steps_to_50%": int, "steps_to_70%": int}  # of bn/evening/summary.csv
 
-# --- rows and words -------------------------------------------------------------------------
-
 
 def some(rows: list) -> list:
     """Return the rows. Raises ValueError where there are none."""
     if not rows:
         raise ValueError("no rows")
     return rows
-
-
-def short(row: dict) -> str:
-    """A variant's name without what follows a colon: "× 2: 32, 128, 128" is "× 2"."""
-    return row["variant"].partition(":")[0]
-
-
-def kind(row: dict) -> str:
-    """How a variant compares with the first of its study: better, worse (or failed), unclear."""
-    return {"failed": "worse"}.get(outcome(row), outcome(row))
-
-
-def says(row: dict) -> str:
-    """How a variant compares with the first of its study, as the end of a sentence."""
-    if outcome(row) == "failed":
-        return "fails with every seed"
-    if outcome(row) == "unclear":
-        points = minus(with_spread(row["difference"], row["uncertainty"], "+"))
-        return f"makes no clear difference ({points} points)"
-    points = with_spread(abs(row["difference"]), row["uncertainty"])
-    return f"{'gains' if outcome(row) == 'better' else 'loses'} {points} points"
-
-
-# --- what the report says of each file ------------------------------------------------------
 
 
 def presets(path: Path) -> dict:
@@ -129,65 +100,6 @@ def network(settings: dict) -> list[dict]:
         stages.append({"name": name, "channels": channels, "side": side,
                        "parameters": f"{parameter_count(part):,}"})
     return [*stages, {"name": "linear", "parameters": f"{parameter_count(net.head):,}"}]
-
-
-def compare(path: Path) -> dict:
-    """compare/quick: every study, the base, the tuning of the optimizers, and what did not help."""
-    runs = Comparisons(path.parent)
-    if missing := [name for name in STUDIES if name not in runs.studies and name != "final"]:
-        raise UserError(f"no study {missing[0]}")
-    first, base = runs.seeds("{}").values(), runs.base
-    sensitivity = tuning(runs)
-    train, validation = ([100 * row[f"{name}_accuracy"] for row in first]
-                         for name in ("train", "validation"))
-    return {"base": {"checksum": base["data_md5"], "epochs": base["epochs"],
-                     "batch_size": base["batch_size"],
-                     "widths": ", ".join(map(str, base["widths"])),
-                     "small_share": percent(base["small_share"], 0),
-                     "memorises": statistics.mean(train) > statistics.mean(validation),
-                     "train": spread(train, 2), "validation": spread(validation, 2)},
-            "studies": {name: study(rows) for name, rows in runs.studies.items()},
-            "tuning": {"table": [row for row, _ in sensitivity],
-                       "least": min(sensitivity[1:], key=lambda row: row[1])[0][0],
-                       "most": max(sensitivity[1:], key=lambda row: row[1])[0][0]},
-            "edge": listed([row["variant"] for row in runs.studies["optimizers"] if row["edge"]]),
-            "without_effect": without_effect_by_study(runs)}
-
-
-def study(rows: list[dict]) -> dict:
-    """Its table, which variants are better and worse than the first, and a phrase for each."""
-    first, others = rows[0], list(reversed(sorted_by_effect(rows[1:])))
-    return {"table": cells(study_table(rows)), "first": first["variant"], "n": first["n"],
-            "accuracy": with_spread(first["accuracy"], first["deviation"]),
-            **{word: listed([short(row) for row in others if kind(row) == word])
-               for word in ("better", "worse", "unclear")},
-            "variants": {short(row): {
-                "accuracy": with_spread(row["accuracy"], row["deviation"]), "says": says(row),
-                "kind": kind(row), "cost": f"{row['flops'] / first['flops']:.1f}",
-                "error": 100 - (row["accuracy"] or 0)} for row in rows}}
-
-
-def tuning(runs: Comparisons) -> list[tuple[list[str], float]]:
-    """For each optimizer, a row on its rates, and how much the best of them beats the median."""
-    head = ["optimizer", "rates that were tried", "best", "accuracy (%)", "median of all"]
-    rows = [(head, 0.0)]
-    for row in runs.studies["optimizers"]:
-        tries, kept = runs.tries("optimizers", row)
-        median, tried = statistics.median(right for _, right in tries), [lr for lr, _ in tries]
-        rows.append(([row["variant"], f"{len(tries)}, from {min(tried):g} to {max(tried):g}",
-                      f"{kept[0]:g}", f"{kept[1]:.2f}", f"{median:.2f}"], kept[1] - median))
-    return rows
-
-
-def without_effect_by_study(runs: Comparisons) -> list[list[str]]:
-    """What did not help, a row a study: clearly worse, and without a clear difference."""
-    rows = {}
-    for row in without_effect(runs.studies):
-        worse, unclear = rows.setdefault(row["study"].replace("_", " "), ([], []))
-        points = minus(with_spread(row["difference"], None, "+"))
-        (unclear if kind(row) == "unclear" else worse).append(f"{row['variant']} ({points})")
-    return [["study", "worse (points)", "no clear difference (points)"],
-            *([name, *("; ".join(part) or "–" for part in row)] for name, row in rows.items())]
 
 
 def mistakes(path: Path) -> dict:

@@ -5,19 +5,15 @@ A function's docstring is the caption of its figure.
 
 import statistics
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from matplotlib.ticker import LogLocator
 
 from codes.compare_results import judged, outcome, sorted_by_effect
+from codes.documents.comparisons import ORDER, Comparisons
 from codes.documents.words import with_spread
 from VGG_BatchNorm.ground.style import PALETTE, plt
 
-if TYPE_CHECKING:
-    from codes.documents.comparisons import Comparisons  # which needs torch
-
-PANELS = ("optimizers", "whole_images", "activations", "components", "augmentation", "widths",
-          "depth")
+PANELS = tuple(name for name in ORDER if name not in ("losses", "final"))
 SIZES = ("widths", "depth")  # what changes the network's cost
 UNCLEAR = "#777777"
 
@@ -25,7 +21,7 @@ VARIANT_OF = {"DampedMuon, not annealed": "DampedMuon (ours)",
               "SGD, Nesterov, on filters": "SGD, Nesterov", "Adam on filters": "Adam"}
 
 
-def scale(runs: "Comparisons") -> str:
+def scale(runs: Comparisons) -> str:
     """What the pictures are of, for their faces."""
     base = runs.base
     n = sorted({row["n"] for rows in runs.studies.values() for row in rows})
@@ -42,7 +38,7 @@ def style(name: str, names: list[str]) -> dict:
                 linestyle="-" if mine == name else "--")
 
 
-def draw_effects(runs: "Comparisons"):
+def draw_effects(runs: Comparisons):
     """What one change does to the base. The difference in validation accuracy from the study's
     first variant (dashed line), seed by seed (dots; the same first weights and batches where the
     net is the same) and in the mean, with two standard errors over seeds (from its own deviation
@@ -80,13 +76,13 @@ def draw_effects(runs: "Comparisons"):
     return figure
 
 
-def accuracies(runs: "Comparisons", row: dict) -> dict[int, float]:
+def accuracies(runs: Comparisons, row: dict) -> dict[int, float]:
     """Accuracy in percent by seed, of the runs of a row that did not fail."""
     return {seed: judged(run) for seed, run in runs.seeds(row["changes"]).items()
             if not run["failure"]}
 
 
-def draw_losses(runs: "Comparisons"):
+def draw_losses(runs: Comparisons):
     """Loss by regularisation: validation accuracy in percent, mean ± standard deviation over seeds,
     all under Adam, whose rate was tuned for each loss; the strength of a regulariser was tuned
     on cross-entropy. L2 enters the gradient and is rescaled by Adam, decoupled decay is not
@@ -120,7 +116,7 @@ def draw_losses(runs: "Comparisons"):
     return figure
 
 
-def draw_cost(runs: "Comparisons"):
+def draw_cost(runs: Comparisons):
     """What accuracy costs: validation error against parameters and against the FLOPs of training,
     on logarithmic axes, for every net of the studies named in the legend; bars are standard
     deviations over seeds. The line is the front, of means: no net to the left of it is better.
@@ -164,7 +160,7 @@ def draw_cost(runs: "Comparisons"):
     return figure
 
 
-def draw_optimizers(runs: "Comparisons"):
+def draw_optimizers(runs: Comparisons):
     """The optimizers, each at the rate that was best for it: the training loss over steps and over
     seconds, means over seeds, with the standard deviation as a band. The peak after three
     quarters is the change from small images to whole ones, whose steps take longer: an optimizer
@@ -201,7 +197,7 @@ def draw_optimizers(runs: "Comparisons"):
     return figure
 
 
-def draw_rates(runs: "Comparisons"):
+def draw_rates(runs: Comparisons):
     """How much the learning rate matters: validation accuracy of one run (seed 0) for each rate
     that was tried, the optimizers on the left, the losses (under Adam) on the right; circled the
     one that was kept. A wide top means little tuning. An optimizer whose best rate is the first
