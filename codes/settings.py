@@ -4,7 +4,6 @@ A preset names only what differs from DEFAULTS; a flag overrides both.
 """
 
 import argparse
-import math
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from codes.losses import LOSSES
 from codes.networks import ACTIVATIONS, NETWORKS, NORMS, POOLS
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR
 from VGG_BatchNorm.ground.machine import PRECISIONS, pick_precision
+from VGG_BatchNorm.ground.script import count, positive
 
 DEFAULTS = dict(
     # the network (codes/networks.py)
@@ -60,22 +60,8 @@ def widths(text: str) -> tuple[int, ...]:
     return tuple(int(width) for width in text.split(","))
 
 
-def positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
-
-
 def not_negative(text: str) -> float:
     return float(text) and positive(text)
-
-
-def count(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 2**31:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
-    return value
 
 
 def share(text: str) -> float:
