@@ -156,7 +156,7 @@ def main() -> None:
     train, test = load_cifar10(args.data_dir)
     from VGG_BatchNorm.ground.style import draw_samples
 
-    draw_samples(train, args.out)
+    draw_samples(*(part.numpy() for part in train), args.out)
     print(f"{len(train.labels):,} training and {len(test.labels):,} test images, verified; {args.out}")
 
 

@@ -10,7 +10,8 @@ FINE_GRID = tuple(2.0**k for k in range(-8, 3))
 
 
 def read_run(path: Path) -> dict:
-    """The arrays of a run's file by name, and what its `about` holds: run, seconds_per_step, device, ….
+    """The arrays of a run's file by name, and what its `about` holds: run, seconds_per_step,
+    device, ….
 
     Raises:
         UserError: missing or damaged.

@@ -23,11 +23,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from VGG_BatchNorm.ground.files import ROOT, atomic_write
+from VGG_BatchNorm.ground.classes import CLASSES as CLASSES
+from VGG_BatchNorm.ground.files import DATA_DIR, atomic_write
 from VGG_BatchNorm.ground.script import UserError
 
-DATA_DIR = ROOT / "data"
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 MEAN = (0.4914, 0.4822, 0.4465)  # of the training pixels, by channel, in [0, 1]
 STD = (0.2470, 0.2435, 0.2616)
 ROW = 1 + 3 * 32 * 32  # bytes: label, then the image

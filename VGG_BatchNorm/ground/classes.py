@@ -1,3 +1,3 @@
-"""The names of CIFAR-10's classes, in the order of their labels."""
+"""The names of CIFAR-10's classes, by label."""
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

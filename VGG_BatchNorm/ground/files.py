@@ -16,6 +16,7 @@ import numpy as np
 from VGG_BatchNorm.ground.script import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
+DATA_DIR = ROOT / "data"
 RUNS_DIR = ROOT / "runs"
 RESULTS_DIR = ROOT / "reports" / "results"
 FIGURES_DIR = ROOT / "reports" / "figures"

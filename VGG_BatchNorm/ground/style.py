@@ -8,7 +8,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from VGG_BatchNorm.ground.cifar10 import CLASSES, Split
+from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.files import atomic_write
 
 TRAIN, VALIDATION, TEST = "#0072B2", "#E69F00", "#009E73"  # the same thing, the same colour
@@ -40,14 +40,17 @@ def contact_sheet(pictures: np.ndarray, border: int = 2) -> np.ndarray:
     return sheet.swapaxes(1, 2).reshape(rows * (height + border), columns * (width + border), 3)
 
 
-def draw_samples(split: Split, path: Path, per_class: int = 10) -> None:
-    """A grid of the first `per_class` images of each class, a row a class."""
+def draw_samples(images: np.ndarray, labels: np.ndarray, path: Path, per_class: int = 10) -> None:
+    """Write a grid of the first `per_class` images of each class, a row a class.
+
+    Args:
+        images, labels: uint8 (N, 3, 32, 32) and (N,).
+    """
     figure, axes = plt.subplots(10, per_class, figsize=(0.72 * per_class, 7.2), squeeze=False)
     for label, row in enumerate(axes):
-        images = split.images[split.labels == label][:per_class].permute(0, 2, 3, 1)
         for axis in row:
             axis.axis("off")
-        for axis, image in zip(row, images, strict=False):
-            axis.imshow(image.numpy())
+        for axis, image in zip(row, images[labels == label][:per_class], strict=False):
+            axis.imshow(image.transpose(1, 2, 0))
         row[0].text(-6, 16, CLASSES[label], ha="right", va="center", fontsize=12)
     save_figure(figure, path)
