@@ -122,6 +122,7 @@ def test_the_page_is_whole_and_needs_no_network(site):
     assert site.page.stat().st_size < 3e6
     for number in ("82.50", "87.5", "12.3", "32.1", "41", "6.00 ± 0.00 %"):
         assert f"<td>{number}" in text, number
+    assert "<td><code>strong</code></td>" in text and "**" not in text
 
 
 def test_a_figure_that_is_missing_is_named(site):

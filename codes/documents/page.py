@@ -44,7 +44,7 @@ class Places(NamedTuple):
 
 def marked_up(text: str) -> Markup:
     """Text with `code` and **strong** words, as HTML."""
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(" ".join(text.split())))
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(" ".join(text.split()))))
     return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text))
 
 
