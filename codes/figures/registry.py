@@ -167,14 +167,16 @@ def draw(figure: Figure, results: Path, folder: Path) -> None:
     """Write the picture into `folder`, from files in `results` alone.
 
     Raises:
-        UserError: these are damaged, or numbers of another checkpoint than is there by that name.
+        UserError: these are damaged, or of different checkpoints, or of one that has changed since.
         findings.NotRun: runs that it needs are missing.
     """
     given = figure.read(sources(figure, results))
-    for data in (one for one in given if isinstance(one, dict) and "about" in one):
-        path = ROOT / data["about"].get("checkpoint", "")
-        if path.is_file() and not hashlib.sha1(path.read_bytes()).hexdigest().startswith(
-                data["about"]["sha1"]):
+    abouts = [one["about"] for one in given
+              if isinstance(one, dict) and "checkpoint" in one.get("about", {})]
+    if len({about["sha1"] for about in abouts}) > 1:
+        raise UserError(f"its numbers are of different checkpoints; `{figure.verb}` measures them")
+    for path, about in ((ROOT / about["checkpoint"], about) for about in abouts):
+        if path.is_file() and hashlib.sha1(path.read_bytes()).hexdigest()[:10] != about["sha1"]:
             raise UserError(f"{path.name} has changed since; `{figure.verb}` measures it")
     made, path = figure.draw(*given), folder / figure.file
     write_gif(made, path) if path.suffix == ".gif" else style.save_figure(made, path)
