@@ -6,6 +6,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 DATA   := data/cifar10.bin
 ARGS   ?=
+SHIPPED := reports/models/cifarnet.pt
 
 .DEFAULT_GOAL := help
 .PHONY: help venv download train evaluate filters landscape insights gallery compare from-scratch bn-landscape bn-compare figures report notebook readme test bench lint clean
@@ -50,7 +51,7 @@ insights: $(DATA) ## 8     draw where it looks, what it confuses and represents,
 	$(PY) codes/visualize_learning.py
 
 gallery: figures ## 2     all pictures on one page, with a loss surface to turn and test images to choose: reports/index.html
-	$(PY) codes/build_gallery.py --ckpt $(SHIPPED) $(ARGS)
+	$(PY) codes/gallery.py --ckpt $(SHIPPED) $(ARGS)
 
 compare: $(DATA) ## 180   one factor at a time: optimizers, activations, losses, … (what is there is not run again)
 	$(PY) codes/compare.py $(ARGS)
@@ -67,32 +68,10 @@ bn-landscape: $(DATA) ## 8     why batch norm helps: VGG-A with and without it, 
 bn-compare: override ARGS += --groups pair rates
 bn-compare: bn-landscape ## 4     its effect on training: the two nets over learning rates, and a table
 
-SHIPPED := reports/models/cifarnet.pt
-FIGURES := $(addprefix reports/figures/,samples.png training_curves.png learning.gif \
-  $(addsuffix .png,filters patches attribution mistakes features robustness) \
-  landscape/contour.png landscape/compare.png landscape/path.png bn/evening/README.md compare/quick/README.md)
-figures: $(FIGURES) ## 1     the pictures in reports/figures/ that are missing or older than their script
-reports/figures/samples.png: VGG_BatchNorm/loaders.py VGG_BatchNorm/figures.py | $(DATA)
-	$(PY) $<
-reports/figures/%.png: codes/visualize_%.py $(SHIPPED) | $(DATA)
-	$(PY) $< --ckpt $(SHIPPED)
-reports/figures/learning.gif: codes/visualize_learning.py | $(DATA)
-	$(PY) $<
-reports/figures/landscape/contour.png: codes/visualize_landscape.py codes/draw_landscape.py $(SHIPPED) | $(DATA)
-	$(PY) $< --ckpt $(SHIPPED)
-reports/figures/landscape/compare.png reports/figures/landscape/path.png: \
-  reports/figures/landscape/%.png: codes/visualize_landscape.py codes/draw_landscape.py | $(DATA)
-	$(PY) $< --$*
-reports/figures/training_curves.png: codes/plot_curves.py reports/results/cifarnet/log.csv | $(VENV)/.installed
-	$(PY) $< reports/results/cifarnet --out $@
-
-reports/figures/bn/evening/README.md: VGG_BatchNorm/plot_study.py $(wildcard VGG_BatchNorm/draw_*.py) \
-  VGG_BatchNorm/findings.py reports/results/bn/evening/summary.csv | $(VENV)/.installed
-	$(PY) $< $(dir reports/results/bn/evening/summary.csv)
-
-reports/figures/compare/quick/README.md: codes/plot_compare.py reports/results/compare/quick/summary.csv \
-  | $(VENV)/.installed
-	$(PY) $< $(dir reports/results/compare/quick/summary.csv)
+figures: reports/figures/samples.png ## 1     the pictures in reports/figures/ that are missing or older than their numbers
+	$(PY) codes/draw_figures.py
+reports/figures/samples.png: | $(VENV)/.installed
+	$(PY) VGG_BatchNorm/loaders.py
 
 report: $(VENV)/.installed ## 0     all of it explained, from the results and pictures that are there: reports/report.pdf
 	$(PY) codes/report.py $(ARGS)

@@ -32,7 +32,8 @@ from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10, split_va
 from VGG_BatchNorm.ground.files import RESULTS_DIR, RUNS_DIR, write_csv, write_json
 from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
 from VGG_BatchNorm.ground.script import UserError, run_main
-from VGG_BatchNorm.study import Run, StudyRun, perform, read_run
+from VGG_BatchNorm.recorded import read_run
+from VGG_BatchNorm.study import Run, StudyRun, perform
 
 LEARNING_RATES = (1e-3, 2e-3, 1e-4, 5e-4)  # the handout's
 PAIR = ("none", "batch")

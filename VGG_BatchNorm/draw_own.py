@@ -8,7 +8,7 @@ import numpy as np
 from VGG_BatchNorm.draw_paper import pair, scale
 from VGG_BatchNorm.findings import PAPER, Runs
 from VGG_BatchNorm.ground.style import plt
-from VGG_BatchNorm.probes import FINE_GRID, GRID
+from VGG_BatchNorm.recorded import FINE_GRID, GRID
 
 
 def draw_edge(runs: Runs):

@@ -10,7 +10,7 @@ import numpy as np
 
 from VGG_BatchNorm.findings import PAPER, NotRun, Runs, accuracy, find, grid_limited, training_accuracy
 from VGG_BatchNorm.ground.style import BATCH_NORM, PLAIN, plt
-from VGG_BatchNorm.probes import GRID
+from VGG_BatchNorm.recorded import GRID
 
 PAIR = {"none": ("VGG-A", PLAIN), "batch": ("VGG-A with batch norm", BATCH_NORM)}
 

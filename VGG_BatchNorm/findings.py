@@ -11,12 +11,11 @@ import numpy as np
 
 from VGG_BatchNorm.ground.files import RUNS_DIR
 from VGG_BatchNorm.ground.tables import Strong, Table
-from VGG_BatchNorm.probes import GRID
-from VGG_BatchNorm.study import read_run
+from VGG_BatchNorm.recorded import GRID, read_run
 
 PAPER = slice(-len(GRID), None)  # the paper's points are the last of the fine grid
 LAST_STUDY = RUNS_DIR / "bn" / "last.json"  # names the folder of the study that ran last
-Runs = dict[str, dict]  # by "group/name"; what study.read_run gives
+Runs = dict[str, dict]  # by "group/name"; what recorded.read_run gives
 
 
 class NotRun(Exception):

@@ -9,29 +9,15 @@ picture whose runs are missing is left out.
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from VGG_BatchNorm import draw_own, draw_paper
 from VGG_BatchNorm.findings import LAST_STUDY, NotRun, read_runs, table
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write, read_json
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.ground.style import save_figure
 from VGG_BatchNorm.ground.tables import markdown
-
-FIGURES: dict[str, Callable] = {
-    "01_training": draw_paper.draw_training,
-    "02_learning_rate_envelope": draw_paper.draw_envelope,
-    "03_loss_landscape": draw_paper.draw_three_panels,
-    "04_internal_covariate_shift": draw_paper.draw_covariate_shift,
-    "05_rescues": draw_paper.draw_rescues,
-    "06_activations": draw_paper.draw_activations,
-    "07_edge_of_stability": draw_own.draw_edge,
-    "08_rescaled_filters": draw_own.draw_scaling,
-    "09_first_steps": draw_own.draw_start,
-    "10_gradient_map": draw_own.draw_map,
-}
+from VGG_BatchNorm.study_figures import FIGURES
 
 
 def newest(results: Path) -> Path:

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-GRID = (0.5, 1.0, 2.0, 4.0)  # the paper's, in learning rates
-FINE_GRID = tuple(2.0**k for k in range(-8, 3))
+from VGG_BatchNorm.recorded import GRID
+
 PART = 1 << 16  # entries that are summed at a time on a CPU
 Tensors = dict[str, torch.Tensor]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -7,7 +7,6 @@ training step (batch cross-entropy in nats; right answers of the batch, before i
 
 import contextlib
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -23,10 +22,11 @@ from VGG_BatchNorm import probes
 from VGG_BatchNorm.batchnorm import NoisyBatchNorm2d
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
-from VGG_BatchNorm.ground.files import atomic_write
+from VGG_BatchNorm.ground.files import write_npz
 from VGG_BatchNorm.ground.machine import PRECISIONS, autocast, environment
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.loaders import BatchLoader
+from VGG_BatchNorm.recorded import FINE_GRID, GRID, read_run
 from VGG_BatchNorm.VGG import NORMS, VGG
 
 SAVE_SECONDS = 60  # between checkpoints
@@ -162,9 +162,9 @@ class StudyRun:
     def _probe(self, x: torch.Tensor, y: torch.Tensor, at: tuple[float, probes.Tensors] | None,
                fine: bool) -> probes.Tensors:
         """Measures before the update; `at` is as in `probes.probe`. Returns the parameters."""
-        grid = probes.FINE_GRID if fine else probes.GRID
+        grid = FINE_GRID if fine else GRID
         found = probes.probe(self.net, F.cross_entropy, (x, y), self.run.lr, multipliers=grid, at=at)
-        missing = [math.nan] * (len(probes.FINE_GRID) - len(grid))  # the paper's points are the last
+        missing = [math.nan] * (len(FINE_GRID) - len(grid))  # the paper's points are the last
         along = {name: missing + found[name] for name in ("losses", "distances", "cosines", "smoothness")}
         self.record.add(probe_steps=self.step, probe_loss=found["loss"], gradient_norm=found["gradient_norm"],
                         **along)
@@ -302,25 +302,6 @@ def perform(run: Run, train: Split, validation: Split, device: torch.device, res
         arrays |= {name: np.asarray(values, np.float32) for name, values in scaled.items()}
     about = {"run": dataclasses.asdict(run), "seconds_per_step": study.seconds / study.step,
              **study.environment}
-    with atomic_write(path) as file:
-        np.savez_compressed(file, about=json.dumps(about), **arrays)
+    write_npz(path, about, arrays)
     checkpoint.unlink(missing_ok=True)
     return True
-
-
-def read_run(path: Path) -> dict:
-    """The arrays of a run's file by name, and what `about` holds: run, seconds_per_step, device, ….
-
-    Raises:
-        UserError: missing or damaged.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            content = {name: file[name] for name in file.files}
-        about = json.loads(str(content.pop("about")))
-        about["run"] = {"precision": "float32"} | about["run"]  # of files older than the field
-        return about | content
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; `make bn-landscape` makes it") from None
-    except Exception:  # numpy has no one exception for "this is not a whole npz file"
-        raise UserError(f"{path} is damaged; delete it and run `make bn-landscape` again") from None

@@ -9,7 +9,6 @@ their defaults are those of its constructor, in networks.py.
 
 import argparse
 import dataclasses
-import math
 from pathlib import Path
 
 import torch
@@ -20,25 +19,11 @@ from codes.networks import NETWORKS, network_arguments
 from codes.optimizers import OPTIMIZERS
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR
 from VGG_BatchNorm.ground.machine import PRECISIONS, pick_precision
-from VGG_BatchNorm.ground.script import UserError
-
-
-def positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
+from VGG_BatchNorm.ground.script import UserError, count, positive
 
 
 def not_negative(text: str) -> float:
     return float(text) and positive(text)
-
-
-def count(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 2**31:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
-    return value
 
 
 def share(text: str) -> float:

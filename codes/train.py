@@ -116,9 +116,10 @@ def train_to_end(trainer: Trainer, folder: Path, held_out: Split, name: str) -> 
 def draw_picture(folder: Path) -> None:
     """training_curves.png from the run's files, where it is not there yet."""
     if not (folder / "training_curves.png").exists():
-        from codes.plot_curves import draw_curves  # here: matplotlib is slow to import
+        from codes.figures.curves import draw_curves, read_run  # here: matplotlib is slow to import
+        from VGG_BatchNorm.ground.style import save_figure
 
-        draw_curves(folder, folder / "training_curves.png")
+        save_figure(draw_curves(*read_run(folder)), folder / "training_curves.png")
 
 
 def main() -> None:

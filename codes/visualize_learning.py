@@ -2,151 +2,34 @@
 
     python codes/visualize_learning.py
 
-Trains the net of the base `quick` (studies.py), but with a first layer that is trained, in place of the
-fixed whitening, and on images of full size from the start, and looks at it at moments that lie denser
-where it changes faster. Leaves learning.gif in reports/figures/, and what it is drawn from in
-reports/results/learning/learning.npz. Two minutes on two CPU cores; then a few seconds, as long as
-the settings stay the same.
-"""
+Trains the net of the base `quick` (studies.py), but with a first layer that is trained, in place of
+the fixed whitening, and on images of full size from the start, and looks at it at moments that lie
+denser where it changes faster. Leaves learning.gif in reports/figures/, and what it is drawn from
+in reports/results/learning/learning.npz. Two minutes on two CPU cores; then a few seconds, as long
+as the settings stay the same. """
 
-import itertools
 import sys
 from pathlib import Path
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-from PIL import Image
-from torch import nn
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.computed import computed, picture_parser
-from codes.figures.filters import as_pictures
-from codes.insight.loss_landscape import flat, principal_plane
-from codes.settings import Settings, count
-from codes.studies import BASES
-from codes.trainer import Trainer
-from VGG_BatchNorm.ground.cifar10 import Split, data_checksum, load_cifar10, split_validation
-from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write
-from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
-from VGG_BatchNorm.ground.predictions import accuracy, predict
-from VGG_BatchNorm.ground.script import run_main
-from VGG_BatchNorm.ground.style import PALETTE, VALIDATION, contact_sheet, plt
-
-VALIDATION_IMAGES = 2000
-COLUMNS = 6  # of filters; a row holds as many
-FRAME, LAST_FRAME = 100, 3000  # milliseconds
+from codes.figures.flags import picture_parser
+from codes.figures.learning import draw_frames, write_gif
+from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, read_npz
+from VGG_BatchNorm.ground.script import count, run_main
 
 
-# --- compute --------------------------------------------------------------------------------
+def measure_numbers(args) -> None:
+    from codes.insight.learning import small_recipe, watch  # here: to draw again takes no torch
+    from codes.insight.measured import measured
+    from VGG_BatchNorm.ground.cifar10 import data_checksum, load_cifar10, split_validation
+    from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
 
-
-def look_at(net: nn.Module, validation: Split) -> dict:
-    """Its first filters, its trained parameters as one vector, and how well it does; it is left as it is."""
-    logits = predict(net, validation)
-    return {"filters": net.stem.weight.detach().clone().cpu(),
-            "weights": flat(p.detach() for p in net.parameters() if p.requires_grad).cpu(),
-            "loss": F.cross_entropy(logits, validation.labels).item(),
-            "accuracy": accuracy(logits, validation.labels)}
-
-
-def watch(settings: dict, train: Split, validation: Split, frames: int) -> dict:
-    """Train a net, and look at it `frames` times (or at every step, if it has fewer), from first to last.
-
-    Returns:
-        steps (M,); filters (M, K, 3, 3, 3); loss (nats, without label smoothing) and accuracy (M,);
-        path (M, 2), the parameters along their first two principal components, and those' shares of the
-        variance (2,).
-    """
-    trainer = Trainer(Settings.from_dict(settings), train, train.labels.device)
-    steps = sorted({round(trainer.steps * (i / (frames - 1)) ** 1.5) for i in range(frames)})
-    batches = (batch for epoch in range(trainer.epochs) for batch in trainer.loader.epoch(epoch))
-    seen = [look_at(trainer.net, validation)]
-    for number, (x, y) in enumerate(itertools.islice(batches, trainer.steps), 1):
-        trainer.step(x, y, number - 1)
-        if number in steps:
-            seen.append(look_at(trainer.net, validation))
-    _, path, shares = principal_plane(torch.stack([one["weights"] for one in seen]))
-    return {"steps": steps, "filters": torch.stack([one["filters"] for one in seen]),
-            "loss": [one["loss"] for one in seen], "accuracy": [one["accuracy"] for one in seen],
-            "path": path, "shares": shares}
-
-
-# --- draw -----------------------------------------------------------------------------------
-
-
-def filter_sheets(filters: np.ndarray, scale: int = 8) -> np.ndarray:
-    """(M, K, 3, h, w) filters as M pictures in [0, 1], a weight `scale` pixels wide, each in its range."""
-    pictures = as_pictures(filters.reshape(-1, *filters.shape[2:]))
-    pictures = pictures.repeat(scale, 1).repeat(scale, 2)
-    rows = filters.shape[1] // COLUMNS
-    return np.stack([contact_sheet(one) for one in pictures.reshape(-1, rows, COLUMNS, *pictures.shape[1:])])
-
-
-def draw_curve(axis, data: dict, name: str, unit: str, factor: float, top: float) -> tuple:
-    """Axes for a quantity over the steps: the empty line, and what it will show."""
-    axis.set(xlim=(0, 1.05 * data["steps"][-1]), ylim=(0, top), xlabel="step",
-             title=f"validation {name} ({unit})")
-    line, = axis.plot([], [], ".-", color=VALIDATION, linewidth=1.2)
-    return line, data["steps"], factor * data[name]
-
-
-def draw_plane(axis, data: dict) -> tuple:
-    """Axes for the path: the dots, the ring around the last, and the line as `draw_curve` has it."""
-    dots = axis.scatter(*data["path"].T, c=data["loss"], cmap="cividis", s=22, zorder=3)
-    first, second = (f"{100 * share:.0f} %" for share in data["shares"])
-    axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim(), title="path of the weights",
-             xlabel=f"first component ({first} of the variance)", ylabel=f"second ({second})")
-    axis.figure.colorbar(dots, ax=axis, label="loss (nats)")
-    ring, = axis.plot([], [], "o", markersize=10, fillstyle="none", color=PALETTE[1], zorder=4)
-    line, = axis.plot([], [], color="grey", linewidth=1)
-    return dots, ring, (line, *data["path"].T)
-
-
-def draw_frames(data: dict) -> list[Image.Image]:
-    """A small net while it learns, from the first step to the last; frames are denser at the start. Left: the
-    filters of its first layer, each in its own range, grey is 0; the first three start as the identity of
-    one colour each, the others from noise. Above: accuracy and loss (without label smoothing) on
-    validation images. Below: where the weights are, projected on the plane in which their path varies
-    most, from its end; colour is the loss. It is the path of all trained parameters as they are: those that
-    move far, whatever that does to the net, count most. And a smooth bend is no finding: of a long random
-    walk, too, two components explain 61 % and 15 % (Antognini & Sohl-Dickstein 2018, arXiv 1806.08805).
-    One run."""
-    steps, sheets, frames = data["steps"], filter_sheets(data["filters"]), []
-    with plt.rc_context({"font.size": 9, "axes.titlesize": 10}):
-        figure, axes = plt.subplot_mosaic([["filters", "accuracy", "loss"], ["filters", "path", "path"]],
-                                          figsize=(8, 4.4), width_ratios=(1.7, 1, 1))
-        filters = axes["filters"].imshow(sheets[0], interpolation="nearest")
-        axes["filters"].axis("off")
-        axes["filters"].set_title("first-layer filters, grey is 0")
-        dots, ring, line = draw_plane(axes["path"], data)
-        lines = [line, draw_curve(axes["accuracy"], data, "accuracy", "%", 100, 100),
-                 draw_curve(axes["loss"], data, "loss", "nats", 1, 1.05 * data["loss"].max())]
-        title = figure.suptitle(f"step {steps[-1]} of {steps[-1]}")
-        figure.canvas.draw()
-        figure.set_layout_engine("none")  # where things are now, they stay
-        for i, step in enumerate(steps):
-            title.set_text(f"step {step} of {steps[-1]}")
-            filters.set_data(sheets[i])
-            for line, x, y in lines:
-                line.set_data(x[:i + 1], y[:i + 1])
-            dots.set_offsets(data["path"][:i + 1])
-            dots.set_array(data["loss"][:i + 1])
-            ring.set_data(data["path"][i:i + 1].T)
-            figure.canvas.draw()
-            frames.append(Image.fromarray(np.array(figure.canvas.buffer_rgba())[..., :3].copy()))
-        plt.close(figure)
-    return frames
-
-
-def write_gif(frames: list[Image.Image], path: Path, colours: int = 128) -> None:
-    """An endless animation in one palette, that of its first, middle and last frame; the last one stays."""
-    some = [np.asarray(frames[i]) for i in (0, len(frames) // 2, -1)]
-    palette = Image.fromarray(np.concatenate(some)).quantize(colours)
-    first, *rest = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
-    with atomic_write(path) as file:
-        first.save(file, format="GIF", save_all=True, append_images=rest, loop=0,
-                   duration=[FRAME] * len(rest) + [LAST_FRAME])
+    keep_freed_memory()
+    device = pick_device(args.device)
+    train, validation = (split.to(device) for split in split_validation(load_cifar10(args.data_dir)[0]))
+    measured(args.results / "learning.npz", {"data": data_checksum(args.data_dir)[:10]}, watch,
+             train, validation, recipe=small_recipe(args.seed, device), frames=args.frames,
+             validation_images=min(2000, len(validation.labels)))
 
 
 def main() -> None:
@@ -154,14 +37,9 @@ def main() -> None:
     parser.add_argument("--frames", type=int, choices=range(2, 201), metavar="N", default=40)
     parser.add_argument("--seed", type=count, default=0)
     args = parser.parse_args()
-    keep_freed_memory()
-    device = pick_device(args.device)
-    settings = BASES["quick"] | {"whiten": False, "small_share": 0.0, "seed": args.seed,
-                                 "precision": "bfloat16" if device.type == "cuda" else "float32"}
-    train, validation = (split.to(device) for split in split_validation(load_cifar10(args.data_dir)[0]))
-    data = computed(args.results / "learning.npz",
-                    {"settings": settings, "frames": args.frames, "data": data_checksum(args.data_dir)[:10]},
-                    lambda: watch(settings, train, validation.take(slice(VALIDATION_IMAGES)), args.frames))
+    if not args.redraw:
+        measure_numbers(args)
+    data = read_npz(args.results / "learning.npz")
     write_gif(draw_frames(data), args.out)
     print(f"validation accuracy {100 * data['accuracy'][-1]:.1f} % after {data['steps'][-1]} steps\n"
           f"picture    {args.out}, {args.out.stat().st_size / 2**20:.1f} MiB")

@@ -16,14 +16,16 @@ import torch
 from PIL import Image
 from test_scripts import RESULT
 
-from codes import build_gallery
-from codes.gallery_figures import FIGURES
-from codes.gallery_images import choose_images, glow, in_place, nearest, red_and_blue
-from codes.insight.loss_landscape import write_plane
+from codes import gallery
+from codes.figures.chosen import glow, in_place, red_and_blue
+from codes.figures.registry import FIGURES
+from codes.insight import chosen
+from codes.insight.chosen import choose_images
+from codes.insight.similarity import nearest
 from codes.networks import build, restore
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.cifar10 import CLASSES, load_cifar10
-from VGG_BatchNorm.ground.files import write_csv, write_json
+from VGG_BatchNorm.ground.files import write_csv, write_json, write_npz
 from VGG_BatchNorm.ground.predictions import predict
 
 MISSING = "patches.png"
@@ -32,8 +34,7 @@ VOID = {"meta", "link", "img", "br"}
 
 def write_figures(folder: Path) -> None:
     """Every figure but one, as a small picture; an animation of two frames."""
-    files = [figure.file for figures in FIGURES.values() for figure in figures]
-    for path in (folder / file for file in files if file != MISSING):
+    for path in (folder / figure.file for figure in FIGURES if figure.file != MISSING):
         path.parent.mkdir(parents=True, exist_ok=True)
         first, second = Image.new("RGB", (90, 40), "white"), Image.new("RGB", (90, 40), "red")
         more = {"save_all": True, "append_images": [second]} if path.suffix == ".gif" else {}
@@ -55,10 +56,11 @@ def write_results(folder: Path) -> None:
            "parameters": 1000, "flops": 10**12, "seconds": 9.0}  # fmt: skip
     write_csv(folder / "compare" / "quick" / "summary.csv", [row])
     ticks = np.linspace(-1, 1, 5)
-    grid = {"about": {"network": "cifarnet 8, 8"}, "xs": ticks, "ys": ticks}
     for name, top, rows in (("plane", 0.5, 5), ("compare_plain", 20.0, 5), ("compare_residual", 1.0, 2)):
         loss = 0.1 + top * (ticks**2 + (ticks[:, None] - 0.5) ** 2)
-        write_plane(folder / "landscape" / f"{name}.npz", grid | {"loss": loss[:rows]})
+        about = {"network": "cifarnet 8, 8", "settings": {"hessian_images": 234}}
+        plane = {"xs": ticks, "ys": ticks, "loss": loss[:rows]}
+        write_npz(folder / "landscape" / f"{name}.npz", about, plane)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +76,8 @@ def site(tmp_path_factory, data_dir) -> SimpleNamespace:
     flags = ["--ckpt", folder / "w.pt", "--data-dir", data_dir, "--device", "cpu", "--out", page,
              "--figures", folder / "figures", "--results", folder / "results"]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
-        patch.setattr(sys, "argv", ["build_gallery.py", *map(str, flags)])
-        build_gallery.main()
+        patch.setattr(sys, "argv", ["gallery.py", *map(str, flags)])
+        gallery.main()
     return SimpleNamespace(page=page, flags=flags, printed=printed.getvalue(), folder=folder)
 
 
@@ -108,7 +110,7 @@ def test_the_page_is_whole_and_needs_no_network(site):
     assert not reader.open and "{{" not in text and "dog &lt;&amp;&gt;" in text
     assert [tag for tag, _ in reader.seen].count("h1") == 1
     ids = [attrs["id"] for _, attrs in reader.seen if "id" in attrs]
-    assert len(ids) == len(set(ids)) and set(FIGURES) <= set(ids)
+    assert len(ids) == len(set(ids)) and {figure.section for figure in FIGURES} <= set(ids)
     for tag, attrs in reader.seen:
         assert tag != "img" or attrs["alt"].strip()
         assert tag != "link" or attrs["href"].startswith("data:")
@@ -120,6 +122,7 @@ def test_the_page_is_whole_and_needs_no_network(site):
     assert site.page.stat().st_size < 3e6
     for number in ("82.50", "87.5", "12.3", "32.1", "41", "6.00 ± 0.00 %"):
         assert f"<td>{number}" in text, number
+    assert "<td><code>strong</code></td>" in text and "**" not in text
 
 
 def test_a_figure_that_is_missing_is_named(site):
@@ -127,7 +130,7 @@ def test_a_figure_that_is_missing_is_named(site):
     assert len(lines) == 1 and MISSING in lines[0] and "make figures" in lines[0]
     seen = Reader(site.page.read_text(encoding="utf-8")).seen
     linked = [attrs["src"] for tag, attrs in seen if tag == "img" and attrs["src"].startswith("figures/")]
-    assert len(linked) == sum(map(len, FIGURES.values())) - 2  # of the GIF, the page holds the last frame
+    assert len(linked) == len(FIGURES) - 2  # of the GIF, the page holds the last frame
 
 
 def test_predictions_are_those_of_the_net(site, data_dir):
@@ -160,8 +163,16 @@ def test_surfaces_are_those_that_are_whole(site):
 
 def test_the_second_time_it_only_reads(site, call, monkeypatch):
     before = site.page.read_bytes()
-    monkeypatch.setattr(build_gallery, "measure", None)
-    assert call(build_gallery, *site.flags)[0] == 0 and site.page.read_bytes() == before
+    monkeypatch.setattr(chosen, "predict", None)
+    assert call(gallery, *site.flags)[0] == 0 and site.page.read_bytes() == before
+    redraw = (*site.flags, "--redraw", "--ckpt", site.folder / "no.pt", "--data-dir", site.folder)
+    assert call(gallery, *redraw)[0] == 0 and site.page.read_bytes() == before
+
+
+def test_captions_have_the_numbers_of_the_results(site):
+    text = " ".join(site.page.read_text(encoding="utf-8").split())
+    assert "on the first 234 images, is the curvature" in text
+    assert "axes), in … severities" in text  # those are not there
 
 
 def test_bad_input_is_one_line(site, call, tmp_path):
@@ -175,7 +186,7 @@ def test_bad_input_is_one_line(site, call, tmp_path):
         if spoil:
             (tmp_path / spoil).write_text("{}")
         given = flags if spoil else (*flags, "--ckpt", tmp_path / "bad.pt")
-        code, _, err = call(build_gallery, *given)
+        code, _, err = call(gallery, *given)
         assert code == 2 and text in err and len(err.splitlines()) == 1
     assert not (tmp_path / "i.html").exists()
 
@@ -193,20 +204,20 @@ def test_images_are_chosen_by_the_rule():
     labels = torch.tensor([0] * 8 + [1] * 3)  # two and one mistakes: images 2 and 4, and 10
     sure = torch.tensor([1.0, 1, 1, 1, 3, 1, 1, 1, 1, 1, 1])
     logits = torch.zeros(11, 2).scatter(1, said[:, None], sure[:, None])
-    assert choose_images(logits, labels).tolist() == [0, 1, 3, 5, 4, 2, 8, 9, 10]
-    assert choose_images(logits, 1 - said).tolist() == [4, 2, 8, 9, 0, 1, 3, 5, 6, 7]  # mistakes alone
+    assert choose_images(logits, labels, 4, 2).tolist() == [0, 1, 3, 5, 4, 2, 8, 9, 10]
+    assert choose_images(logits, 1 - said, 4, 2).tolist() == [4, 2, 8, 9, 0, 1, 3, 5, 6, 7]  # mistakes alone
 
 
 def test_pictures_of_attributions():
-    values = torch.zeros(1, 14, 14)
+    values = np.zeros((1, 14, 14))
     values[0, 0, 0], values[0, 13, 13] = 2, -1
-    picture = in_place(red_and_blue(values, 1.0))
+    picture = in_place(red_and_blue(values, 1.0), size=6, stride=2)
     assert picture.shape == (1, 32, 32, 3)
     assert (picture[:, :2] == 255).all() and (picture[:, :, 30:] == 255).all()
     red, blue, nothing = (picture[0, place, place].tolist() for place in (2, 29, 16))
     assert red[0] > red[2] and blue[2] > blue[0] and min(nothing) > 240
     grey = np.full((1, 32, 32, 3), 100, np.uint8)
-    dark = glow(grey, torch.zeros(1, 4, 4))  # nothing speaks for the class
+    dark = glow(grey, np.zeros((1, 4, 4), np.float32))  # nothing speaks for the class
     assert dark.shape == grey.shape and dark.max() < 60
 
 

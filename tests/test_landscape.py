@@ -10,7 +10,8 @@ from VGG_BatchNorm import VGG_Loss_Landscape, findings, plot_study, probes
 from VGG_BatchNorm import study as study_module
 from VGG_BatchNorm.ground.cifar10 import load_cifar10, split_validation
 from VGG_BatchNorm.ground.script import UserError
-from VGG_BatchNorm.study import Run, StudyRun, fresh_net, perform, read_run, rescaled
+from VGG_BatchNorm.recorded import read_run
+from VGG_BatchNorm.study import Run, StudyRun, fresh_net, perform, rescaled
 
 TINY = dict(width=1 / 16, n_items=96, batch_size=16)
 PROBED = Run("batch", 0.1, steps=14, probe_every=3, dense=0, fine=2, **TINY)

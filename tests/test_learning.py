@@ -6,9 +6,11 @@ import torch
 from PIL import Image
 
 from codes import studies, visualize_learning
+from codes.figures.learning import filter_sheets, write_gif
+from codes.insight import learning
+from codes.insight.learning import watch
 from codes.settings import Settings
 from codes.trainer import Trainer
-from codes.visualize_learning import filter_sheets, watch, write_gif
 from VGG_BatchNorm.ground.cifar10 import load_cifar10, split_validation
 from VGG_BatchNorm.ground.predictions import accuracy, predict
 from VGG_BatchNorm.ground.style import contact_sheet
@@ -24,7 +26,7 @@ def base(monkeypatch) -> dict:
 def test_watching_does_not_change_training(base, data_dir):
     train, validation = split_validation(load_cifar10(data_dir)[0])
     settings = base | {"whiten": False, "small_share": 0.0, "seed": 3, "precision": "float32"}
-    seen = watch(settings, train, validation, frames=4)
+    seen = watch(train, validation, recipe=settings, frames=4, validation_images=30)
     assert seen["steps"] == [0, 2, 4, 8]  # round(8 (i / 3)^1.5)
     trainer = Trainer(Settings.from_dict(settings), train, torch.device("cpu"))
     assert torch.equal(seen["filters"][0], trainer.net.stem.weight)
@@ -40,7 +42,8 @@ def test_watching_does_not_change_training(base, data_dir):
 def test_every_step_is_a_frame_where_there_are_few(base, data_dir):
     train, validation = split_validation(load_cifar10(data_dir)[0])
     settings = base | {"whiten": False, "small_share": 0.0, "seed": 0, "precision": "float32"}
-    assert watch(settings, train, validation, frames=100)["steps"] == list(range(9))
+    seen = watch(train, validation, recipe=settings, frames=100, validation_images=30)
+    assert seen["steps"] == list(range(9))
 
 
 def test_a_contact_sheet_by_hand():
@@ -83,11 +86,14 @@ def test_the_animation(base, call, data_dir, tmp_path, monkeypatch):
         assert 600 <= picture.size[0] <= 800
         assert len(picture.convert("L").getcolors(256)) > 5
     assert (tmp_path / "l.gif").stat().st_size < 2**20
-    monkeypatch.setattr(visualize_learning, "Trainer", None)  # it would train again
+    monkeypatch.setattr(learning, "Trainer", None)  # it would train again
     (tmp_path / "l.gif").unlink()
     assert call(visualize_learning, *flags)[0] == 0 and (tmp_path / "l.gif").exists()
     with pytest.raises(TypeError):
         call(visualize_learning, *flags, "--seed", 1)
+    (tmp_path / "l.gif").unlink()
+    assert call(visualize_learning, *flags, "--redraw", "--data-dir", tmp_path, "--seed", 1)[0] == 0
+    assert (tmp_path / "l.gif").exists()
 
 
 def test_wrong_input_is_one_line(call, tmp_path):

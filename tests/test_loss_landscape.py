@@ -21,12 +21,12 @@ from codes.insight.loss_landscape import (
     for_landscape,
     loss_at,
     principal_plane,
-    read_plane,
     top_eigenvalue,
     unflat,
 )
 from codes.networks import build
 from VGG_BatchNorm.ground.checkpoint import save_checkpoint
+from VGG_BatchNorm.ground.files import read_npz
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.style import plt
 from VGG_BatchNorm.probes import trainable
@@ -170,30 +170,32 @@ def test_an_interrupted_grid_resumes(tmp_path):
             raise KeyboardInterrupt
         return x * x + y
 
-    def plane(first=dict, f=loss) -> tuple:
-        return xs, ys, f, first
+    def plane(first=dict, f=loss, span=1.0) -> tuple:
+        return span * xs, ys, f, first
 
-    cut, about = tmp_path / "cut.npz", {"sha1": "a", "span": 1.0}
+    cut, about = tmp_path / "cut.npz", {"sha1": "a"}
     with pytest.raises(KeyboardInterrupt):
-        fill(cut, about, lambda: plane(first=lambda: {"eigenvalue": 2.0}))
-    assert read_plane(cut)["loss"].shape == (2, 3)
-    resumed = fill(cut, about, lambda: plane(first=lambda: pytest.fail("it is there")))
-    whole = fill(tmp_path / "whole.npz", about, lambda: plane(f=lambda x, y: x * x + y))
+        fill(cut, about, lambda **given: plane(first=lambda: {"eigenvalue": 2.0}, **given), span=1.0)
+    assert read_npz(cut)["loss"].shape == (2, 3)
+    resumed = fill(cut, about, lambda **_: plane(first=lambda: pytest.fail("it is there")), span=1.0)
+    whole = fill(tmp_path / "whole.npz", about, lambda **_: plane(f=lambda x, y: x * x + y), span=1.0)
     assert np.array_equal(resumed["loss"], whole["loss"]) and len(seen) == 8 + 6
     assert np.array_equal(whole["loss"], xs * xs + ys[:, None])
-    assert read_plane(cut)["eigenvalue"] == 2 and read_plane(cut)["about"] == about
-    fill(cut, about, lambda: pytest.fail("it is complete"))
-    fill(cut, about | {"sha1": "b"}, plane)  # of other weights
+    assert read_npz(cut)["eigenvalue"] == 2 and read_npz(cut)["about"] == about | {"settings": {"span": 1.0}}
+    fill(cut, about, lambda **_: pytest.fail("it is complete"), span=1.0)
+    fill(cut, about | {"sha1": "b"}, plane, span=1.0)  # of other weights
     assert len(seen) == 14 + 12
+    wider = fill(cut, about | {"sha1": "b"}, plane, span=2.0)  # with other settings
+    assert len(seen) == 14 + 24 and wider["xs"].tolist() == [-2, 0, 2]
     cut.write_bytes(b"PK")
     with pytest.raises(UserError, match="damaged"):
-        fill(cut, about, plane)
+        fill(cut, about, plane, span=1.0)
 
 
 @pytest.fixture
 def flags(monkeypatch, data_dir, tmp_path) -> tuple:
     """The script's flags for a tiny run; whatever it trains goes to the test's folder."""
-    monkeypatch.setattr(visualize_landscape, "ITERATIONS", 2)
+    monkeypatch.setitem(visualize_landscape.HESSIAN, "iterations", 2)
     monkeypatch.setattr(small_nets, "EVERY", 1)
     monkeypatch.setattr(small_nets, "RUNS_DIR", tmp_path / "runs")
     monkeypatch.setitem(studies.BASES, "quick", studies.BASES["quick"] | TINY)
@@ -213,9 +215,10 @@ def test_pictures_of_each_network(call, flags, tmp_path, network, config, more):
     for name in ("surface", "contour"):
         assert_picture(tmp_path / "pictures" / f"{name}.png")
     numbers = tmp_path / "numbers" / "plane.npz"
-    plane, written = read_plane(numbers), numbers.stat().st_mtime_ns
+    plane, written = read_npz(numbers), numbers.stat().st_mtime_ns
     assert plane["loss"].shape == (3, 3) and np.isfinite(plane["loss"]).all()
-    assert plane["about"]["checkpoint"] == "w.pt" and plane["xs"].tolist() == [-1, 0, 1]
+    assert plane["about"]["checkpoint"] == "w.pt" and plane["about"]["settings"]["n_items"] == 40
+    assert plane["xs"].tolist() == [-1, 0, 1]
     assert (tmp_path / "numbers" / "plane_frozen.npz").exists() == bool(more)
     sha1 = hashlib.sha1((tmp_path / "w.pt").read_bytes()).hexdigest()
     assert plane["about"]["sha1"] == sha1[:10]
@@ -226,16 +229,19 @@ def test_small_nets_side_by_side_and_the_path_of_one(call, flags, tmp_path, monk
     assert call(visualize_landscape, *flags, "--compare")[0] == 0
     assert_picture(tmp_path / "pictures" / "compare.png")
     compared = visualize_landscape.COMPARED
-    planes = [read_plane(tmp_path / "numbers" / f"compare_{name}.npz") for name in compared]
+    planes = [read_npz(tmp_path / "numbers" / f"compare_{name}.npz") for name in compared]
     assert len({plane["loss"][1, 1] for plane in planes}) == 4
     trained = tmp_path / "runs" / "small" / "batch_norm-s0" / "last.pt"
     before = trained.stat().st_mtime_ns
     assert call(visualize_landscape, *flags, "--path")[0] == 0 and trained.stat().st_mtime_ns == before
     assert_picture(tmp_path / "pictures" / "path.png")
-    path = read_plane(tmp_path / "numbers" / "path.npz")
+    path = read_npz(tmp_path / "numbers" / "path.npz")
     shutil.rmtree(tmp_path / "runs")  # what is complete is drawn without the nets
     monkeypatch.setattr(small_nets, "PathTrainer", None)
     assert all(call(visualize_landscape, *flags, what)[0] == 0 for what in ("--compare", "--path"))
+    (tmp_path / "pictures" / "path.png").unlink()
+    assert call(visualize_landscape, *flags, "--path", "--redraw", "--n-items", 1)[0] == 0
+    assert_picture(tmp_path / "pictures" / "path.png")
     assert path["coordinates"].shape == (3, 2) and not path["coordinates"][-1].any()
     assert path["explained"].sum() == pytest.approx(1)  # two steps: three points, which lie in a plane
     for along, ticks in zip(path["coordinates"].T, (path["xs"], path["ys"]), strict=True):

@@ -92,7 +92,8 @@ def write_insights(folder):
     write_arrays(folder / "robustness_noise.npz", accuracy=[[0.8, 0.444, 0.2], [0.8, 0.666, 0.3]])
     write_arrays(folder / "features" / "similarity.npz",
                  cka=np.ones((3, 4, 4)), accuracy=np.full((3, 2), 0.6))  # fmt: skip
-    plane = dict(about={"n_items": 40}, xs=np.arange(3), ys=np.arange(3), loss=np.full((3, 3), 1.25))
+    plane = dict(about={"settings": {"n_items": 40}}, xs=np.arange(3), ys=np.arange(3),
+                 loss=np.full((3, 3), 1.25))  # fmt: skip
     for name in NETS:
         write_arrays(folder / "landscape" / f"compare_{name}.npz", **plane, eigenvalue=17.0, residual=0.1)
     write_arrays(folder / "landscape" / "path.npz", **plane, explained=[0.5, 0.2])

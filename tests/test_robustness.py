@@ -10,13 +10,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from codes import studies, visualize_robustness
-from codes.insight import small_nets
+from codes.figures.robustness import draw_robustness, numbers, spread
+from codes.insight import robustness, small_nets
 from codes.insight.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from codes.insight.robustness import SETTINGS, attacked_accuracies, examples, fgsm, pgd
 from codes.networks import build
-from codes.visualize_robustness import EPSILONS, attacked_accuracies, examples, fgsm, pgd, spread
 from VGG_BatchNorm.ground.checkpoint import save_checkpoint
 from VGG_BatchNorm.ground.cifar10 import STD, Split, normalize
+from VGG_BatchNorm.ground.files import read_npz
 from VGG_BatchNorm.ground.predictions import accuracy, predict
+from VGG_BatchNorm.ground.style import plt
 
 
 def pictures(n: int = 8) -> torch.Tensor:
@@ -167,25 +170,27 @@ def test_attacks_find_no_more_right_answers_than_there_were():
     torch.manual_seed(0)
     net, images = build("cifarnet", widths=(8, 8)).eval(), pictures(20)
     said = predict(net, Split(images, torch.zeros(20).long())).argmax(1)
-    found = attacked_accuracies(net, Split(images, said), batch_size=8)
+    attack = SETTINGS["epsilons"], SETTINGS["steps"]
+    found = attacked_accuracies(net, Split(images, said), *attack, batch_size=8)
     assert set(found) == {"FGSM", "PGD-10"} and all(shares[0] == 1 for shares in found.values())
     some = Split(images, torch.arange(20) % 10)
     clean = accuracy(predict(net, some), some.labels)
-    for shares in attacked_accuracies(net, some).values():
+    for shares in attacked_accuracies(net, some, *attack).values():
         assert shares[0] == pytest.approx(clean) and max(shares) <= clean + 0.1
 
 
 def test_examples_are_the_image_and_its_versions():
     torch.manual_seed(0)
     net, image = build("cifarnet", widths=(8, 8)).eval(), pictures(1)
-    shown = examples(net, Split(image, torch.tensor([3])), torch.device("cpu"))
+    given = {name: SETTINGS[name] for name in ("corruptions", "epsilons", "steps")}
+    shown = examples(net, Split(image, torch.tensor([3])), torch.device("cpu"), **given)
     found = shown["pictures"]
     assert found.shape == (len(CORRUPTIONS) + 1, 6, 32, 32, 3) and found.dtype == torch.uint8
     whole = image[0].permute(1, 2, 0)
     assert all(torch.equal(row[0], whole) for row in found) and shown["label"] == 3
     for row, name in zip(found, CORRUPTIONS, strict=False):
         assert torch.equal(row[5], corrupt(image, name, 5)[0].permute(1, 2, 0))
-    for picture, eps in zip(found[-1], EPSILONS, strict=True):
+    for picture, eps in zip(found[-1], SETTINGS["epsilons"], strict=True):
         assert (picture.long() - whole.long()).abs().max() <= eps + 0.5
 
 
@@ -208,6 +213,9 @@ def test_the_picture(call, data_dir, tmp_path, monkeypatch, network, config):
     assert call(visualize_robustness, *flags)[0] == 0
     assert_picture(tmp_path / "r.png")
     written = json.loads((tmp_path / "robustness.json").read_text())
+    data = read_npz(tmp_path / "robustness.npz")
+    assert data["about"]["settings"] == SETTINGS | {"images": 40, "attacked": 10}
+    assert list(written["corruptions"].values()) == data["corruptions"].tolist()
     assert written["about"]["images"] == 40 and written["attacked_images"] == 10
     assert set(written["corruptions"]) == set(CORRUPTIONS)
     shares = [*written["corruptions"].values(), *written["attacks"].values(), [written["clean"]]]
@@ -216,12 +224,43 @@ def test_the_picture(call, data_dir, tmp_path, monkeypatch, network, config):
     noise = np.load(tmp_path / "robustness_noise.npz")["accuracy"]
     assert noise.shape == (2, 6) and (noise >= 0).all() and (noise <= 1).all()
 
-    monkeypatch.setattr(visualize_robustness, "corrupt", None)  # it would be computed again
+    monkeypatch.setattr(robustness, "corrupted", None)  # it would be measured again
     (tmp_path / "r.png").unlink()
     assert call(visualize_robustness, *flags)[0] == 0
     assert_picture(tmp_path / "r.png")
     with pytest.raises(TypeError):
         call(visualize_robustness, *flags, "--n-items", 30)
+    with monkeypatch.context() as patch, pytest.raises(TypeError):
+        patch.setitem(robustness.SETTINGS, "steps", 11)
+        call(visualize_robustness, *flags)
+    (tmp_path / "r.png").unlink()
+    there = ("--results", tmp_path, "--out", tmp_path / "r.png", "--redraw")
+    assert call(visualize_robustness, *there, "--data-dir", tmp_path, "--ckpt", tmp_path / "no.pt")[0] == 0
+    assert_picture(tmp_path / "r.png")
+
+
+def made_up(**settings) -> tuple[dict, dict]:
+    """What the picture is drawn from, of two corruptions and three severities."""
+    settings = {"images": 400, "attacked": 100, "corruptions": {"fog": [1, 2, 3], "shift": [1, 2, 5]},
+                "epsilons": [0, 0.5, 1, 3], "steps": 10} | settings
+    data = {"about": {"settings": settings}, "clean": np.array(0.9), "corruptions": np.full((2, 3), 0.5),
+            "attacks": np.full((2, 4), 0.25), "pictures": np.zeros((3, 4, 32, 32, 3), np.uint8), "label": 3}
+    nets = {"a": {"whiten": True}, "b": {"whiten": False}}
+    return data, {"about": {"settings": {"nets": nets}}, "accuracy": np.full((2, 4), 0.5)}
+
+
+def test_the_picture_says_what_was_measured():
+    figure = draw_robustness(*made_up(steps=7))
+    axes = [axis for part in figure.subfigs for axis in part.axes]
+    titles = [axis.get_title() for axis in axes[1:3]]
+    assert titles == ["corruptions, 400 test images", "attacks, 100 of them"]
+    assert "PGD-7" in axes[0].get_yticklabels()[-1].get_text()
+    assert axes[2].lines[0].get_xdata().tolist() == [0, 0.5, 1, 3]
+    assert [text.get_text() for text in axes[3].get_legend().texts] == ["a fixed whitening", "trained"]
+    plt.close(figure)
+    found = numbers(*made_up())
+    assert (found["kinds"], found["severities"], found["shifts"]) == (2, 3, "1, 2 and 5")
+    assert (found["images_points"], found["attacked_points"]) == ("2.5", "5.0")
 
 
 def test_wrong_input_is_one_line(call, data_dir, tmp_path):
@@ -230,4 +269,4 @@ def test_wrong_input_is_one_line(call, data_dir, tmp_path):
     for more, named in ((("--ckpt", tmp_path / "bad.pt"), "damaged"), (("--n-items", 7), "more than 7")):
         code, _, err = call(visualize_robustness, *flags, *more)
         assert code == 2 and named in err and len(err.splitlines()) == 1
-    assert not (tmp_path / "r.png").exists() and not (tmp_path / "robustness.json").exists()
+    assert not (tmp_path / "r.png").exists() and not list(tmp_path.glob("robustness*"))

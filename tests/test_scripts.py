@@ -27,8 +27,8 @@ SCRIPTS = [
         f"codes/{name}.py"
         for name in "train evaluate plot_curves visualize_filters bench bench_peer summarise compare "
         "plot_compare from_scratch visualize_patches visualize_attribution visualize_mistakes "
-        "visualize_features visualize_robustness visualize_learning visualize_landscape build_gallery "
-        "report".split()
+        "visualize_features visualize_robustness visualize_learning visualize_landscape gallery "
+        "report draw_figures".split()
     ),
 ]
 

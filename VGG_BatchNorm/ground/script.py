@@ -1,6 +1,8 @@
-"""How every script starts and ends: what a user can mend is one line, and so is Ctrl-C."""
+"""How every script starts and ends: types of flags; what a user can mend is one line, and so is Ctrl-C."""
 
+import argparse
 import errno
+import math
 import os
 import signal
 import sys
@@ -12,6 +14,20 @@ STOPPED = "stopped; the same command (train.py: with --resume) goes on from ther
 
 class UserError(Exception):
     """Something the user can mend. Its text is the one line they see."""
+
+
+def positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def count(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
+    return value
 
 
 def run_main(main: Callable[[], None]) -> None:

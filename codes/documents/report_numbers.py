@@ -26,11 +26,9 @@ from codes.documents.readme_tables import (
 from codes.documents.report_comparisons import compare
 from codes.documents.tables import cells
 from codes.documents.words import listed, percent, spread
-from codes.insight.loss_landscape import read_plane
-from codes.insight.small_nets import NETS
+from codes.figures.landscape import COMPARED
 from codes.networks import build, parameter_count
 from codes.settings import DEFAULTS, PRESETS, Settings
-from codes.visualize_landscape import COMPARED
 from VGG_BatchNorm import findings
 from VGG_BatchNorm.ground.cifar10 import CLASSES, MEAN, ROW, STD, split_validation
 from VGG_BatchNorm.ground.files import read_csv, read_json, read_npz
@@ -148,17 +146,17 @@ def similarity(path: Path) -> dict:
 def landscape(path: Path) -> dict:
     """landscape/: the four small nets' planes, and the path of one."""
     rows = [["net", "loss at the weights", "median loss in the plane", "top eigenvalue"]]
-    planes = [(NETS[name][0], read_plane(path.with_name(f"compare_{name}.npz")))
-              for name in COMPARED]
+    planes = [(label, read_npz(path.with_name(f"compare_{name}.npz")))
+              for name, label in COMPARED.items()]
     for label, plane in planes:
         value = float(plane["eigenvalue"])
         bound = "at least " if plane["residual"] > 0.05 * abs(value) else ""  # as in the figure
         centre = tuple(side // 2 for side in plane["loss"].shape)
         rows.append([label, f"{plane['loss'][centre]:.2f}", f"{np.median(plane['loss']):.2f}",
                      f"{bound}{value:.3g}"])
-    first, second = read_plane(path)["explained"]
+    first, second = read_npz(path)["explained"]
     return {"table": rows, "first": percent(first, 0), "second": percent(second, 0),
-            "images": planes[0][1]["about"]["n_items"]}
+            "images": planes[0][1]["about"]["settings"]["n_items"]}
 
 
 def learning(path: Path) -> dict:

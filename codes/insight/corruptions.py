@@ -26,8 +26,12 @@ def corrupt(images: Tensor, name: str, severity: int, seed: int = 0) -> Tensor:
     """
     if severity not in SEVERITIES:
         raise ValueError(f"severity is 1 to 5, not {severity}")
-    function, strengths = CORRUPTIONS[name]
-    x = function(images / 255, strengths[severity - 1], torch.Generator().manual_seed(seed))
+    return corrupted(images, name, CORRUPTIONS[name][1][severity - 1], seed)
+
+
+def corrupted(images: Tensor, name: str, strength: float | list[float], seed: int = 0) -> Tensor:
+    """uint8 images (N, 3, 32, 32) under the corruption `name`, of a strength as in `CORRUPTIONS`."""
+    x = CORRUPTIONS[name][0](images / 255, strength, torch.Generator().manual_seed(seed))
     return (255 * x).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -40,7 +44,7 @@ def gaussian_blur(x: Tensor, sigma: float, _) -> Tensor:
     return _filtered(x, _gaussian(sigma, int(4 * sigma + 0.5)), "replicate")
 
 
-def defocus_blur(x: Tensor, strength: tuple[float, float], _) -> Tensor:
+def defocus_blur(x: Tensor, strength: list[float], _) -> Tensor:
     """A disk of (radius, and σ of the blur that smooths its edge), in pixels; mirrored outside."""
     radius, sigma = strength
     square = torch.arange(-2, 3).square()
@@ -95,12 +99,12 @@ def _filtered(x: Tensor, kernel: Tensor, outside: str) -> Tensor:
     return F.conv2d(x, kernel.repeat(channels, 1, 1, 1), groups=channels)
 
 
-CORRUPTIONS = {  # function, strengths of severities 1 to 5
-    "Gaussian noise": (gaussian_noise, (0.04, 0.06, 0.08, 0.09, 0.10)),
-    "Gaussian blur": (gaussian_blur, (0.4, 0.6, 0.7, 0.8, 1.0)),
-    "defocus blur": (defocus_blur, ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1))),
-    "contrast": (contrast, (0.75, 0.5, 0.4, 0.3, 0.15)),
-    "brightness": (brightness, (0.05, 0.1, 0.15, 0.2, 0.3)),
-    "JPEG": (jpeg, (80, 65, 58, 50, 40)),
-    "shift": (shift, (1, 2, 4, 6, 8)),
+CORRUPTIONS = {  # function, strengths of severities 1 to 5, as JSON has them
+    "Gaussian noise": (gaussian_noise, [0.04, 0.06, 0.08, 0.09, 0.10]),
+    "Gaussian blur": (gaussian_blur, [0.4, 0.6, 0.7, 0.8, 1.0]),
+    "defocus blur": (defocus_blur, [[0.3, 0.4], [0.4, 0.5], [0.5, 0.6], [1.0, 0.2], [1.5, 0.1]]),
+    "contrast": (contrast, [0.75, 0.5, 0.4, 0.3, 0.15]),
+    "brightness": (brightness, [0.05, 0.1, 0.15, 0.2, 0.3]),
+    "JPEG": (jpeg, [80, 65, 58, 50, 40]),
+    "shift": (shift, [1, 2, 4, 6, 8]),
 }

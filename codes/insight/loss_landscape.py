@@ -22,18 +22,19 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from tqdm import tqdm
 
-from VGG_BatchNorm.ground.files import atomic_write
-from VGG_BatchNorm.ground.script import UserError
-from VGG_BatchNorm.probes import Batch, Tensors
+from VGG_BatchNorm.ground.files import read_npz, write_npz
+from VGG_BatchNorm.ground.machine import environment
+from VGG_BatchNorm.probes import Batch, Tensors, trainable
 
 
 def for_landscape(net: nn.Module, frozen: bool = False) -> nn.Module:
-    """A copy of `net` in evaluation mode (no dropout) whose batch norm follows the weights it is given.
+    """A copy of `net` in evaluation mode (no dropout) whose batch norm follows the weights it is
+    given.
 
-    Running statistics belong to the weights under which they were gathered; anywhere else they have to
-    be computed anew. Here that takes no pass of its own: each layer normalises by the batch that the
-    loss is taken of. But for n/(n − 1) in a variance of n values, this is evaluation mode after the
-    statistics were recomputed from the same images.
+    Running statistics belong to the weights under which they were gathered; anywhere else they have
+    to be computed anew. Here that takes no pass of its own: each layer normalises by the batch that
+    the loss is taken of. But for n/(n − 1) in a variance of n values, this is evaluation mode after
+    the statistics were recomputed from the same images.
 
     Args:
         frozen: keep the running statistics of `net` instead, wherever its weights are moved.
@@ -88,7 +89,8 @@ def flat(tensors: Iterable[Tensor]) -> Tensor:
 
 
 def unflat(vector: Tensor, like: Tensors) -> Tensors:
-    """The inverse of `flat` for tensors that are like `like` in name, shape, layout, type and device."""
+    """The inverse of `flat` for tensors that are like `like` in name, shape, layout, type and
+    device."""
     parts = vector.split([p.numel() for p in like.values()])
     return {name: torch.empty_like(p).copy_(part.reshape(p.shape))
             for (name, p), part in zip(like.items(), parts, strict=True)}
@@ -98,8 +100,8 @@ def top_eigenvalue(loss: Callable[[], Tensor], parameters: Sequence[Tensor], gen
                    iterations: int = 60, tolerance: float = 0.05) -> tuple[float, float]:
     """The highest eigenvalue of the Hessian of `loss` in `parameters`, by power iteration.
 
-    Each iteration is one Hessian-vector product, the gradient of gᵀv (Pearlmutter 1994). What is found is
-    never above the true value (it is a Rayleigh quotient vᵀHv, ‖v‖ = 1).
+    Each iteration is one Hessian-vector product, the gradient of gᵀv (Pearlmutter 1994). What is
+    found is never above the true value (it is a Rayleigh quotient vᵀHv, ‖v‖ = 1).
 
     Args:
         loss: computes the loss from `parameters`, which require gradients; twice differentiable.
@@ -128,7 +130,8 @@ def top_eigenvalue(loss: Callable[[], Tensor], parameters: Sequence[Tensor], gen
 
 def _largest(product: Callable[[Tensor], Tensor], vector: Tensor, iterations: int,
              tolerance: float) -> tuple[float, float]:
-    """Eigenvalue of the largest size of a symmetric matrix, given its product with a vector; and residual."""
+    """Eigenvalue of the largest size of a symmetric matrix, given its product with a vector; and
+    residual."""
     for _ in range(iterations):
         vector = vector / vector.norm()
         image = product(vector)
@@ -157,48 +160,85 @@ def principal_plane(path: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return directions[:2], (path - path[-1]) @ directions[:2].T, explained[:2]
 
 
+# --- planes, for `fill` ------------------------------------------------------------------------
+
+
+def random_plane(net: nn.Module, batch: Batch, *, n_items: int, hessian_images: int, iterations: int,
+                 points: int, span: float, seed: int, frozen: bool = False) -> tuple:
+    """Two random directions from the weights of `net`; the Hessian's top eigenvalue there.
+
+    Args:
+        n_items: images of `batch` that the loss is taken of, the first.
+        hessian_images: of which the Hessian is.
+        iterations: of the power iteration, at most.
+        points: of the grid, along each direction; odd.
+        span: of the directions, to either side.
+        seed: of the directions.
+        frozen: leave the batch-norm statistics as they are.
+    """
+    net, batch = for_landscape(net.to(batch[0].device), frozen), tuple(part[:n_items] for part in batch)
+    centre, draw = trainable(net), torch.Generator().manual_seed(seed)
+    across, up = filter_normalized(centre, draw), filter_normalized(centre, draw)
+    ticks = span * np.arange(-(points // 2), points // 2 + 1) / (points // 2)  # 0 is exact
+
+    def loss(x: float, y: float) -> float:
+        return loss_at(net, displaced(centre, (x, across), (y, up)), batch).item()
+
+    def first() -> dict:
+        point = {name: p.clone().requires_grad_() for name, p in centre.items()}
+        few = tuple(part[:hessian_images] for part in batch)
+        value, residual = top_eigenvalue(lambda: loss_at(net, point, few), list(point.values()), draw,
+                                         iterations)
+        return dict(eigenvalue=value, residual=residual, environment=json.dumps(environment(few[0].device)))
+
+    return ticks, ticks, loss, first
+
+
+def path_plane(net: nn.Module, weights: Tensor, batch: Batch, *, n_items: int, points: int) -> tuple:
+    """The principal plane of the weights (K, P) of `net` during training, and their way in it."""
+    net, batch = for_landscape(net.to(batch[0].device)), tuple(part[:n_items] for part in batch)
+    directions, coordinates, explained = principal_plane(weights)
+    end, across, up = (unflat(vector, trainable(net)) for vector in (weights[-1], *directions))
+    xs, ys = (around(along, points) for along in coordinates.T.numpy())
+
+    def loss(x: float, y: float) -> float:
+        return loss_at(net, displaced(end, (x, across), (y, up)), batch).item()
+
+    return xs, ys, loss, lambda: dict(coordinates=coordinates, explained=explained,
+                                      environment=json.dumps(environment(batch[0].device)))
+
+
+def around(values: np.ndarray, points: int) -> np.ndarray:
+    """Evenly spaced ticks that hold `values` and a fifth of their range on either side."""
+    margin = 0.2 * np.ptp(values) or 1.0
+    return np.linspace(values.min() - margin, values.max() + margin, points)
+
+
 # --- a grid of losses in a file that grows by a row --------------------------------------------
 
 
-def fill(path: Path, about: dict, prepare: Callable[[], tuple]) -> dict:
+def fill(path: Path, about: dict, prepare: Callable[..., tuple], **settings) -> dict:
     """The losses (len(ys), len(xs)) on a grid, row by row into `path`, and what goes with them.
 
     Args:
-        about: what the numbers are of, as JSON gives it back; a file about something else is replaced.
-        prepare: gives xs, ys, loss(x, y) and a function whose result, numbers and arrays by name, is
-            computed before the rows; not called where the file is complete.
+        about: what the numbers are of, as JSON gives it back; it is kept with the settings. A file about
+            something else, or of other settings, is replaced.
+        prepare: given the settings, returns xs, ys, loss(x, y) and a function whose result, numbers and
+            arrays by name, is computed before the rows; not called where the file is complete.
+
+    Raises:
+        UserError: the file is damaged.
     """
-    held = read_plane(path)
+    about = {**about, "settings": settings}
+    held = read_npz(path) if path.exists() else {}
     known = held.get("about") == about
     if known and len(held["loss"]) == len(held["ys"]):
         return held
-    xs, ys, loss, first = prepare()
+    xs, ys, loss, first = prepare(**settings)
     if not known:
-        held = dict(about=about, xs=xs, ys=ys, loss=np.empty((0, len(xs))), **first())
-        write_plane(path, held)
-    for y in tqdm(ys[len(held["loss"]):].tolist(), desc=path.stem, leave=False):
-        row = [loss(x, y) for x in xs.tolist()]
-        held["loss"] = np.concatenate([held["loss"], [row]])
-        write_plane(path, held)
-    return held
-
-
-def write_plane(path: Path, plane: dict) -> None:
-    with atomic_write(path) as file:
-        np.savez(file, **plane | {"about": json.dumps(plane["about"])})
-
-
-def read_plane(path: Path) -> dict:
-    """What `write_plane` wrote; nothing where there is no file.
-
-    Raises:
-        UserError: damaged.
-    """
-    if not path.exists():
-        return {}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            held = {name: file[name] for name in file.files}
-        return held | {"about": json.loads(str(held["about"]))}
-    except Exception:  # numpy has no one exception for "this is not a whole npz file"
-        raise UserError(f"{path} is damaged; delete it and run again") from None
+        write_npz(path, about, dict(xs=xs, ys=ys, loss=np.empty((0, len(xs))), **first()))
+    for y in tqdm(ys[len(held["loss"]) if known else 0:].tolist(), desc=path.stem, leave=False):
+        arrays = read_npz(path)
+        arrays["loss"] = np.concatenate([arrays["loss"], [[loss(x, y) for x in xs.tolist()]]])
+        write_npz(path, arrays.pop("about"), arrays)
+    return read_npz(path)

@@ -9,7 +9,6 @@ runs/small/<name>-s<seed>/: last.pt, and path.npz, its trained weights at every 
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from codes.insight.loss_landscape import flat
@@ -18,18 +17,17 @@ from codes.studies import BASES
 from codes.trainer import Trainer
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import Split
-from VGG_BatchNorm.ground.files import RUNS_DIR, atomic_write
-from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.ground.files import RUNS_DIR, read_npz, write_npz
 from VGG_BatchNorm.probes import trainable
 
 EVERY = 10  # steps between two points of a path
-NETS = {  # what a picture calls it, changes to the base, and by what its rates are divided: without batch
-    # norm, those of the base are too high; these are what the study `components` chose
-    "plain": ("neither", {"norm": "none"}, 9),
-    "residual": ("residual connections", {"norm": "none", "residual": True}, 81),
-    "batch_norm": ("batch norm", {}, 1),
-    "batch_norm_residual": ("both", {"residual": True}, 1),
-    "trained_stem": ("first layer trained", {"whiten": False}, 1),  # batch norm too, but no fixed whitening
+NETS = {  # changes to the base, and by what its rates are divided: without batch norm, those of the base are
+    # too high; these are what the study `components` chose
+    "plain": ({"norm": "none"}, 9),
+    "residual": ({"norm": "none", "residual": True}, 81),
+    "batch_norm": ({}, 1),
+    "batch_norm_residual": ({"residual": True}, 1),
+    "trained_stem": ({"whiten": False}, 1),  # batch norm too, but no fixed whitening
 }
 
 
@@ -52,7 +50,7 @@ class PathTrainer(Trainer):
 
 def net_settings(name: str, seed: int, data_md5: str) -> dict:
     """All that the net depends on, but the device."""
-    base, (_, changes, slower) = BASES["quick"], NETS[name]
+    base, (changes, slower) = BASES["quick"], NETS[name]
     rates = {rate: float(f"{base[rate] / slower:.2g}") for rate in ("lr", "bias_lr", "head_lr")}
     return base | rates | changes | {"seed": seed, "data_md5": data_md5, "every": EVERY}
 
@@ -74,8 +72,7 @@ def small_net(name: str, seed: int, train: Split, data_md5: str) -> Path:
         while trainer.epoch < trainer.epochs:
             trainer.train_epoch()
         trainer.keep()
-        with atomic_write(ckpt.with_name("path.npz")) as file:
-            np.savez(file, weights=torch.stack(trainer.path).numpy())
+        write_npz(ckpt.with_name("path.npz"), {}, {"weights": torch.stack(trainer.path)})
         trainer.save(ckpt, made_of=settings)  # after the path: where it is, the path is too
     return ckpt
 
@@ -86,9 +83,4 @@ def read_path(ckpt: Path) -> torch.Tensor:
     Raises:
         UserError: they are missing or damaged.
     """
-    path = ckpt.with_name("path.npz")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return torch.from_numpy(file["weights"])
-    except Exception:  # numpy has no one exception for "this is not a whole npz file"
-        raise UserError(f"{path} is missing or damaged; delete {path.parent} and run again") from None
+    return torch.from_numpy(read_npz(ckpt.with_name("path.npz"))["weights"])

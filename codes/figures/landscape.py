@@ -1,8 +1,9 @@
-"""The pictures of `codes/visualize_landscape.py`, each from planes of losses that it computed.
+"""The pictures of the loss around weights, each from planes of losses.
 
-A function's docstring is its picture's caption. A plane is what `codes.loss_landscape.fill` gives back.
-"""
+A function's docstring is its picture's caption. A plane is what `codes.insight.loss_landscape.fill`
+wrote. """
 
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.colors import LogNorm
@@ -11,6 +12,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from VGG_BatchNorm.ground.style import PALETTE, plt
 
 CEILING = 10.0  # nats; higher losses are shown as this
+COMPARED = {  # nets of codes/insight/small_nets.py, and what a picture calls them
+    "plain": "neither", "residual": "residual connections", "batch_norm": "batch norm",
+    "batch_norm_residual": "both"}
 
 
 def network_title(plane: dict) -> str:
@@ -19,12 +23,12 @@ def network_title(plane: dict) -> str:
 
 def scale(plane: dict) -> str:
     """What the loss is, for the picture's face."""
-    images = plane["about"]["n_items"]
+    images = plane["about"]["settings"]["n_items"]
     return (f"{network_title(plane)}: cross-entropy of {images} training images of 32×32,\n"
             "evaluation mode, batch-norm statistics recomputed at each point")
 
 
-def loss_levels(planes: list[dict], steps: int = 15) -> np.ndarray:
+def loss_levels(planes: Sequence[dict], steps: int = 15) -> np.ndarray:
     """steps + 1 levels for all planes alike, evenly spaced in the logarithm of the loss."""
     low = max(min(plane["loss"].min() for plane in planes), 1e-3)
     high = min(max(plane["loss"].max() for plane in planes), CEILING)
@@ -43,7 +47,8 @@ def draw_plane(axis, plane: dict, levels: np.ndarray):
 
 
 def draw_around(axis, plane: dict, levels: np.ndarray, title: str):
-    """`draw_plane` of two random directions: square, with a cross on the weights and the eigenvalue."""
+    """`draw_plane` of two random directions: square, with a cross on the weights and the
+    eigenvalue."""
     filled = draw_plane(axis, plane, levels)
     axis.plot(0, 0, "+", color="white", markersize=11, markeredgewidth=2)
     value = float(plane["eigenvalue"])
@@ -57,11 +62,12 @@ def add_colour_bar(figure, filled, axes, levels: np.ndarray) -> None:
     bar.minorticks_off()
 
 
-def draw_surface(plane: dict):
-    """The loss around trained weights (in the middle), along two random directions in which every filter is
-    as long as the net's own: at 1, as much noise as signal. Colour repeats the height, on a logarithmic
-    scale; losses above 10 nats are shown as 10. It is a cut along two of very many dimensions, and a
-    random cut is flatter than the steepest: see the eigenvalue above the contours."""
+def draw_surface(plane: dict, *_):
+    """The loss around trained weights (in the middle), along two random directions in which every
+    filter is as long as the net's own: at 1, as much noise as signal. Colour repeats the height, on
+    a logarithmic scale; losses above 10 nats are shown as 10. It is a cut along two of very many
+    dimensions, and a random cut is flatter than the steepest: see the eigenvalue above the
+    contours."""
     levels = loss_levels([plane])
     figure = plt.figure(figsize=(7.5, 5.8))
     axis = figure.add_subplot(projection="3d")
@@ -79,22 +85,23 @@ def draw_surface(plane: dict):
     return figure
 
 
-def draw_contours(planes: list[dict]):
-    """The same loss from above, lines at equal ratios, a cross on the trained weights; on the right, its two
-    cuts through them. The filters of both directions are as long as the net's own, so that distances mean
-    something though batch norm leaves the filters' scale free. A second plane (dashed on the right), if
-    there is one, keeps the batch-norm statistics of the trained weights: part of what rises there is not
-    the weights' doing but that of statistics which are not theirs. The eigenvalue, of the same loss on
-    the first 200 images, is the curvature along the steepest direction, which a random plane does not show;
-    it depends on the weights' scale. Training minimised a label-smoothed loss on augmented images,
-    whose minimum need not be this one's. Losses above 10 nats are shown as 10."""
+def draw_contours(*planes: dict):
+    """The same loss from above, lines at equal ratios, a cross on the trained weights; on the
+    right, its two cuts through them. The filters of both directions are as long as the net's own,
+    so that distances mean something though batch norm leaves the filters' scale free. A second
+    plane (dashed on the right), if there is one, keeps the batch-norm statistics of the trained
+    weights: part of what rises there is not the weights' doing but that of statistics which are not
+    theirs. The eigenvalue, of the same loss on the first {hessian_images} images, is the curvature
+    along the steepest direction, which a random plane does not show; it depends on the weights'
+    scale. Training minimised a label-smoothed loss on augmented images, whose minimum need not be
+    this one's. Losses above 10 nats are shown as 10."""
     levels, names = loss_levels(planes), ("statistics recomputed", "statistics frozen")
     figure, axes = plt.subplots(1, len(planes) + 1, figsize=(4.6 * (len(planes) + 1), 4.8))
     cuts = axes[-1]
     for axis, plane, name, style in zip(axes, planes, names, ("-", "--"), strict=False):
         filled = draw_around(axis, plane, levels, name)
         axis.set(xlabel="first direction", ylabel="second direction")
-        middle, suffix = len(plane["xs"]) // 2, ", frozen" if plane["about"]["frozen"] else ""
+        middle, suffix = len(plane["xs"]) // 2, ", frozen" if plane["about"]["settings"]["frozen"] else ""
         for loss, colour, which in zip((plane["loss"][middle], plane["loss"][:, middle]), PALETTE,
                                        ("first", "second"), strict=False):
             cuts.plot(plane["xs"], loss, style, color=colour, label=f"{which} direction{suffix}")
@@ -109,18 +116,19 @@ def draw_contours(planes: list[dict]):
     return figure
 
 
-def draw_compare(planes: dict[str, dict]):
-    """Four small nets, trained alike but for batch norm and residual connections (and at rates that the net
-    bears where there is no batch norm: a ninth, and an 81st with residual connections): the loss in
-    filter-normalised random planes, all with the same levels and colours. The nets end at different losses,
-    and part of what is seen is that. Above each: its loss at the cross, and the top eigenvalue of the Hessian
-    on 200 images, which depends on the scale of the weights; Muon holds each bank of filters at one norm in
-    all four. Rates are confounded with norm here: low rates alone leave sharper minima. The nets have seven
-    convolutions: what Li et al. saw residual connections do needs depth. One net and one pair of directions
-    each. Losses above 10 nats are shown as 10."""
-    levels = loss_levels(list(planes.values()))
+def draw_compare(*planes: dict):
+    """Four small nets, trained alike but for batch norm and residual connections (and at rates that
+    the net bears where there is no batch norm: a ninth, and an 81st with residual connections): the
+    loss in filter-normalised random planes, all with the same levels and colours. The nets end at
+    different losses, and part of what is seen is that. Above each: its loss at the cross, and the
+    top eigenvalue of the Hessian on {hessian_images} images, which depends on the scale of the
+    weights; Muon holds each bank of filters at one norm in all four. Rates are confounded with norm
+    here: low rates alone leave sharper minima. The nets have seven convolutions: what Li et al. saw
+    residual connections do needs depth. One net and one pair of directions each. Losses above 10
+    nats are shown as 10."""
+    levels = loss_levels(planes)
     figure, axes = plt.subplots(2, 2, figsize=(9.4, 9), sharex=True, sharey=True)
-    for axis, (name, plane) in zip(axes.flat, planes.items(), strict=True):
+    for axis, name, plane in zip(axes.flat, COMPARED.values(), planes, strict=True):
         middle = len(plane["xs"]) // 2
         filled = draw_around(axis, plane, levels, f"{name}: loss {plane['loss'][middle, middle]:.2f}")
     for below, left in zip(axes[1], axes[:, 0], strict=True):
@@ -132,19 +140,20 @@ def draw_compare(planes: dict[str, dict]):
 
 
 def draw_path(plane: dict):
-    """The weights of a small net during training (dots), projected on the plane in which they vary most,
-    moved so that it holds the last of them; behind, the loss in that plane. Only the last weights lie in it:
-    under the other dots the loss is the plane's, not that of training, and the two axes have scales of their
-    own. Three quarters of the training ran on images of 16×16; the long steps near the end follow the change
-    to whole ones. A smooth bend in few dimensions is no finding: of a long random walk in many dimensions,
-    too, the first two components explain 61 % and 15 % (Antognini & Sohl-Dickstein 2018, arXiv 1806.08805).
-    Losses above 10 nats are shown as 10."""
+    """The weights of a small net during training (dots), projected on the plane in which they vary
+    most, moved so that it holds the last of them; behind, the loss in that plane. Only the last
+    weights lie in it: under the other dots the loss is the plane's, not that of training, and the
+    two axes have scales of their own. A share of {small_share} of the training ran on images of
+    {small_size}×{small_size}; the long steps near the end follow the change to whole ones. A smooth
+    bend in few dimensions is no finding: of a long random walk in many dimensions, too, the first
+    two components explain 61 % and 15 % (Antognini & Sohl-Dickstein 2018, arXiv 1806.08805). Losses
+    above 10 nats are shown as 10."""
     levels = loss_levels([plane])
     figure, axis = plt.subplots(figsize=(7.4, 5.6))
     add_colour_bar(figure, draw_plane(axis, plane, levels), axis, levels)
     x, y = plane["coordinates"].T
     look = dict(color=PALETTE[1], markeredgecolor="white")
-    every = plane["about"]["settings"]["every"]
+    every = plane["about"]["net"]["every"]
     axis.plot(x, y, "o-", markersize=5, label=f"weights, every {every} steps", **look)
     axis.plot(x[0], y[0], "s", markersize=10, label="first", **look)
     axis.plot(x[-1], y[-1], "*", markersize=16, label="last", **look)

@@ -1,0 +1,24 @@
+"""What a run of the study leaves: its file, and the steps that its probes look at."""
+
+from pathlib import Path
+
+from VGG_BatchNorm.ground.files import read_npz
+from VGG_BatchNorm.ground.script import UserError
+
+GRID = (0.5, 1.0, 2.0, 4.0)  # the paper's, in learning rates
+FINE_GRID = tuple(2.0**k for k in range(-8, 3))
+
+
+def read_run(path: Path) -> dict:
+    """The arrays of a run's file by name, and what its `about` holds: run, seconds_per_step,
+    device, ….
+
+    Raises:
+        UserError: missing or damaged.
+    """
+    if not path.exists():
+        raise UserError(f"{path} is missing; `make bn-landscape` makes it")
+    content = read_npz(path)
+    about = content.pop("about")
+    about["run"] = {"precision": "float32"} | about["run"]  # of files older than the field
+    return about | content

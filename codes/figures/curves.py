@@ -1,0 +1,55 @@
+"""The training curves of a run: `draw_curves(*read_run(folder))`."""
+
+from pathlib import Path
+
+from VGG_BatchNorm.ground.files import read_csv, read_json
+from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.ground.style import TEST, TRAIN, VALIDATION, plt
+
+
+def read_run(folder: Path) -> tuple[str, dict[str, list[float]], dict]:
+    """The name of a run's folder, the columns of its log.csv, and its result.json ({} before its
+    end).
+
+    Raises:
+        UserError: the log is missing, empty, or not numbers.
+    """
+    path, result = folder / "log.csv", folder / "result.json"
+    if not path.exists():
+        raise UserError(f"no log.csv in {folder}; `make train` makes one")
+    try:
+        rows = read_csv(path, {})
+        columns = {name: [float(row[name]) for row in rows] for name in rows[0]}
+        columns["epoch"], columns["loss"], columns["accuracy"], columns["seconds"]
+    except (IndexError, KeyError, ValueError, TypeError, UserError):
+        raise UserError(f"{path} is empty or damaged; --resume writes it anew") from None
+    return folder.resolve().name, columns, read_json(result) if result.exists() else {}
+
+
+def draw_curves(name: str, log: dict[str, list[float]], result: dict):
+    """A run, on the page that whose weights are shipped: training loss, and error on augmented
+    training images, over epochs; the lines are the error on the test set, read once at the end. A
+    sudden fall is the change from small images to whole ones. It is one run; the table has the
+    spread over seeds."""
+    minutes = log["seconds"][-1] / 60
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
+    left.plot(log["epoch"], log["loss"], "o-", color=TRAIN)
+    left.set(xlabel="epoch", ylabel="training loss (label-smoothed\ncross-entropy, nats)")
+    right.plot(log["epoch"], [100 * (1 - a) for a in log["accuracy"]], "o-", color=TRAIN,
+               label="training (augmented)")
+    if "validation_accuracy" in log:
+        right.plot(log["epoch"], [100 * (1 - a) for a in log["validation_accuracy"]], "s-",
+                   color=VALIDATION, label="validation")
+    if result:
+        name = f"preset {result['preset']}, seed {result['seed']}"
+    for key, style in (("test_accuracy", "--"), ("test_accuracy_views", ":")):
+        if key in result:
+            error = 100 * (1 - result[key])
+            views = ", six views" if key.endswith("views") else ""
+            right.axhline(error, color=TEST, linestyle=style, label=f"test{views}: {error:.2f} %")
+    right.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
+    right.legend()
+    for axis in (left, right):
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    figure.suptitle(f"{name}: {log['epoch'][-1]:.0f} epochs in {minutes:.1f} minutes", fontsize=12)
+    return figure

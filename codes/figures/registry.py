@@ -1,0 +1,182 @@
+"""Every figure: where it stands, what it is drawn from and by which function, what measures that.
+
+    for figure in FIGURES:
+        draw(figure, RESULTS_DIR, FIGURES_DIR)
+
+To add one, write its drawing function in a file of this folder, with the caption as its docstring,
+and a row here: codes/draw_figures.py draws it, and the page of `make gallery` shows it.
+"""
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from codes.documents.comparisons import Comparisons
+from codes.figures import comparisons, features, landscape, mistakes, robustness
+from codes.figures.attribution import draw_attribution
+from codes.figures.caption import caption
+from codes.figures.curves import draw_curves, read_run
+from codes.figures.filters import draw_filters
+from codes.figures.learning import draw_frames, write_gif
+from codes.figures.patches import draw_feature_maps, draw_patches
+from VGG_BatchNorm import findings, study_figures
+from VGG_BatchNorm.ground import style
+from VGG_BatchNorm.ground.files import ROOT, read_npz
+from VGG_BatchNorm.ground.script import UserError
+
+
+def settings(*given: dict) -> dict:
+    """The settings with which numbers were measured, and those of the net that they are of."""
+    abouts = [data["about"] for data in given]
+    return {name: value for about in abouts
+            for name, value in {**about.get("net", {}), **about.get("settings", {})}.items()}
+
+
+def read_each(paths: list[Path]) -> tuple:
+    return tuple(map(read_npz, paths))
+
+
+@cache
+def read_study(folder: Path) -> tuple[findings.Runs]:
+    return (findings.read_runs(folder),)
+
+
+@cache
+def read_comparisons(folder: Path) -> tuple[Comparisons]:
+    return (Comparisons(folder),)
+
+
+class Figure(NamedTuple):
+    """A row of FIGURES.
+
+    Args:
+        section: of the page.
+        file: in the folder of figures.
+        draw: of what `read` gives; its docstring is the caption. Text: the caption of a figure that is
+            drawn from the data set alone.
+        sources: patterns in the folder of results. Nothing is drawn where one has no file.
+        verb: measures the numbers.
+        beside: patterns of further files, that hold numbers behind it.
+        read: given the files of `sources`, returns the arguments of `draw`.
+        numbers: given the same arguments, returns those that the caption names.
+    """
+
+    section: str
+    file: str
+    title: str
+    draw: Callable | str
+    sources: tuple[str, ...]
+    verb: str
+    beside: tuple[str, ...] = ()
+    read: Callable[[list[Path]], tuple] = read_each
+    numbers: Callable[..., dict] = settings
+
+
+def comparison(name: str, draw_: Callable) -> Figure:
+    return Figure("better", f"compare/quick/{name}.png", title_of(name), draw_,
+                  ("compare/quick/*.csv",), "make compare",
+                  read=lambda paths: read_comparisons(paths[0].parent))
+
+
+def of_study(name: str, draw_: Callable) -> Figure:
+    runs = {"01_training": "[pr]a*", "07_edge_of_stability": "[pr]a*",  # pair and rates
+            "02_learning_rate_envelope": "envelope", "05_rescues": "rescue"}.get(name, "pair")
+    return Figure("norm", f"bn/evening/{name}.png", title_of(name), draw_,
+                  ("bn/evening/summary.csv", f"bn/evening/{runs}/*.npz"),
+                  'make bn-landscape ARGS="--preset evening"',
+                  read=lambda paths: read_study(paths[0].parent))
+
+
+def title_of(name: str) -> str:
+    """"02_learning_rates" is "Learning rates"."""
+    return name[3:].replace("_", " ").capitalize()
+
+
+SAMPLES = "The first training images of each class, a row a class."
+FILTERS, INSIGHTS, LANDSCAPE = "make filters", "make insights", "make landscape"
+
+FIGURES = [  # in the order of the page, which is that of a lecture
+    Figure("data", "samples.png", "Training images", SAMPLES, (), "make figures"),
+    Figure("data", "training_curves.png", "Training curves", draw_curves,
+           ("cifarnet/log.csv", "cifarnet/result.json"), "make train", ("runs.csv",),
+           lambda paths: read_run(paths[0].parent), lambda *_: {}),
+    *(comparison(name, draw) for name, draw in comparisons.FIGURES.items()),
+    Figure("learned", "filters.png", "First-layer filters", draw_filters, ("filters.npz",), FILTERS),
+    Figure("learned", "patches.png", "Patches that excite a channel", draw_patches,
+           ("patches.npz",), FILTERS),
+    Figure("learned", "feature_maps.png", "Feature maps", draw_feature_maps,
+           ("patches.npz",), FILTERS),
+    Figure("looks", "attribution.png", "Attribution", draw_attribution,
+           ("attribution.npz",), INSIGHTS),
+    Figure("confuses", "confusion.png", "Confusion matrix", mistakes.draw_confusion,
+           ("mistakes.npz",), INSIGHTS, ("mistakes.json", "evaluation.json")),
+    Figure("confuses", "mistakes.png", "The most confident mistakes", mistakes.draw_mistakes,
+           ("mistakes.npz",), INSIGHTS, ("mistakes.json",)),
+    Figure("confuses", "calibration.png", "Calibration", mistakes.draw_calibration,
+           ("mistakes.npz",), INSIGHTS, ("mistakes.json",)),
+    Figure("confuses", "look_alikes.png", "Look-alikes", mistakes.draw_look_alikes,
+           ("mistakes.npz",), INSIGHTS, ("mistakes.json",)),
+    Figure("represents", "features.png", "Features", features.draw_features,
+           ("features/principal_components.npz", "features/t_sne.npz"), INSIGHTS),
+    Figure("represents", "similarity.png", "Similarity of layers", features.draw_similarity,
+           ("features/similarity.npz",), INSIGHTS),
+    Figure("breaks", "robustness.png", "Robustness", robustness.draw_robustness,
+           ("robustness.npz", "robustness_noise.npz"), INSIGHTS, ("robustness.json",),
+           numbers=robustness.numbers),
+    Figure("learns", "learning.gif", "A small net while it learns", draw_frames,
+           ("learning/learning.npz",), INSIGHTS),
+    Figure("learns", "landscape/surface.png", "Loss surface", landscape.draw_surface,
+           ("landscape/plane.npz",), LANDSCAPE),
+    Figure("learns", "landscape/contour.png", "The same from above", landscape.draw_contours,
+           ("landscape/plane*.npz",), LANDSCAPE),
+    Figure("learns", "landscape/compare.png", "Four small nets", landscape.draw_compare,
+           tuple(f"landscape/compare_{name}.npz" for name in landscape.COMPARED), LANDSCAPE),
+    Figure("learns", "landscape/path.png", "The path of the weights", landscape.draw_path,
+           ("landscape/path.npz",), LANDSCAPE),
+    *(of_study(name, draw) for name, draw in study_figures.FIGURES.items()),
+]
+
+
+def sources(figure: Figure, results: Path) -> list[Path]:
+    """The files that it is drawn from; none where one is missing."""
+    found = [sorted(results.glob(pattern)) for pattern in figure.sources]
+    return [path for some in found for path in some] if all(found) else []
+
+
+def text(figure: Figure, results: Path) -> str:
+    """The caption; "…" for each number that is not known."""
+    if isinstance(figure.draw, str):
+        return figure.draw
+    paths = sources(figure, results) if "{" in figure.draw.__doc__ else []
+    numbers = figure.numbers(*figure.read(paths)) if paths else {}
+    return caption(figure.draw, {"about": {"settings": numbers}})
+
+
+def out_of_date(figure: Figure, results: Path, folder: Path) -> bool:
+    """Whether the picture in `folder` is missing, or older than its sources or the code that draws
+    it."""
+    path, code = folder / figure.file, [inspect.getfile(figure.draw), style.__file__]
+    newest = max(Path(name).stat().st_mtime for name in [*code, *sources(figure, results)])
+    return not path.exists() or path.stat().st_mtime < newest
+
+
+def draw(figure: Figure, results: Path, folder: Path) -> None:
+    """Write the picture into `folder`, from files in `results` alone.
+
+    Raises:
+        UserError: these are damaged, or of different checkpoints, or of one that has changed since.
+        findings.NotRun: runs that it needs are missing.
+    """
+    given = figure.read(sources(figure, results))
+    abouts = [one["about"] for one in given
+              if isinstance(one, dict) and "checkpoint" in one.get("about", {})]
+    if len({about["sha1"] for about in abouts}) > 1:
+        raise UserError(f"its numbers are of different checkpoints; `{figure.verb}` measures them")
+    for path, about in ((ROOT / about["checkpoint"], about) for about in abouts):
+        if path.is_file() and hashlib.sha1(path.read_bytes()).hexdigest()[:10] != about["sha1"]:
+            raise UserError(f"{path.name} has changed since; `{figure.verb}` measures it")
+    made, path = figure.draw(*given), folder / figure.file
+    write_gif(made, path) if path.suffix == ".gif" else style.save_figure(made, path)
