@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.findings import LAST_STUDY, steps_to
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import RESULTS_DIR, RUNS_DIR, write_csv, write_json
-from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
+from VGG_BatchNorm.ground.machine import use_device
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.recorded import read_run
 from VGG_BatchNorm.study import Run, StudyRun, perform
@@ -175,10 +175,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, choices=range(1, 1025), metavar="N", help="CPU threads")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     args = parser.parse_args()
-    keep_freed_memory()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    device = pick_device(args.device)
+    device = use_device(args.device, args.threads)
     train, validation = (split.to(device) for split in split_validation(load_cifar10(args.data_dir)[0]))
     scratch = RUNS_DIR / "bn" if args.out == RESULTS else args.out / "checkpoints"
     runs = choose(args.preset, args.groups, train, device, args.out)

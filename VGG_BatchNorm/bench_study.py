@@ -30,7 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
-from VGG_BatchNorm.ground.machine import environment, keep_freed_memory, pick_device, pick_precision
+from VGG_BatchNorm.ground.machine import environment, pick_precision, use_device
 from VGG_BatchNorm.ground.script import run_main
 from VGG_BatchNorm.ground.timing import best_seconds, gemm_rate
 from VGG_BatchNorm.probes import loss_and_gradient, probe, trainable
@@ -129,8 +129,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=RESULTS_DIR / "bn" / "bench.json")
     args = parser.parse_args()
-    keep_freed_memory()
-    device = pick_device(args.device)
+    device = use_device(args.device)
     train = load_cifar10(args.data_dir)[0].to(device)
     precisions = dict.fromkeys(("float32", pick_precision("auto", device)))
     gemm, rows = {name: gemm_rate(device, args.repeats, name) for name in precisions}, []

@@ -28,13 +28,7 @@ from codes.settings import DEFAULTS, PRESETS, Settings
 from codes.trainer import Trainer
 from VGG_BatchNorm.ground.cifar10 import Split
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
-from VGG_BatchNorm.ground.machine import (
-    environment,
-    keep_freed_memory,
-    peak_memory,
-    pick_device,
-    pick_precision,
-)
+from VGG_BatchNorm.ground.machine import environment, peak_memory, pick_precision, use_device
 from VGG_BatchNorm.ground.script import run_main
 from VGG_BatchNorm.ground.timing import best_seconds, gemm_rate
 
@@ -102,8 +96,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=RESULTS_DIR / "bench.json")
     args = parser.parse_args()
-    keep_freed_memory()
-    device = pick_device(args.device)
+    device = use_device(args.device)
     presets = args.presets or (("fast", "strong") if device.type == "cpu" else tuple(PRESETS))
     precisions = dict.fromkeys(("float32", pick_precision("auto", device)))
     gemm = {precision: gemm_rate(device, args.repeats, precision) for precision in precisions}

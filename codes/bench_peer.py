@@ -28,7 +28,7 @@ from codes.settings import DEFAULTS, PRESETS, Settings
 from codes.trainer import Trainer, image_size
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
-from VGG_BatchNorm.ground.machine import environment, keep_freed_memory, pick_precision
+from VGG_BatchNorm.ground.machine import environment, pick_precision, use_device
 from VGG_BatchNorm.ground.script import UserError, run_main
 
 BATCH_SIZE, EPOCHS, DECAY = 2000, 8, 2e-6 * 2000  # airbench94_muon's
@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
     parser.add_argument("--out", type=Path, default=RESULTS_DIR / "peer.json")
     args = parser.parse_args()
-    keep_freed_memory()
+    use_device("cpu")
     peer = load_peer(args.peer)
     rows = []
     for precision in dict.fromkeys(("float32", pick_precision("auto", CPU))):

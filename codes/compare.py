@@ -34,7 +34,7 @@ from codes.studies import BASES, COMBINED, STUDIES, Variant, variants, wanted
 from codes.trainer import Trainer, expected_seconds
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, write_csv
-from VGG_BatchNorm.ground.machine import environment, keep_freed_memory, pick_device
+from VGG_BatchNorm.ground.machine import environment, use_device
 from VGG_BatchNorm.ground.predictions import accuracy, predict
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.ground.tables import markdown
@@ -164,10 +164,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.variants and len(args.study) > 1:
         raise UserError("--variants needs one --study")
-    keep_freed_memory()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    device = pick_device(args.device)
+    device = use_device(args.device, args.threads)
     name = args.base or ("quick" if device.type == "cpu" else "full")
     base = BASES[name]
     results = Results(args.out / name, base | {

@@ -13,11 +13,10 @@ from pathlib import Path
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.networks import parameter_count, restore
-from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint
+from codes.networks import open_network, parameter_count
 from VGG_BatchNorm.ground.cifar10 import CLASSES, DATA_DIR, Split, load_cifar10
 from VGG_BatchNorm.ground.files import RESULTS_DIR, shown_path, write_json
-from VGG_BatchNorm.ground.machine import environment, keep_freed_memory, pick_device
+from VGG_BatchNorm.ground.machine import environment, use_device
 from VGG_BatchNorm.ground.predictions import (
     accuracy,
     calibration_error,
@@ -51,9 +50,8 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=RESULTS_DIR / "evaluation.json")
     args = parser.parse_args()
-    keep_freed_memory()
-    path, device = find_checkpoint(args.ckpt), pick_device(args.device)
-    net = restore(load_checkpoint(path)).to(device)
+    device = use_device(args.device)
+    path, net = open_network(args.ckpt, device)
     result = evaluate(net, load_cifar10(args.data_dir)[1].to(device))
     write_json(args.out, {"checkpoint": shown_path(path), "parameters": parameter_count(net), **result,
                           **environment(device)})

@@ -24,7 +24,7 @@ from codes.settings import count, positive
 from codes.trainer import schedule
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10, normalize
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, write_csv
-from VGG_BatchNorm.ground.machine import environment, keep_freed_memory
+from VGG_BatchNorm.ground.machine import environment, use_device
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.loaders import BatchLoader
 
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
     parser.add_argument("--out", type=Path, default=RESULTS_DIR / "from_scratch.csv")
     args = parser.parse_args()
-    keep_freed_memory()
+    use_device("cpu")
     images, test = load_cifar10(args.data_dir)
     images = images.take(slice(args.n_items))
     torch.manual_seed(args.seed)

@@ -17,6 +17,7 @@ class and enter it in NETWORKS. It may have two more methods:
 
 import copy
 import inspect
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -24,6 +25,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint
 from VGG_BatchNorm.ground.convolution import Conv3x3
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.VGG import VGG, VGG_A, VGG_A_Dropout, VGG_A_Light, VGG_BatchNorm
@@ -238,6 +240,19 @@ def restore(checkpoint: dict) -> nn.Module:
         raise UserError(f"the checkpoint's weights do not fit its network {checkpoint['network']}: "
                         f"{str(error).splitlines()[-1].strip()}") from None
     return net.eval()
+
+
+def open_network(path: Path | str | None, device: torch.device | str = "cpu") -> tuple[Path, nn.Module]:
+    """Return the path of a checkpoint, and its network in evaluation mode on `device`, float32.
+
+    Args:
+        path: default: the newest run's last.pt, else the shipped weights.
+
+    Raises:
+        UserError: missing, damaged, or the weights are of another network.
+    """
+    path = find_checkpoint(path)
+    return path, restore(load_checkpoint(path)).to(device)
 
 
 def parameter_count(net: nn.Module) -> int:

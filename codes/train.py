@@ -29,7 +29,7 @@ from codes.settings import Settings, choose_settings, parse_arguments
 from codes.trainer import Trainer, expected_seconds
 from VGG_BatchNorm.ground.cifar10 import Split, data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import RUNS_DIR, read_json, write_csv, write_json
-from VGG_BatchNorm.ground.machine import environment, keep_freed_memory, peak_memory, pick_device
+from VGG_BatchNorm.ground.machine import environment, peak_memory, use_device
 from VGG_BatchNorm.ground.predictions import accuracy, one_and_six_views, predict
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.ground.timing import cpu_seconds
@@ -124,11 +124,8 @@ def draw_picture(folder: Path) -> None:
 
 def main() -> None:
     args = parse_arguments(__doc__)
-    keep_freed_memory()
-    if args.threads:
-        torch.set_num_threads(args.threads)
     start_processes(args.device)
-    device = pick_device(args.device)
+    device = use_device(args.device, args.threads)
     settings = choose_settings(args, device)
     folder = args.out or RUNS_DIR / f"{settings.preset}-s{settings.seed}"
     data_md5 = data_checksum(args.data_dir)

@@ -39,13 +39,12 @@ def measure_planes(args) -> None:
     from codes.insight.loss_landscape import fill, path_plane, random_plane  # here: drawing takes no torch
     from codes.insight.measured import made_from
     from codes.insight.small_nets import net_settings, read_path, small_net
-    from codes.networks import restore
-    from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint
+    from codes.networks import open_network
+    from VGG_BatchNorm.ground.checkpoint import load_checkpoint
     from VGG_BatchNorm.ground.cifar10 import data_checksum, load_cifar10, normalize, split_validation
-    from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
+    from VGG_BatchNorm.ground.machine import use_device
 
-    keep_freed_memory()
-    device = pick_device(args.device)
+    device = use_device(args.device)
     train = split_validation(load_cifar10(args.data_dir)[0])[0].to(device)  # every net was trained on these
     if not 2 <= args.n_items <= len(train.labels):
         raise UserError(f"--n-items takes 2 to {len(train.labels)}, not {args.n_items}")
@@ -59,12 +58,11 @@ def measure_planes(args) -> None:
         return {"network": shown_name("cifarnet", settings["widths"]), "net": settings}
 
     def around_small_net(name: str, **settings) -> tuple:
-        net = restore(load_checkpoint(small_net(name, args.seed, train, md5)))
-        return random_plane(net, batch, **settings)
+        return random_plane(open_network(small_net(name, args.seed, train, md5))[1], batch, **settings)
 
     def path_of_small_net(**settings) -> tuple:
         ckpt = small_net(PATH_OF, args.seed, train, md5)
-        return path_plane(restore(load_checkpoint(ckpt)), read_path(ckpt), batch, **settings)
+        return path_plane(open_network(ckpt)[1], read_path(ckpt), batch, **settings)
 
     if args.compare:
         for name in COMPARED:
@@ -73,12 +71,12 @@ def measure_planes(args) -> None:
     elif args.path:
         fill(args.results / "path.npz", about(PATH_OF), path_of_small_net, **grid)
     else:
-        ckpt = find_checkpoint(args.ckpt)
-        checkpoint = load_checkpoint(ckpt)
+        ckpt, net = open_network(args.ckpt)
+        checkpoint = load_checkpoint(ckpt)  # for its name
         name = shown_name(checkpoint["network"], checkpoint["config"].get("widths", ()))
         for file, frozen in (("plane.npz", False), ("plane_frozen.npz", True))[:1 + args.frozen]:
             fill(args.results / file, {"network": name, **made_from(ckpt, args.data_dir)},
-                 partial(random_plane, restore(checkpoint), batch), **around, frozen=frozen)
+                 partial(random_plane, net, batch), **around, frozen=frozen)
         print(ckpt)
 
 

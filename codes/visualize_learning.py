@@ -22,10 +22,9 @@ def measure_numbers(args) -> None:
     from codes.insight.learning import small_recipe, watch  # here: to draw again takes no torch
     from codes.insight.measured import measured
     from VGG_BatchNorm.ground.cifar10 import data_checksum, load_cifar10, split_validation
-    from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
+    from VGG_BatchNorm.ground.machine import use_device
 
-    keep_freed_memory()
-    device = pick_device(args.device)
+    device = use_device(args.device)
     train, validation = (split.to(device) for split in split_validation(load_cifar10(args.data_dir)[0]))
     measured(args.results / "learning.npz", {"data": data_checksum(args.data_dir)[:10]}, watch,
              train, validation, recipe=small_recipe(args.seed, device), frames=args.frames,

@@ -29,16 +29,14 @@ def measure_numbers(args) -> None:
     from codes.insight.corruptions import CORRUPTIONS
     from codes.insight.measured import made_from, measured
     from codes.insight.small_nets import net_settings
-    from codes.networks import restore
-    from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint
+    from codes.networks import open_network
     from VGG_BatchNorm.ground.cifar10 import data_checksum, load_cifar10, split_validation
-    from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
+    from VGG_BatchNorm.ground.machine import use_device
 
     if args.n_items <= robustness.SETTINGS["example"]:
         raise UserError(f"--n-items takes more than {robustness.SETTINGS['example']}, not {args.n_items}")
-    keep_freed_memory()
-    path, device = find_checkpoint(args.ckpt), pick_device(args.device)
-    net = restore(load_checkpoint(path)).to(device)
+    device = use_device(args.device)
+    path, net = open_network(args.ckpt, device)
     train, test = load_cifar10(args.data_dir)
     images = min(args.n_items, len(test.labels))
     data = measured(args.results / "robustness.npz", made_from(path, args.data_dir), robustness.measure,

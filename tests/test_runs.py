@@ -13,7 +13,7 @@ from conftest import ROOT
 from VGG_BatchNorm.ground import checkpoint
 from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.files import atomic_write, read_json, write_csv, write_json
-from VGG_BatchNorm.ground.machine import pick_device
+from VGG_BatchNorm.ground.machine import use_device
 from VGG_BatchNorm.ground.script import UserError, run_main
 
 
@@ -99,10 +99,10 @@ def test_find_checkpoint_takes_the_named_then_the_newest_then_the_shipped(tmp_pa
 
 
 def test_pick_device():
-    assert pick_device("cpu") == torch.device("cpu")
-    assert pick_device().type in ("cpu", "cuda", "mps")
+    assert use_device("cpu") == torch.device("cpu")
+    assert use_device().type in ("cpu", "cuda", "mps")
     with pytest.raises(UserError, match="nonsense"):
-        pick_device("nonsense")
+        use_device("nonsense")
 
 
 @pytest.mark.parametrize(

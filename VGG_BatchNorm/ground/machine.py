@@ -13,12 +13,18 @@ from VGG_BatchNorm.ground.files import ROOT
 from VGG_BatchNorm.ground.script import UserError
 
 
-def pick_device(name: str = "auto") -> torch.device:
-    """`auto` takes cuda, then mps, then cpu.
+def use_device(name: str = "auto", threads: int | None = None) -> torch.device:
+    """Return the device that a script works on, set up for long work on it.
+
+    `auto` takes cuda, then mps, then cpu. On a CPU, freed memory is kept (`keep_freed_memory`), and so
+    many threads are used; by default torch's choice.
 
     Raises:
         UserError: the device is not one of torch's, or not on this machine.
     """
+    keep_freed_memory()
+    if threads:
+        torch.set_num_threads(threads)
     if name == "auto":
         if torch.cuda.is_available():
             name = "cuda"
@@ -29,6 +35,8 @@ def pick_device(name: str = "auto") -> torch.device:
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device {name!r} is not usable here: {str(error).splitlines()[0]}") from None
+
+
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 

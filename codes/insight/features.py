@@ -10,8 +10,7 @@ from torch import nn
 from codes.insight.loss_landscape import principal_plane
 from codes.insight.similarity import cka_matrix, layer_outputs, penultimate
 from codes.insight.small_nets import small_net
-from codes.networks import restore
-from VGG_BatchNorm.ground.checkpoint import load_checkpoint
+from codes.networks import open_network
 from VGG_BatchNorm.ground.cifar10 import Split, normalize, split_validation
 from VGG_BatchNorm.ground.predictions import accuracy, predict
 
@@ -47,7 +46,7 @@ def compare_nets(train: Split, test: Split, images: int, pairs: list, nets: list
     train, validation = split_validation(train)
     x, outputs, right, names = normalize(test.images[:images]), [], [], nets_of(pairs)
     for (name, seed), settings in zip(names, nets, strict=True):
-        net = restore(load_checkpoint(small_net(name, seed, train, settings["data_md5"]))).to(x.device)
+        _, net = open_network(small_net(name, seed, train, settings["data_md5"]), x.device)
         outputs.append(layer_outputs(net, x))
         right.append(accuracy(predict(net, validation), validation.labels))
     numbers = [[names.index(one) for one in pair] for pair in pairs]

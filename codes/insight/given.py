@@ -5,10 +5,9 @@ import argparse
 from torch import nn
 
 from codes.insight.measured import made_from
-from codes.networks import restore
-from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint
+from codes.networks import open_network
 from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10
-from VGG_BatchNorm.ground.machine import keep_freed_memory, pick_device
+from VGG_BatchNorm.ground.machine import use_device
 
 
 def net_and_data(args: argparse.Namespace) -> tuple[dict, nn.Module, Split, Split]:
@@ -21,8 +20,7 @@ def net_and_data(args: argparse.Namespace) -> tuple[dict, nn.Module, Split, Spli
     Raises:
         UserError: the checkpoint, the data or the device is missing or does not fit.
     """
-    keep_freed_memory()
-    path, device = find_checkpoint(args.ckpt), pick_device(args.device)
-    net = restore(load_checkpoint(path)).to(device)
+    device = use_device(args.device)
+    path, net = open_network(args.ckpt, device)
     train, test = (split.to(device) for split in load_cifar10(args.data_dir))
     return made_from(path, args.data_dir), net, train, test

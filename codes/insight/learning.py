@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from codes.insight.loss_landscape import flat, principal_plane
+from codes.settings import Settings
 from codes.studies import BASES
 from codes.trainer import Trainer
 from VGG_BatchNorm.ground.cifar10 import Split
@@ -48,7 +49,7 @@ def watch(train: Split, validation: Split, *, recipe: dict, frames: int, validat
         path (M, 2), the parameters along their first two principal components, and those' shares of the
         variance (2,).
     """
-    trainer = Trainer(recipe, train, train.labels.device)
+    trainer = Trainer(Settings.from_dict(recipe), train, train.labels.device)
     validation = validation.take(slice(validation_images))
     steps = sorted({round(trainer.steps * (i / (frames - 1)) ** 1.5) for i in range(frames)})
     batches = (batch for epoch in range(trainer.epochs) for batch in trainer.loader.epoch(epoch))

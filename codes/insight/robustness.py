@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from codes.insight.corruptions import CORRUPTIONS, corrupted
 from codes.insight.small_nets import small_net
-from codes.networks import restore
-from VGG_BatchNorm.ground.checkpoint import load_checkpoint
+from codes.networks import open_network
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.machine import environment
 from VGG_BatchNorm.ground.predictions import accuracy, predict
@@ -129,7 +128,7 @@ def noise_by_first_layer(train: Split, test: Split, *, images: int, nets: dict[s
     """
     test, device, found = test.take(slice(images)), train.labels.device, []
     for name, one in nets.items():
-        net = restore(load_checkpoint(small_net(name, one["seed"], train, one["data_md5"]))).to(device)
+        _, net = open_network(small_net(name, one["seed"], train, one["data_md5"]), device)
         clean = accuracy(predict(net, test.to(device)), test.labels.to(device))
         found.append([clean, *accuracies(net, test, NOISE, strengths, device)])
     return {"accuracy": found}

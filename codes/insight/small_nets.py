@@ -1,7 +1,7 @@
 """Small nets for pictures, alike but for batch norm, residual connections and the seed.
 
     path = small_net("batch_norm", 0, train, data_checksum())
-    net, weights = restore(load_checkpoint(path)), read_path(path)
+    (_, net), weights = open_network(path), read_path(path)
 
 The base `quick` (studies.py), trained now if it is not there: half a minute on two CPU cores. Kept in
 runs/small/<name>-s<seed>/: last.pt, and path.npz, its trained weights at every EVERY-th step, float16.
