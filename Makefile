@@ -84,7 +84,7 @@ readme: $(VENV)/.installed ## 0     renew the tables of README.md and MODEL_CARD
 	$(PY) codes/summarise.py
 
 test: $(VENV)/.installed ## 2     the test suite; needs neither CIFAR-10 nor network
-	$(PY) -m pytest -q $(ARGS)
+	$(PY) -m pytest -q -n 2 $(ARGS)
 
 bench: $(VENV)/.installed ## 2     GEMM rate, training step, loader, memory; leave the machine alone meanwhile
 	$(PY) codes/bench.py $(ARGS)

@@ -5,6 +5,7 @@ import statistics
 from pathlib import Path
 
 from codes.documents.comparisons import by_study, overview
+from codes.documents.map import repository_map
 from codes.documents.words import spread
 from VGG_BatchNorm import findings
 from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS
@@ -33,9 +34,12 @@ def errors_in_percent(rows: list[dict]) -> tuple[list[float], list[float]]:
 
 
 def accuracy_table(rows: list[dict]) -> Table:
-    """One line a preset: test error, seeds, parameters, FLOPs, minutes."""
+    """One line a preset: test error, seeds, parameters, FLOPs, minutes.
+
+    Minutes are CPU time over the number of threads: what the clock shows where nothing else runs.
+    """
     head = ("preset", "test error, one view", "six views", "seeds", "parameters", "PFLOP to train",
-            "minutes", "peak memory")
+            "precision", "minutes", "peak memory")
     lines = []
     for preset in dict.fromkeys(row["preset"] for row in rows):
         mine = [row for row in rows if row["preset"] == preset]
@@ -43,7 +47,9 @@ def accuracy_table(rows: list[dict]) -> Table:
         memory = max(row["peak_memory_bytes"] for row in mine) / 2**30
         lines.append((Code(preset), f"{spread(one, 2)} %", f"{spread(six, 2)} %", str(len(mine)),
                       f"{mine[0]['parameters'] / 1e6:.2f} M", f"{mine[0]['flops'] / 1e15:.3f}",
-                      spread([row["seconds"] / 60 for row in mine], 1), f"{memory:.1f} GiB"))
+                      mine[0]["precision"] or "float32",
+                      spread([row["cpu_seconds"] / row["threads"] / 60 for row in mine], 1),
+                      f"{memory:.1f} GiB"))
     return Table("", head, lines)
 
 
@@ -175,6 +181,7 @@ def readme(results: Path = RESULTS_DIR) -> dict[str, str]:
             "bn-bench": study_bench_table(read_json(results / "bn" / "bench.json")),
             "compare": overview(studies)}
         return {name: markdown(table) for name, table in tables.items()} | {
+            "map": repository_map(ROOT),
             "from-scratch": from_scratch_text(read_csv(results / "from_scratch.csv", SCRATCH_RUN)),
             "peer": peer_text(read_json(results / "peer.json"))}
     except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:

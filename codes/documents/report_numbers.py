@@ -58,7 +58,7 @@ def presets(path: Path) -> dict:
         found[name] = {
             "n": len(mine), "error": spread(one, 2), "error_views": spread(six, 2),
             "gain": spread([a - b for a, b in zip(one, six, strict=True)], 2),
-            "minutes": spread([row["seconds"] / 60 for row in mine], 1),
+            "minutes": spread([row["cpu_seconds"] / row["threads"] / 60 for row in mine], 1),
             "parameters": f"{mine[0]['parameters']:,}", "pflop": f"{mine[0]['flops'] / 1e15:.3f}",
             "epochs": settings["epochs"], "batch_size": f"{settings['batch_size']:,}",
             "lr": settings["lr"], "small_size": settings["small_size"],
