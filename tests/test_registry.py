@@ -68,9 +68,11 @@ def test_what_cannot_be_drawn_is_named(call, flags, tmp_path):
     assert code == 0 and out.startswith("missing") and "`make insights`" in out
     plane = tmp_path / "results" / "landscape" / "plane.npz"
     data = read_npz(plane)
-    write_npz(plane, data.pop("about") | {"sha1": "0123456789"}, data)  # of weights that were there before
+    write_npz(plane, data.pop("about") | {"sha1": "0123456789"},
+              data)  # of weights that were there before
     code, out, _ = call(draw_figures, "landscape/surface.png", *flags)
-    assert code == 0 and "has changed since; `make landscape`" in out and not (tmp_path / "figures").exists()
+    assert code == 0 and "has changed since; `make landscape`" in out
+    assert not (tmp_path / "figures").exists()
     shutil.copy(RESULTS_DIR / "landscape" / "plane.npz", plane.with_name("plane_frozen.npz"))
     assert "of different checkpoints" in call(draw_figures, "landscape/contour.png", *flags)[1]
     code, _, err = call(draw_figures, "no.png", *flags)
