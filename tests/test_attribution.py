@@ -53,8 +53,8 @@ def test_grad_cam_of_a_net_made_by_hand(pool):
     net = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), nn.ReLU(inplace=True), pool, nn.Flatten(),
                         nn.Linear(2, 2, bias=False))
     with torch.no_grad():
-        net[0].weight.copy_(torch.tensor([[1.0, 0, 0], [0, 1, 0]]).view(
-            2, 3, 1, 1))  # red and green
+        # red and green
+        net[0].weight.copy_(torch.tensor([[1.0, 0, 0], [0, 1, 0]]).view(2, 3, 1, 1))
         net[4].weight.copy_(torch.tensor([[1.0, -2], [0, 3]]))
     x = torch.rand(2, 3, 4, 4)
     got = grad_cam(net, x, torch.tensor([0, 1]), net[1])

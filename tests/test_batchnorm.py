@@ -30,8 +30,8 @@ def test_equals_torch_in_output_gradients_and_statistics(options):
         expected = torch.autograd.grad(theirs(y), (y, *theirs.parameters()), g)
         found = torch.autograd.grad(ours(y), (y, *ours.parameters()), g)
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
-        if not (mode
-                and options.get("track_running_stats", True)):  # a call more would move them on
+        # a call more would move them on
+        if not (mode and options.get("track_running_stats", True)):
             torch.testing.assert_close(ours(y), theirs(y), rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-12, atol=1e-12)
 

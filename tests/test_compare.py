@@ -230,7 +230,7 @@ def test_one_study_of_one_variant_is_drawn(base, call, data_dir, tmp_path, study
 
 COMMITTED = {"compare/quick/runs.csv": RUN, "compare/quick/curves.csv": CURVE,
              "compare/quick/summary.csv": SUMMARY, "runs.csv": PRESET_RUN,
-             "from_scratch.csv": SCRATCH_RUN}  # fmt: skip
+             "from_scratch.csv": SCRATCH_RUN}
 
 
 @pytest.mark.parametrize("name", COMMITTED)

@@ -76,7 +76,7 @@ def test_outputs_of_every_block_of_a_cifarnet(activation):
     with torch.no_grad():
         stem = net.activation(net.stem(F.pad(x, (0, 1, 0, 1), mode="replicate")))
         for index, expected in ((0, F.adaptive_avg_pool2d(stem, 4)), (-1, net.groups(stem)),  # 4 × 4 as it is
-                                (2, F.avg_pool2d(net.groups[0](stem), 4))):  # fmt: skip
+                                (2, F.avg_pool2d(net.groups[0](stem), 4))):
             torch.testing.assert_close(found[index], expected.flatten(1), atol=1e-4, rtol=1e-4)
     assert not any(layer._forward_hooks for layer in net.modules())
 
@@ -123,7 +123,7 @@ def flags(data_dir, tmp_path, monkeypatch) -> tuple:
     config = {"widths": (8, 8)}
     save_checkpoint(tmp_path / "w.pt", "cifarnet", config, build("cifarnet", **config).state_dict())
     return ("--ckpt", tmp_path / "w.pt", "--data-dir", data_dir, "--device", "cpu", "--n-items", 40,
-            "--results", tmp_path / "results", "--out", tmp_path)  # fmt: skip
+            "--results", tmp_path / "results", "--out", tmp_path)
 
 
 class TSNE:

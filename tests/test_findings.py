@@ -31,13 +31,13 @@ def test_a_claim_is_judged_seed_by_seed():
     assert row(runs) == "| 1 | 30 | 60 | yes |"
     runs["rates/b"] = run("batch", 0.2)
     assert row(runs) == "| 1 | 30 | 20 | **no** |"
-    runs["rates/c"] = run("none", 0.1,
-                          seed=1)  # a seed of which one net is missing yet does not count
+    # a seed of which one net is missing yet does not count
+    runs["rates/c"] = run("none", 0.1, seed=1)
     assert row(runs) == "| 1 | 30 | 20 | **no** |"
     runs["rates/d"] = run("batch", 0.4, seed=1)  # once less, once more
     assert row(runs) == "| 2 | 20 ± 14 | 30 ± 14 | no clear difference |"
     runs |= {f"rates/{net}{seed}": run(net, {"none": 0.2, "batch": 0.5}[net], seed)
-             for net in ("none", "batch") for seed in range(2, 6)}  # fmt: skip
+             for net in ("none", "batch") for seed in range(2, 6)}
     assert row(runs).endswith("| in 5 of 6 seeds |")
     del runs["rates/b"]
     assert row(runs).startswith("| 5 |") and row(runs).endswith("| yes |")

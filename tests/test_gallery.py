@@ -49,7 +49,7 @@ def write_results(folder: Path) -> None:
     mistake = {"true": "cat", "said": "dog <&>", "images": 63}
     errors = {"one view": 0.123, "six views": 0.234}
     write_json(folder / "mistakes.json", {"most_frequent_mistakes": [mistake], "by_class": by_class,
-                                          "calibration_error": errors})  # fmt: skip
+                                          "calibration_error": errors})
     attacks = {"epsilons": [0.0, 0.5], "attacks": {"FGSM": [0.9, 0.321]}}
     write_json(folder / "robustness.json",
                {"clean": 0.9, "corruptions": {"fog": [0.8, 0.7]}} | attacks)
@@ -77,7 +77,7 @@ def site(tmp_path_factory, data_dir) -> SimpleNamespace:
     write_results(folder / "results")
     page, printed = folder / "index.html", io.StringIO()
     flags = ["--ckpt", folder / "w.pt", "--data-dir", data_dir, "--device", "cpu", "--out", page,
-             "--figures", folder / "figures", "--results", folder / "results"]  # fmt: skip
+             "--figures", folder / "figures", "--results", folder / "results"]
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setattr(sys, "argv", ["gallery.py", *map(str, flags)])
         gallery.main()
@@ -184,10 +184,10 @@ def test_bad_input_is_one_line(site, call, tmp_path):
     shutil.copytree(site.folder / "results", tmp_path / "results")
     shutil.copytree(site.folder / "figures", tmp_path / "figures")
     flags = (*site.flags, "--out", tmp_path / "i.html", "--results", tmp_path / "results",
-             "--figures", tmp_path / "figures")  # fmt: skip
+             "--figures", tmp_path / "figures")
     (tmp_path / "bad.pt").write_bytes(b"x" * 100)
     for spoil, text in ((None, "damaged"), ("results/mistakes.json", "another shape"),
-                        ("figures/samples.png", "is no picture")):  # fmt: skip
+                        ("figures/samples.png", "is no picture")):
         if spoil:
             (tmp_path / spoil).write_text("{}")
         given = flags if spoil else (*flags, "--ckpt", tmp_path / "bad.pt")
@@ -210,8 +210,8 @@ def test_images_are_chosen_by_the_rule():
     sure = torch.tensor([1.0, 1, 1, 1, 3, 1, 1, 1, 1, 1, 1])
     logits = torch.zeros(11, 2).scatter(1, said[:, None], sure[:, None])
     assert choose_images(logits, labels, 4, 2).tolist() == [0, 1, 3, 5, 4, 2, 8, 9, 10]
-    assert choose_images(logits, 1 - said, 4, 2).tolist() == [4, 2, 8, 9, 0, 1, 3, 5, 6,
-                                                              7]  # mistakes alone
+    # mistakes alone
+    assert choose_images(logits, 1 - said, 4, 2).tolist() == [4, 2, 8, 9, 0, 1, 3, 5, 6, 7]
 
 
 def test_pictures_of_attributions():

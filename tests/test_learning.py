@@ -81,7 +81,7 @@ def test_a_gif_has_all_frames_in_few_colours(tmp_path):
 
 def test_the_animation(base, call, data_dir, tmp_path, monkeypatch):
     flags = ("--data-dir", data_dir, "--device", "cpu", "--frames", 4,
-             "--results", tmp_path, "--out", tmp_path / "l.gif")  # fmt: skip
+             "--results", tmp_path, "--out", tmp_path / "l.gif")
     code, out, _ = call(visualize_learning, *flags)
     assert code == 0 and "after 8 steps" in out
     with Image.open(tmp_path / "l.gif") as picture:

@@ -243,8 +243,8 @@ def test_small_nets_side_by_side_and_the_path_of_one(call, flags, tmp_path, monk
     assert call(visualize_landscape, *flags, "--path", "--redraw", "--n-items", 1)[0] == 0
     assert_picture(tmp_path / "pictures" / "path.png")
     assert path["coordinates"].shape == (3, 2) and not path["coordinates"][-1].any()
-    assert path["explained"].sum() == pytest.approx(
-        1)  # two steps: three points, which lie in a plane
+    # two steps: three points, which lie in a plane
+    assert path["explained"].sum() == pytest.approx(1)
     for along, ticks in zip(path["coordinates"].T, (path["xs"], path["ys"]), strict=True):
         assert ticks[0] < along.min() and along.max() < ticks[-1]
 

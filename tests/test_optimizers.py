@@ -106,8 +106,8 @@ def test_muon_equals_that_of_torch_on_matrices(shape):
             weight.grad = gradient.clone()
             optimizer.step()
         weights.append(weight.detach() - start)
-    assert (weights[0]
-            - weights[1]).norm() < 0.03 * weights[1].norm()  # theirs iterates in bfloat16
+    # theirs iterates in bfloat16
+    assert (weights[0] - weights[1]).norm() < 0.03 * weights[1].norm()
 
 
 def test_undamped_muon_is_muon():
@@ -134,8 +134,8 @@ def test_damping_follows_its_formula(shape):
         0.05, dtype=torch.float64)
     u, s, vt = torch.linalg.svd(matrix, full_matrices=False)
     rho = 1.6**2 + 0.6**4 / (1 - 0.6**2)
-    for lr, damping in ((0.1, 2), (0.24, 2), (0.06, 0.5),
-                        (0.24, 2)):  # falls with lr from its highest on
+    # falls with lr from its highest on
+    for lr, damping in ((0.1, 2), (0.24, 2), (0.06, 0.5), (0.24, 2)):
         group["lr"] = lr
         expected = s / (s**2 + damping**2 * 0.05 * rho * 30).sqrt()
         inside = u.T @ optimizer.direction(matrix, {"variance": variance}, group) @ vt.T
@@ -155,10 +155,10 @@ def test_damped_muon_measures_the_noise():
         optimizer.step()
         state = optimizer.state[weight]
         variance.append(state["variance"].item())
-        momentum = state["momentum"] - signal / (
-            1 - 0.6)  # what is left, once it has filled, is noise
-        singular.append((noise + 0.6 * momentum).square().sum().item()
-                        / 40)  # mean s² of the smaller side
+        # what is left, once it has filled, is noise
+        momentum = state["momentum"] - signal / (1 - 0.6)
+        # mean s² of the smaller side
+        singular.append((noise + 0.6 * momentum).square().sum().item() / 40)
     assert weight.isfinite().all()
     assert sum(variance[50:]) / 250 == pytest.approx(0.25, rel=0.05)
     rho = (1 + 0.6) ** 2 + 0.6**4 / (1 - 0.6**2)  # as the docstring says

@@ -45,14 +45,14 @@ def write_presets(folder):
     steps = [{"preset": "fast", "image_size": 16, "batch_size": 1000, "precision": precision,
               "step_seconds": seconds, "step_flops_per_second": 1e11, "rate_over_gemm": 0.5,
               "loader_share": 0.01} for precision, seconds in (("float32", 1),
-                                                                    ("bfloat16", 0.5))]  # fmt: skip
+                                                                    ("bfloat16", 0.5))]
     gemm = {"float32": 2e11, "bfloat16": 4e11}
     write_json(folder / "bench.json", {"steps": steps, "gemm_flops_per_second": gemm,
                                        "ways_seconds": {"autocast": 0.4}, **ENVIRONMENT})
     write_json(folder / "peer.json", {
         "name": "hare", "steps": 200, "batch_size": 2000, "timed_steps": 15,
         "rows": [{"precision": "float32", "recipe_seconds": 600, "strong_seconds": 300}],
-        **ENVIRONMENT})  # fmt: skip
+        **ENVIRONMENT})
 
 
 def write_studies(folder):
@@ -74,7 +74,7 @@ def write_studies(folder):
     write_csv(folder / "runs.csv", [
         {"changes": changes, "seed": seed, "validation_accuracy": right, "test_accuracy": "",
          "train_accuracy": 0.75, "failure": "", **ENVIRONMENT}
-        for (changes, seed), right in runs.items()])  # fmt: skip
+        for (changes, seed), right in runs.items()])
 
 
 def write_insights(folder):
@@ -82,22 +82,22 @@ def write_insights(folder):
         "images": 1000, "error": 0.1, "calibration_error": {"one view": 0.12, "six views": 0.13},
         "most_frequent_mistakes": [{"true": "cat", "said": "dog", "images": 23},
                                    {"true": "dog", "said": "cat", "images": 20}],
-        "by_class": {name: {"accuracy": 0.9, "look_alikes": 11} for name in CLASSES}})  # fmt: skip
+        "by_class": {name: {"accuracy": 0.9, "look_alikes": 11} for name in CLASSES}})
     write_json(folder / "robustness.json",
                {"about": {"images": 200}, "clean": 0.9,
                 "corruptions": {"fog": [0.8, 0.333], "blur": [0.8, 0.7]}, "attacked_images": 50,
                 "epsilons": [0, 1], "attacks": {"FGSM": [0.9, 0.4], "PGD-10": [0.9, 0.123]}})
     write_arrays(folder / "robustness_noise.npz", accuracy=[[0.8, 0.444, 0.2], [0.8, 0.666, 0.3]])
     write_arrays(folder / "features" / "similarity.npz",
-                 cka=np.ones((3, 4, 4)), accuracy=np.full((3, 2), 0.6))  # fmt: skip
+                 cka=np.ones((3, 4, 4)), accuracy=np.full((3, 2), 0.6))
     plane = dict(about={"settings": {"n_items": 40}}, xs=np.arange(3), ys=np.arange(3),
-                 loss=np.full((3, 3), 1.25))  # fmt: skip
+                 loss=np.full((3, 3), 1.25))
     for name in NETS:
         write_arrays(folder / "landscape" / f"compare_{name}.npz", **plane, eigenvalue=17.0,
                      residual=0.1)
     write_arrays(folder / "landscape" / "path.npz", **plane, explained=[0.5, 0.2])
     write_arrays(folder / "learning" / "learning.npz", steps=np.arange(0, 40, 5),
-                 accuracy=np.linspace(0.1, 0.8, 8), loss=np.linspace(2, 1, 8))  # fmt: skip
+                 accuracy=np.linspace(0.1, 0.8, 8), loss=np.linspace(2, 1, 8))
 
 
 def write_batch_norm(folder):
@@ -114,13 +114,13 @@ def write_batch_norm(folder):
                "only_norm": False, "batch_size": 128, "probe_every": 50}
         probes = {name: np.full((3, 11), value) for name in (
             "losses", "distances", "cosines", "smoothness", "shift_relative", "shift_cosine",
-            "layer_rayleigh", "weight_norm", "relative_update")}  # fmt: skip
+            "layer_rayleigh", "weight_norm", "relative_update")}
         write_arrays(folder / group / f"{norm}-{optimizer}-{lr:g}-s0.npz",
                      {"run": run, "device": "abacus", "seconds_per_step": 0.1},
                      loss=np.full(60, value), correct=np.full(60, 96),
                      validation_accuracy=np.array([1 - value]),
                      probe_steps=np.array([0, 50, 100]), gradient_norm=np.full(3, value),
-                     scale_rayleigh=np.array([16.0, 4, 1, 0.25, 0.1]), **probes)  # fmt: skip
+                     scale_rayleigh=np.array([16.0, 4, 1, 0.25, 0.1]), **probes)
         rows.append({"group": group, "norm": norm, "lr": lr, "seed": 0, "steps": 60,
                      "validation_accuracy": 1 - value, "steps_to_50%": 51, "steps_to_70%": ""})
     write_csv(folder / "summary.csv", rows)
@@ -137,19 +137,19 @@ def flags(tmp_path) -> list:
     write_batch_norm(tmp_path / "results" / "bn" / "evening")
     rows = [{"norm": norm, "kit_step_seconds": 2, "probe_share_every_100_steps": 0.04,
              "ours": {"float32": {"step_seconds": seconds, "ratio": 2, "rate_over_gemm": 0.9}}}
-            for norm, seconds in (("none", 1.0), ("batch", 1.37))]  # fmt: skip
+            for norm, seconds in (("none", 1.0), ("batch", 1.37))]
     write_json(tmp_path / "results" / "bn" / "bench.json",
                {"rows": rows, "batch_size": 128, "gemm_flops_per_second": {"float32": 2e11},
-                **ENVIRONMENT})  # fmt: skip
+                **ENVIRONMENT})
     for name in PICTURES:
         path = tmp_path / "figures" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image.new("RGB", (60, 30)).save(path)
     settings = {"title": "Hedgehogs", "student": "Mecki", "student_id": "4711", "code": "YOUR CODE",
-                "dataset": "https://example.org", "weights": "YOUR WEIGHTS"}  # fmt: skip
+                "dataset": "https://example.org", "weights": "YOUR WEIGHTS"}
     write_json(tmp_path / "report.json", settings)
     return ["--results", tmp_path / "results", "--figures", tmp_path / "figures",
-            "--settings", tmp_path / "report.json", "--out", tmp_path / "report.pdf"]  # fmt: skip
+            "--settings", tmp_path / "report.json", "--out", tmp_path / "report.pdf"]
 
 
 def test_its_numbers_are_those_of_the_results(call, flags):

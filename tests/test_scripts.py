@@ -70,7 +70,7 @@ def test_filters_of_each_network(call, data_dir, tmp_path, network, config):
     torch.manual_seed(0)
     save_checkpoint(tmp_path / "w.pt", network, config, build(network, **config).state_dict())
     flags = ("--ckpt", tmp_path / "w.pt", "--data-dir", data_dir, "--device", "cpu",
-             "--results", tmp_path / "results", "--out", tmp_path / "f.png")  # fmt: skip
+             "--results", tmp_path / "results", "--out", tmp_path / "f.png")
     assert call(visualize_filters, *flags)[0] == 0
     assert_picture(tmp_path / "f.png")
     code, _, err = call(visualize_filters, *flags, "--image", 60)
