@@ -77,22 +77,22 @@ class VGG(nn.Module):
         UserError: an unknown name, or a number out of range.
     """
 
-    def __init__(self, configuration: str = "A", norm: str = "none", width: float = 1.0, inp_ch: int = 3,
-                 num_classes: int = 10, dropout: float = 0.0, init_weights: bool = True):
+    def __init__(self, configuration: str = "A", norm: str = "none", width: float = 1.0,
+                 inp_ch: int = 3, num_classes: int = 10, dropout: float = 0.0,
+                 init_weights: bool = True):
         super().__init__()
         for name, known in ((configuration, TABLE), (norm, NORMS)):
             if name not in known:
                 raise UserError(f"unknown {name!r}; choose from {', '.join(known)}")
         if not 0 < width <= 16 or not 0 <= dropout < 1:
             raise UserError("a VGG net takes 0 < width ≤ 16 and 0 ≤ dropout < 1")
-        self.features = nn.Sequential(*_convolutions(TABLE[configuration], NORMS[norm], width, inp_ch))
+        layers = _convolutions(TABLE[configuration], NORMS[norm], width, inp_ch)
+        self.features = nn.Sequential(*layers)
         hidden = math.ceil(512 * width)
         drop = [nn.Dropout(dropout)] if dropout else []
         self.classifier = nn.Sequential(
             *drop, nn.Linear(hidden, hidden), nn.ReLU(True),
-            *drop, nn.Linear(hidden, hidden), nn.ReLU(True),
-            nn.Linear(hidden, num_classes),
-        )
+            *drop, nn.Linear(hidden, hidden), nn.ReLU(True), nn.Linear(hidden, num_classes))
         if init_weights:
             self.apply(init_weights_)
 
@@ -109,9 +109,9 @@ def _convolutions(row: tuple, norm, width: float, channels: int) -> list[nn.Modu
         elif entry == "LRN":
             layers.append(nn.LocalResponseNorm(5, k=2.0))
         else:
-            out, kernel = entry if isinstance(entry, tuple) else (entry, 3)
-            out = math.ceil(out * width)
-            layers.append(Conv3x3(channels, out) if kernel == 3 else nn.Conv2d(channels, out, kernel))
+            plain = isinstance(entry, int)
+            out = math.ceil((entry if plain else entry[0]) * width)
+            layers.append(Conv3x3(channels, out) if plain else nn.Conv2d(channels, out, entry[1]))
             if norm is not None:
                 layers.append(norm(out, number))
             layers.append(nn.ReLU(True))
@@ -123,14 +123,14 @@ class VGG_A(VGG):  # noqa: N801 (the course kit's names, here and below)
     """VGG-A; 9.75 M parameters."""
 
     def __init__(self, inp_ch: int = 3, num_classes: int = 10, init_weights: bool = True):
-        super().__init__("A", inp_ch=inp_ch, num_classes=num_classes, init_weights=init_weights)
+        super().__init__("A", "none", 1.0, inp_ch, num_classes, init_weights=init_weights)
 
 
 class VGG_BatchNorm(VGG):  # noqa: N801
     """VGG-A with batch normalisation after every convolution."""
 
     def __init__(self, inp_ch: int = 3, num_classes: int = 10, init_weights: bool = True):
-        super().__init__("A", "batch", inp_ch=inp_ch, num_classes=num_classes, init_weights=init_weights)
+        super().__init__("A", "batch", 1.0, inp_ch, num_classes, init_weights=init_weights)
 
 
 VGG_A_BatchNorm = VGG_BatchNorm
@@ -148,13 +148,11 @@ class VGG_A_Light(nn.Module):  # noqa: N801
 
     def __init__(self, inp_ch: int = 3, num_classes: int = 10):
         super().__init__()
-        self.stage1 = nn.Sequential(nn.Conv2d(inp_ch, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, 2))
-        self.stage2 = nn.Sequential(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, 2))
-        self.classifier = nn.Sequential(
-            nn.Linear(32 * 8 * 8, 128), nn.ReLU(),
-            nn.Linear(128, 128), nn.ReLU(),
-            nn.Linear(128, num_classes),
-        )
+        self.stage1, self.stage2 = (
+            nn.Sequential(nn.Conv2d(channels, out, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, 2))
+            for channels, out in ((inp_ch, 16), (16, 32)))
+        self.classifier = nn.Sequential(nn.Linear(32 * 8 * 8, 128), nn.ReLU(), nn.Linear(128, 128),
+                                        nn.ReLU(), nn.Linear(128, num_classes))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classifier(self.stage2(self.stage1(x)).flatten(1))

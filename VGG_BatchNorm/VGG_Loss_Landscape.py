@@ -1,7 +1,7 @@
 """Why batch normalisation helps: VGG-A with and without it, on CIFAR-10. `make bn-landscape`, or
 
     python VGG_BatchNorm/VGG_Loss_Landscape.py --preset standard
-    python VGG_BatchNorm/VGG_Loss_Landscape.py --groups pair rates      # what `make bn-compare` runs
+    python VGG_BatchNorm/VGG_Loss_Landscape.py --groups pair rates    # what `make bn-compare` runs
 
 Trains the runs of a preset, one .npz each under reports/results/bn/<preset>/<group>/, and a row
 each in summary.csv; plot_study.py then draws. Stopped at any moment, it goes on where it was;
@@ -42,23 +42,26 @@ RESULTS = RESULTS_DIR / "bn"
 
 PRESETS = {  # steps of the runs of each group, and what the runs share
     # two CPU cores, five to ten minutes
-    "quick": dict(width=0.25, n_items=10_240, pair=300, envelope=120, rates=150, rescue=100, norms=0,
-                  seeds=1, probe_every=25, dense=100, other_rates=(0.05, 0.2, 0.5)),
+    "quick": dict(width=0.25, n_items=10_240, pair=300, envelope=120, rates=150, rescue=100,
+                  norms=0, seeds=1, probe_every=25, dense=100, other_rates=(0.05, 0.2, 0.5)),
     # two CPU cores, three hours
-    "evening": dict(width=1.0, n_items=45_000, pair=1500, envelope=351, rates=500, rescue=240, norms=0,
-                    seeds=3, probe_every=50, dense=200, other_rates=(0.05, 0.2, 0.5)),
+    "evening": dict(width=1.0, n_items=45_000, pair=1500, envelope=351, rates=500, rescue=240,
+                    norms=0, seeds=3, probe_every=50, dense=200, other_rates=(0.05, 0.2, 0.5)),
     # a small GPU, or a night on a CPU
-    "standard": dict(width=1.0, n_items=45_000, pair=5000, envelope=1755, rates=5000, rescue=702, norms=5000,
-                     seeds=1, probe_every=50, dense=200, other_rates=(0.01, 0.05, 0.2, 0.5)),
+    "standard": dict(width=1.0, n_items=45_000, pair=5000, envelope=1755, rates=5000, rescue=702,
+                     norms=5000, seeds=1, probe_every=50, dense=200,
+                     other_rates=(0.01, 0.05, 0.2, 0.5)),
     # a large GPU
     "paper": dict(width=1.0, n_items=45_000, pair=15_000, envelope=1755, rates=15_000, rescue=702,
-                  norms=15_000, seeds=3, probe_every=100, dense=200, other_rates=(0.01, 0.05, 0.2, 0.5)),
+                  norms=15_000, seeds=3, probe_every=100, dense=200,
+                  other_rates=(0.01, 0.05, 0.2, 0.5)),
 }
 RESCUES = (  # beside the pair: norm, and what else is changed
     ("none", {}), ("batch", {}), ("none", {"warmup": True}), ("group", {}), ("noisy_batch", {}),
     ("batch", {"only_norm": True}))
 RESCUE_RATES = (0.03, 0.1, 0.3, 1.0)
-PROBE_COST, FINE_PROBE_COST, RESCALED_COST, VALIDATION_COST = 7, 30, 150, 13  # in training steps, about
+# In training steps, about
+PROBE_COST, FINE_PROBE_COST, RESCALED_COST, VALIDATION_COST = 7, 30, 150, 13
 
 
 def plan(preset: str) -> dict[str, list[Run]]:
@@ -105,10 +108,10 @@ def step_seconds(run: Run, train: Split, device: torch.device) -> float:
     return (time.perf_counter() - start) / 3
 
 
-def minutes(runs: dict[str, list[Run]], train: Split, device: torch.device, timed: dict) -> float:
-    """What the runs will take; `timed` keeps seconds a step by norm and width."""
-    total = 0.0
-    for run in [run for group in runs.values() for run in group]:
+def minutes(runs: list[Run], train: Split, device: torch.device) -> float:
+    """What the runs will take, from a few steps of one of each norm and width."""
+    total, timed = 0.0, {}
+    for run in runs:
         key = run.norm, run.width
         if key not in timed:
             timed[key] = step_seconds(run, train, device)
@@ -124,11 +127,13 @@ def choose(preset: str | None, groups: list[str], train: Split, device: torch.de
     """
     name = preset or ("quick" if device.type == "cpu" else "standard")
     runs = {group: some for group, some in plan(name).items() if group in groups}
-    left = {group: [run for run in some if not (results / name / group / f"{run.name}.npz").exists()]
+    done = {f"{path.parent.name}/{path.stem}" for path in (results / name).glob("*/*.npz")}
+    left = {group: [run for run in some if f"{group}/{run.name}" not in done]
             for group, some in runs.items()}
-    mine = minutes(left, train, device, {})
-    print(f"preset {name}, runs to do: " + ", ".join(f"{len(some)} {group}" for group, some in left.items())
-          + f"; about {mine:.0f} minutes on {device.type}", flush=True)
+    counts = ", ".join(f"{len(some)} {group}" for group, some in left.items())
+    print(f"preset {name}, runs to do: {counts}; "
+          f"about {minutes(sum(left.values(), []), train, device):.0f} minutes on {device.type}",
+          flush=True)
     return {f"{name}/{group}": some for group, some in runs.items()}
 
 
@@ -160,30 +165,34 @@ def table(rows: list[dict]) -> str:
         reached = " / ".join(str(row[f"steps_to_{a}%"] or "–") for a in (50, 70, 90))
         end = "diverged" if row["diverged"] else reached
         name = f"{row['group']}/{row['run']}"
-        lines.append(f"{name:<34} {row['steps']:>6} {row['seconds_per_step']:>7.3f} {row['last_loss']:>6.3f} "
-                     f"{100 * row['validation_accuracy']:>5.1f} %   {end}")
+        lines.append(f"{name:<34} {row['steps']:>6} {row['seconds_per_step']:>7.3f} "
+                     f"{row['last_loss']:>6.3f} {100 * row['validation_accuracy']:>5.1f} %   {end}")
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--preset", choices=PRESETS,
                         help="default: quick on a CPU, standard elsewhere")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, choices=range(1, 1025), metavar="N", help="CPU threads")
+    parser.add_argument("--threads", type=int, choices=range(1, 1025), metavar="N",
+                        help="CPU threads")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     args = parser.parse_args()
     device = use_device(args.device, args.threads)
-    train, validation = (split.to(device) for split in split_validation(load_cifar10(args.data_dir)[0]))
+    train, validation = (part.to(device)
+                         for part in split_validation(load_cifar10(args.data_dir)[0]))
     scratch = RUNS_DIR / "bn" if args.out == RESULTS else args.out / "checkpoints"
     runs = choose(args.preset, args.groups, train, device, args.out)
     for group, some in runs.items():
         for run in some:
             start = time.perf_counter()
             if perform(run, train, validation, device, args.out / group, scratch / group):
-                print(f"{group}/{run.name}: {(time.perf_counter() - start) / 60:.1f} minutes", flush=True)
+                took = (time.perf_counter() - start) / 60
+                print(f"{group}/{run.name}: {took:.1f} minutes", flush=True)
     folder = args.out / next(iter(runs)).split("/")[0]
     rows = [row for row in summarise(folder) if row["group"] in args.groups]
     if not rows:

@@ -33,8 +33,8 @@ class _BatchNorm(torch.autograd.Function):
         d_beta = g.sum((0, 2, 3))
         d_gamma = (g * normalized).sum((0, 2, 3))
         m = y.numel() / y.shape[1]
-        along = _by_channel(d_beta) + normalized * _by_channel(d_gamma)  # what batch norm takes away
-        d_y = (g - along / m) * (scale * _by_channel(gamma))
+        removed = _by_channel(d_beta) + normalized * _by_channel(d_gamma)
+        d_y = (g - removed / m) * (scale * _by_channel(gamma))
         return d_y, d_gamma, d_beta, None
 
 
@@ -67,7 +67,8 @@ class BatchNorm2d(nn.BatchNorm2d):
             return (y - _by_channel(self.running_mean)) * _by_channel(scale) + _by_channel(beta)
         m = y.numel() // y.shape[1]
         if self.training and m == 1:
-            raise ValueError(f"batch norm trains on more than one value a channel, not {tuple(y.shape)}")
+            shape = tuple(y.shape)
+            raise ValueError(f"batch norm trains on more than one value a channel, not {shape}")
         if self.training and self.track_running_stats:
             with torch.no_grad():
                 self.num_batches_tracked += 1
@@ -97,11 +98,13 @@ class NoisyBatchNorm2d(nn.BatchNorm2d):
         generator = torch.Generator(y.device)
         generator.manual_seed(self.seed * 1_000_003 + int(self.num_batches_tracked))
 
+        like = {"generator": generator, "device": y.device, "dtype": y.dtype}
+
         def uniform(low: float, high: float, shape) -> torch.Tensor:
-            return torch.rand(shape, generator=generator, device=y.device, dtype=y.dtype) * (high - low) + low
+            return torch.rand(shape, **like) * (high - low) + low
 
         shift = uniform(-0.5, 0.5, y.shape[1:]) + uniform(-0.1, 0.1, y.shape)
-        normal = torch.randn(y.shape, generator=generator, device=y.device, dtype=y.dtype)
+        normal = torch.randn(y.shape, **like)
         return y * (uniform(1.0, 1.25, y.shape[1:]) + 0.1 * normal) + shift
 
 
@@ -140,4 +143,5 @@ class LpNorm2d(nn.Module):
             return y.abs().amax((0, 2, 3))
         if self.p == 1:
             return y.abs().mean((0, 2, 3))
-        return (y.abs().pow(self.p).mean((0, 2, 3)) + self.eps**self.p).pow(1 / self.p)  # slope at 0 finite
+        mean = y.abs().pow(self.p).mean((0, 2, 3))
+        return (mean + self.eps**self.p).pow(1 / self.p)  # the slope at 0 is finite

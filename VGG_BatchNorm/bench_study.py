@@ -5,11 +5,11 @@
 The kit's loop as its starter code has it, written anew for this comparison and run in a process of
 its own: images one by one through torchvision's ToTensor and Normalize, a DataLoader with 4
 workers, tensors in (N, C, H, W) order, Adam, the loss of every step kept. Ours: the same net, batch
-size, optimizer and number of steps by `study.StudyRun`. The two take turns; the median of
-the seconds a step counts. Ours is timed in float32 and, where the hardware has it, in bfloat16. Beside
-it the FLOP rate of our step over that of a 2048³ matrix product (GEMM) in the same precision, FLOPs
-counted on direct convolutions; and the probe on the paper's four points, as a share of a hundred
-float32 steps. Writes reports/results/bn/bench.json.
+size, optimizer and number of steps by `study.StudyRun`. The two take turns; the median of the
+seconds a step counts. Ours is timed in float32 and, where the hardware has it, in bfloat16.
+Beside it the FLOP rate of our step over that of a 2048³ matrix product (GEMM) in the same
+precision, FLOPs counted on direct convolutions; and the probe on the paper's four points, as a
+share of a hundred float32 steps. Writes reports/results/bn/bench.json.
 """
 
 import argparse
@@ -91,7 +91,7 @@ def study_seconds(run: Run, train: Split, steps: int, device: torch.device) -> f
 
 
 def probe_seconds(run: Run, train: Split, device: torch.device) -> float:
-    """Seconds of one probe on the paper's four points; loss and gradient are those of a training step."""
+    """Seconds of one probe on the paper's four points, given a training step's gradient."""
     study = StudyRun(run, train, device)
     batch = next(study.loader.epoch(0))
     study.net.train()
@@ -106,13 +106,15 @@ def step_flops(norm: str) -> int:
     return counter.get_total_flops()
 
 
-def measure(norm: str, args: argparse.Namespace, train: Split, device: torch.device, gemm: dict) -> dict:
+def measure(norm: str, args: argparse.Namespace, train: Split, device: torch.device,
+            gemm: dict) -> dict:
     """The kit's loop and ours by turns, in each precision of `gemm`, and a probe."""
-    run = Run(norm, 1e-3, args.steps + 2, optimizer="adam", n_items=len(train.labels), batch_size=BATCH_SIZE)
+    run = Run(norm, 1e-3, args.steps + 2, "adam", n_items=len(train.labels), batch_size=BATCH_SIZE)
+    runs = [dataclasses.replace(run, precision=precision) for precision in gemm]
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as kit:
         turns = [(kit.submit(kit_seconds, norm, args.data_dir, args.steps, device).result(),
-                  *(study_seconds(dataclasses.replace(run, precision=precision), train, args.steps, device)
-                    for precision in gemm)) for _ in range(args.repeats)]
+                  *(study_seconds(each, train, args.steps, device) for each in runs))
+                 for _ in range(args.repeats)]
     theirs, *ours = (statistics.median(turn) for turn in zip(*turns, strict=True))
     return {"norm": norm, "kit_step_seconds": theirs,
             "ours": {precision: {"step_seconds": seconds, "ratio": theirs / seconds,
@@ -122,9 +124,11 @@ def measure(norm: str, args: argparse.Namespace, train: Split, device: torch.dev
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--steps", type=int, default=20, choices=range(1, 301), metavar="N", help="a turn")
-    parser.add_argument("--repeats", type=int, default=3, choices=range(1, 101), metavar="N", help="turns")
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)
+    number = {"type": int, "metavar": "N"}
+    parser.add_argument("--steps", default=20, choices=range(1, 301), help="a turn", **number)
+    parser.add_argument("--repeats", default=3, choices=range(1, 101), help="turns", **number)
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=RESULTS_DIR / "bn" / "bench.json")
@@ -135,10 +139,11 @@ def main() -> None:
     gemm, rows = {name: gemm_rate(device, args.repeats, name) for name in precisions}, []
     for norm in NETS:
         rows.append(row := measure(norm, args, train, device, gemm))
-        print(f"{norm:<6} the kit's loop {row['kit_step_seconds']:.3f} s a step, ours "
-              + ", ".join(f"in {name} {our['step_seconds']:.3f} s, {our['ratio']:.2f} times as fast, "
-                          f"{our['rate_over_gemm']:.2f} of GEMM" for name, our in row["ours"].items())
-              + f"; a probe every 100 steps adds {100 * row['probe_share_every_100_steps']:.1f} %",
+        ours = ", ".join(
+            f"in {name} {our['step_seconds']:.3f} s, {our['ratio']:.2f} times as fast, "
+            f"{our['rate_over_gemm']:.2f} of GEMM" for name, our in row["ours"].items())
+        print(f"{norm:<6} the kit's loop {row['kit_step_seconds']:.3f} s a step, ours {ours}"
+              f"; a probe every 100 steps adds {100 * row['probe_share_every_100_steps']:.1f} %",
               flush=True)
     write_json(args.out, {"rows": rows, "gemm_flops_per_second": gemm, "batch_size": BATCH_SIZE,
                           "steps": args.steps, "repeats": args.repeats, **environment(device)})

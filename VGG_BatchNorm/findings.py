@@ -77,67 +77,26 @@ def _steps_to_half(run: dict) -> float:
     return float(steps_to(run, 0.5) or np.inf)
 
 
-def _mean_loss(run: dict) -> float:
-    return float(run["loss"].mean())
+def _probes(values: Callable[[dict], np.ndarray], average=np.median) -> Callable[[dict], float]:
+    """A measure: the average over probes a constant number of steps apart, dense ones left out."""
+    return lambda run: float(average(
+        values(run)[run["probe_steps"] % run["run"]["probe_every"] == 0]))
 
 
-def _evenly(run: dict, values: np.ndarray) -> np.ndarray:
-    """The probes a constant number of steps apart, without the dense ones at the start."""
-    return values[run["probe_steps"] % run["run"]["probe_every"] == 0]
+def _layers(values: Callable[[dict], np.ndarray]) -> Callable[[dict], float]:
+    """A measure: the median over layers and the probes that look at them."""
+    return lambda run: float(np.nanmedian(values(run)))
 
 
-def _loss_band(run: dict) -> float:
-    return float(np.median(_evenly(run, np.ptp(run["losses"][:, PAPER], axis=1))))
-
-
-def _gradient_change(run: dict) -> float:
-    return float(np.median(_evenly(run, run["distances"][:, PAPER].max(1))))
-
-
-def _relative_change(run: dict) -> float:
-    return float(np.median(_evenly(run, run["distances"][:, PAPER].max(1) / run["gradient_norm"])))
-
-
-def _cosine(run: dict) -> float:
-    return float(np.median(_evenly(run, run["cosines"][:, PAPER][:, GRID.index(1.0)])))
-
-
-def _smoothness(run: dict) -> float:
-    return float(np.median(_evenly(run, run["smoothness"][:, PAPER].max(1))))
-
-
-def _shortest_share(run: dict) -> float:
-    return 100 * float(_evenly(run, run["smoothness"][:, PAPER].argmax(1) == 0).mean())
-
-
-def _fine_secant(run: dict) -> float:
-    return float(np.nanmedian(_evenly(run, run["smoothness"][:, 0])))
-
-
-def _shift(run: dict) -> float:
-    return float(np.nanmedian(run["shift_relative"][:, 1:]))
-
-
-def _shift_cosine(run: dict) -> float:
-    return float(np.nanmedian(run["shift_cosine"][:, 1:]))
-
-
-def _first_smoothness(run: dict) -> float:
-    return float(run["smoothness"][:3, PAPER].max(1).mean())
+def _largest(name: str) -> Callable[[dict], np.ndarray]:
+    """The largest value on the paper's points, by probe."""
+    return lambda run: run[name][:, PAPER].max(1)
 
 
 def _scale_slope(run: dict) -> float:
     """Exponent of κ in c, from c = ¼ to 1."""
     quarter, _, whole = run["scale_rayleigh"][:3]
     return float(np.log(np.abs(quarter / whole)) / np.log(1 / 4))
-
-
-def _scale_free_curvature(run: dict) -> float:
-    return float(np.nanmedian(run["layer_rayleigh"] * run["weight_norm"] ** 2))
-
-
-def _relative_update(run: dict) -> float:
-    return float(np.nanmedian(run["relative_update"]))
 
 
 def _less(plain: float, normed: float) -> bool:
@@ -165,32 +124,41 @@ class Claim(NamedTuple):
 
 
 CLAIMS = (
-    Claim("Training is faster at the same rate", "mean training loss (nats)", _mean_loss, _less),
+    Claim("Training is faster at the same rate", "mean training loss (nats)",
+          lambda run: float(run["loss"].mean()), _less),
     Claim("", "steps to 50 % training accuracy", _steps_to_half, _less),
     Claim("", "validation accuracy (%)", accuracy, _more),
     Claim("It bears larger rates",
           "validation accuracy (%), LR 0.5", accuracy, _more, "rates", 0.5),
-    Claim("The loss varies less along the gradient",
-          "median width of the band (nats)", _loss_band, _less),
-    Claim("The gradient is more predictive", "median largest ‖Δg‖", _gradient_change, _less),
-    Claim("", "the same, over ‖g‖", _relative_change, _less),
-    Claim("", "median cosine one learning rate on", _cosine, _more),
-    Claim("The effective β is smaller", "median β, steps of ½ to 4 LR", _smoothness, _less),
-    Claim("", "median β, steps of LR/256", _fine_secant, _less),
-    Claim("Covariate shift is not reduced", "median ‖G − G′‖ / ‖G‖, layers 2 on", _shift, _more),
-    Claim("", "median cosine of G and G′", _shift_cosine, _less),
+    Claim("The loss varies less along the gradient", "median width of the band (nats)",
+          _probes(lambda run: np.ptp(run["losses"][:, PAPER], axis=1)), _less),
+    Claim("The gradient is more predictive", "median largest ‖Δg‖",
+          _probes(_largest("distances")), _less),
+    Claim("", "the same, over ‖g‖",
+          _probes(lambda run: _largest("distances")(run) / run["gradient_norm"]), _less),
+    Claim("", "median cosine one learning rate on",
+          _probes(lambda run: run["cosines"][:, PAPER][:, GRID.index(1.0)]), _more),
+    Claim("The effective β is smaller", "median β, steps of ½ to 4 LR",
+          _probes(_largest("smoothness")), _less),
+    Claim("", "median β, steps of LR/256",
+          _probes(lambda run: run["smoothness"][:, 0], np.nanmedian), _less),
+    Claim("Covariate shift is not reduced", "median ‖G − G′‖ / ‖G‖, layers 2 on",
+          _layers(lambda run: run["shift_relative"][:, 1:]), _more),
+    Claim("", "median cosine of G and G′", _layers(lambda run: run["shift_cosine"][:, 1:]), _less),
     Claim("Noise after batch norm does not undo it",
           "training accuracy (%), short runs, without noise", training_accuracy, _more, "rescue"),
     Claim("", "the same, with noise (noisy batch norm)", training_accuracy, _more, "rescue",
           normed="noisy_batch"),
     Claim("(ours) With batch norm the grid sets β",
-          "probes with the largest β at the shortest step (%)", _shortest_share, _more),
+          "probes with the largest β at the shortest step (%)",
+          _probes(lambda run: 100 * (run["smoothness"][:, PAPER].argmax(1) == 0), np.mean), _more),
     Claim("(ours) Free of the weights' scale, its curvature is larger",
-          "median κ‖θ‖² of a layer, κ = gᵀHg/‖g‖²", _scale_free_curvature, _more),
-    Claim("(ours) Its weights move further",
-          "median ‖Δθ‖/‖θ‖ of a layer and step", _relative_update, _more),
-    Claim("(ours) Batch norm starts rougher",
-          "mean β of the first three probes", _first_smoothness, _more),
+          "median κ‖θ‖² of a layer, κ = gᵀHg/‖g‖²",
+          _layers(lambda run: run["layer_rayleigh"] * run["weight_norm"] ** 2), _more),
+    Claim("(ours) Its weights move further", "median ‖Δθ‖/‖θ‖ of a layer and step",
+          _layers(lambda run: run["relative_update"]), _more),
+    Claim("(ours) Batch norm starts rougher", "mean β of the first three probes",
+          lambda run: float(_largest("smoothness")(run)[:3].mean()), _more),
     Claim("(ours) Its curvature goes as c⁻²",
           "exponent of gᵀHg/‖g‖² in the filters' factor c, ¼ to 1",
           _scale_slope, lambda _, normed: abs(normed + 2) < 0.3),

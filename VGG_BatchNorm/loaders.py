@@ -1,6 +1,6 @@
 """Batches of CIFAR-10, augmented, and the course kit's loader.
 
-    python VGG_BatchNorm/loaders.py        # fetches CIFAR-10 once; draws reports/figures/samples.png
+    python VGG_BatchNorm/loaders.py    # fetches CIFAR-10 once; draws reports/figures/samples.png
 
 ground/cifar10.py says where the data comes from and how it is checked.
 """
@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from VGG_BatchNorm.ground.cifar10 import CLASSES, DATA_DIR, Split, load_cifar10, normalize, split_validation
-from VGG_BatchNorm.ground.files import FIGURES_DIR
+from VGG_BatchNorm.ground.cifar10 import CLASSES, Split, load_cifar10, normalize, split_validation
+from VGG_BatchNorm.ground.files import DATA_DIR, FIGURES_DIR
 from VGG_BatchNorm.ground.script import UserError, run_main
 
 __all__ = ["CLASSES", "BatchLoader", "PartialDataset", "Split", "get_cifar_loader", "load_cifar10",
@@ -43,8 +43,8 @@ class BatchLoader:
     """
 
     def __init__(self, split: Split, batch_size: int, *, shuffle: bool = True, flip: str = "none",
-                 translate: int = 0, cutout: int = 0, transform: Callable | None = None, seed: int = 0,
-                 drop_last: bool = True, rank: int = 0, world: int = 1):
+                 translate: int = 0, cutout: int = 0, transform: Callable | None = None,
+                 seed: int = 0, drop_last: bool = True, rank: int = 0, world: int = 1):
         n = len(split.labels)
         if not 1 <= batch_size <= n:
             raise UserError(f"batch size {batch_size} does not fit {n} images; choose 1 to {n}")
@@ -108,7 +108,7 @@ def _reflect(position: torch.Tensor) -> torch.Tensor:
 
 
 def resize(x: torch.Tensor, size: int) -> torch.Tensor:
-    """Shrink images (N, 3, 32, 32) to (N, 3, size, size), antialiased; 32 gives them back as they are."""
+    """Shrink images (N, 3, 32, 32) to (N, 3, size, size), antialiased; 32 leaves them alone."""
     if size == x.shape[-1]:
         return x
     return F.interpolate(x, size=(size, size), mode="bilinear", antialias=True)
@@ -149,7 +149,8 @@ def get_cifar_loader(root: Path | str = DATA_DIR, batch_size: int = 128, train: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
     parser.add_argument("--out", type=Path, default=FIGURES_DIR / "samples.png", help="the picture")
     args = parser.parse_args()
@@ -157,7 +158,8 @@ def main() -> None:
     from VGG_BatchNorm.ground.style import draw_samples
 
     draw_samples(*(part.numpy() for part in train), args.out)
-    print(f"{len(train.labels):,} training and {len(test.labels):,} test images, verified; {args.out}")
+    print(f"{len(train.labels):,} training and {len(test.labels):,} test images, "
+          f"verified; {args.out}")
 
 
 if __name__ == "__main__":

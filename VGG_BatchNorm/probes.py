@@ -38,7 +38,7 @@ def probe(model: nn.Module, loss_fn: Loss, batch: Batch, lr: float, *,
         loss_fn: of (outputs, batch[1]), a scalar.
         lr: learning rate η of plain gradient descent, above 0.
         update: the step u of another optimizer, by parameter name; takes the place of −lr · g.
-        at: loss and gradient (by parameter name) where the model is, on this batch, where a training
+        at: loss and gradient (by parameter name) where the model is, on this batch, if a training
             step has just found them; spares one of five passes.
 
     Returns:
@@ -125,9 +125,10 @@ def internal_covariate_shift(model: nn.Module, loss_fn: Loss, batch: Batch, befo
         _, old = loss_and_gradient(model, loss_fn, batch, before)
         names = list(before)
         for name in weight_names(model):
-            preceding = names[: names.index(name)]
-            mixed = before | {other: after[other] for other in preceding}
-            new = loss_and_gradient(model, loss_fn, batch, mixed, only=name)[1] if preceding else old
+            new, preceding = old, names[: names.index(name)]
+            if preceding:
+                mixed = before | {other: after[other] for other in preceding}
+                _, new = loss_and_gradient(model, loss_fn, batch, mixed, only=name)
             difference, cosine = _compare({name: old[name]}, {name: new[name]})
             result[name] = {"difference": difference, "cosine": cosine,
                             "relative": _ratio(difference, norm({name: old[name]}))}
@@ -151,7 +152,8 @@ def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch) -> dict
         inputs.append(args[0])
         return (args[0].clone(),)  # the ReLU may work in place
 
-    hooks = [layer.register_forward_pre_hook(keep) for layer in model.modules() if isinstance(layer, nn.ReLU)]
+    hooks = [layer.register_forward_pre_hook(keep)
+             for layer in model.modules() if isinstance(layer, nn.ReLU)]
     try:
         with _undisturbed(model):
             point = {name: p.requires_grad_() for name, p in trainable(model).items()}
@@ -162,9 +164,9 @@ def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch) -> dict
     result = {"quantiles": [], "dead": [], "gradient_norms": []}
     for x, g in zip(inputs, gradients, strict=True):
         x = x.detach()
-        values = x.flatten()[:: -(-x.numel() // 100_000) | 1]  # odd: every column of pixels has its turn
+        stride = -(-x.numel() // 100_000) | 1  # odd: every column of pixels has its turn
         levels = torch.tensor(QUANTILES, dtype=x.dtype, device=x.device)
-        result["quantiles"].append(values.quantile(levels).tolist())
+        result["quantiles"].append(x.flatten()[::stride].quantile(levels).tolist())
         result["dead"].append((x.transpose(0, 1).flatten(1) <= 0).all(1).float().mean().item())
         result["gradient_norms"].append(norm({"": g}))
     return result
@@ -193,8 +195,8 @@ def _gradient(of: torch.Tensor, by: Tensors, **options) -> Tensors:
     """Gradients by name; zeros where `of` does not depend on a tensor."""
     if not of.requires_grad:
         return {name: torch.zeros_like(p) for name, p in by.items()}
-    gradients = torch.autograd.grad(of, by.values(), allow_unused=True, materialize_grads=True, **options)
-    return dict(zip(by, gradients, strict=True))
+    options |= {"allow_unused": True, "materialize_grads": True}
+    return dict(zip(by, torch.autograd.grad(of, by.values(), **options), strict=True))
 
 
 def _loss(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors) -> torch.Tensor:
@@ -223,7 +225,7 @@ def _compare(a: Tensors, b: Tensors) -> tuple[float, float]:
 def _in_float64(a: Tensors, b: Tensors) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Corresponding parts of a and b; on a CPU they fit its caches."""
     for name in a:
-        x, y = (torch.atleast_1d(t.cpu() if t.device.type == "mps" else t)  # Apple's GPUs know no float64
+        x, y = (torch.atleast_1d(t.cpu() if t.device.type == "mps" else t)  # which has no float64
                 for t in (a[name], b[name]))
         rows = PART // max(1, x[:1].numel()) if x.device.type == "cpu" else len(x)
         for part in zip(x.split(max(1, rows)), y.split(max(1, rows)), strict=True):

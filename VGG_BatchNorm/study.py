@@ -85,7 +85,8 @@ def fresh_net(run: Run) -> nn.Module:
     """The run's network: same filters and matrices, bit for bit, whatever the norm."""
     torch.manual_seed(run.seed)
     plain, net = VGG("A", width=run.width), VGG("A", norm=run.norm, width=run.width)
-    shared = [[m for m in n.modules() if isinstance(m, (nn.Conv2d, nn.Linear))] for n in (plain, net)]
+    shared = ([layer for layer in each.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+              for each in (plain, net))
     for source, target in zip(*shared, strict=True):
         target.load_state_dict(source.state_dict())
         target.requires_grad_(not run.only_norm)
@@ -163,12 +164,14 @@ class StudyRun:
                fine: bool) -> probes.Tensors:
         """Measures before the update; `at` is as in `probes.probe`. Returns the parameters."""
         grid = FINE_GRID if fine else GRID
-        found = probes.probe(self.net, F.cross_entropy, (x, y), self.run.lr, multipliers=grid, at=at)
+        batch = x, y
+        found = probes.probe(self.net, F.cross_entropy, batch, self.run.lr, multipliers=grid, at=at)
         missing = [math.nan] * (len(FINE_GRID) - len(grid))  # the paper's points are the last
-        along = {name: missing + found[name] for name in ("losses", "distances", "cosines", "smoothness")}
-        self.record.add(probe_steps=self.step, probe_loss=found["loss"], gradient_norm=found["gradient_norm"],
-                        **along)
-        activations = probes.activation_statistics(self.net, F.cross_entropy, (x, y))
+        self.record.add(probe_steps=self.step, probe_loss=found["loss"],
+                        gradient_norm=found["gradient_norm"],
+                        **{name: missing + found[name]
+                           for name in ("losses", "distances", "cosines", "smoothness")})
+        activations = probes.activation_statistics(self.net, F.cross_entropy, batch)
         self.record.add(**{f"activation_{name}": values for name, values in activations.items()})
         return probes.trainable(self.net) if fine else {}
 
@@ -182,12 +185,13 @@ class StudyRun:
         names = list(shift)
         norms = [probes.norm({"": before[name]}) for name in names]
         moved = [probes.norm({"": after[name] - before[name]}) for name in names]
-        self.record.add(fine_steps=self.step, hessian_norm=bent["hessian_norm"], rayleigh=bent["rayleigh"],
-                        weight_norm=norms, relative_update=[m / n for m, n in zip(moved, norms, strict=True)],
+        self.record.add(fine_steps=self.step, hessian_norm=bent["hessian_norm"],
+                        rayleigh=bent["rayleigh"], weight_norm=norms,
+                        relative_update=[m / n for m, n in zip(moved, norms, strict=True)],
                         layer_rayleigh=list(bent["layer_rayleigh"].values()))
 
     def train_to_end(self, validation: Split, checkpoint: Path, bar: tqdm) -> None:
-        """Train to the last step, or until the loss is not finite; a kill loses a minute at most."""
+        """Train to the last step or a loss that is not finite; a kill loses a minute at most."""
         saved = time.perf_counter()
         while self.step < self.run.steps and not self.diverged:
             epoch, skip = divmod(self.step, len(self.loader))
@@ -202,11 +206,13 @@ class StudyRun:
                     self.save(checkpoint)
                     saved = time.perf_counter()
             accuracy, loss = self.validate(validation)
-            self.record.add(validation_steps=self.step, validation_accuracy=accuracy, validation_loss=loss)
+            self.record.add(validation_steps=self.step, validation_accuracy=accuracy,
+                            validation_loss=loss)
 
     @property
     def diverged(self) -> bool:
-        return bool(self.record.lists.get("loss")) and not math.isfinite(self.record.lists["loss"][-1])
+        losses = self.record.lists.get("loss")
+        return bool(losses) and not math.isfinite(losses[-1])
 
     @torch.no_grad()
     def validate(self, split: Split) -> tuple[float, float]:
@@ -217,9 +223,10 @@ class StudyRun:
         return right, F.cross_entropy(logits, split.labels).item()
 
     def save(self, path: Path) -> None:
-        save_checkpoint(path, "vgg", {"norm": self.run.norm, "width": self.run.width}, self.net.state_dict(),
-                        optimizer=self.optimizer.state_dict(), step=self.step, seconds=self.seconds,
-                        lists=self.record.lists, run=dataclasses.asdict(self.run))
+        config = {"norm": self.run.norm, "width": self.run.width}
+        save_checkpoint(path, "vgg", config, self.net.state_dict(), lists=self.record.lists,
+                        optimizer=self.optimizer.state_dict(), step=self.step,
+                        seconds=self.seconds, run=dataclasses.asdict(self.run))
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same run.
@@ -229,10 +236,12 @@ class StudyRun:
         """
         saved = load_checkpoint(path, self.device)
         if saved.get("run") != dataclasses.asdict(self.run):
-            raise UserError(f"{path} is of a run with other settings, or of an older version; delete it")
+            raise UserError(f"{path} is of a run with other settings, or of an older version; "
+                            "delete it")
         self.net.load_state_dict(saved["weights"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        self.step, self.seconds, self.record = saved["step"], saved["seconds"], Record(saved["lists"])
+        self.step, self.seconds = saved["step"], saved["seconds"]
+        self.record = Record(saved["lists"])
 
 
 @contextlib.contextmanager
@@ -267,9 +276,9 @@ def rescaled(net: nn.Module, batch: probes.Batch, lr: float) -> dict[str, list[f
                 w.copy_(c * original)
         found = probes.probe(net, F.cross_entropy, batch, lr)
         bent = probes.curvature(net, F.cross_entropy, batch)
-        for name, value in (("", c), ("_loss", found["loss"]), ("_smoothness", max(found["smoothness"])),
-                            ("_rayleigh", bent["rayleigh"])):
-            result[f"scale{name}"].append(value)
+        for name, value in zip(result, (c, found["loss"], max(found["smoothness"]),
+                                        bent["rayleigh"]), strict=True):
+            result[name].append(value)
     with torch.no_grad():
         for w, original in zip(filters, kept, strict=True):
             w.copy_(original)
@@ -289,7 +298,8 @@ def perform(run: Run, train: Split, validation: Split, device: torch.device, res
     path = results / f"{run.name}.npz"
     if path.exists():
         if read_run(path)["run"] != dataclasses.asdict(run):
-            raise UserError(f"{path} is of a run with other settings; move it away, or choose another --out")
+            raise UserError(f"{path} is of a run with other settings; move it away, or choose "
+                            "another --out")
         return False
     study, checkpoint = StudyRun(run, train, device), scratch / f"{run.name}.pt"
     if checkpoint.exists():

@@ -1,6 +1,6 @@
 """The pictures of the batch-norm study by name, each with the function that draws it from the runs.
 
-    FIGURES["01_training"](read_runs(folder))     # a figure; its caption is the function's docstring
+    FIGURES["01_training"](read_runs(folder))  # a figure; its caption: the function's docstring
 """
 
 from collections.abc import Callable

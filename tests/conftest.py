@@ -50,7 +50,8 @@ def train_command(folder: Path, data_dir: Path, *args) -> list[str]:
 
 def finish(command: list[str], **options) -> subprocess.CompletedProcess:
     """Run a script to its end; a traceback is never what the user should see."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False,
+                          **options)
     assert "Traceback" not in done.stderr, done.stderr
     return done
 

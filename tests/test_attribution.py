@@ -43,17 +43,18 @@ def test_occlusion_sees_where_the_model_looks():
     x = torch.rand(1, 3, 16, 16) + 1
     for label, factor in enumerate((1, -2)):
         falls = occlusion(net, x, torch.tensor([label]), size=6, stride=2)
-        covers = [[2 * i <= 9 < 2 * i + 6 and 2 * j <= 4 < 2 * j + 6 for j in range(6)] for i in range(6)]
+        covers = [[2 * i <= 9 < 2 * i + 6 and 2 * j <= 4 < 2 * j + 6 for j in range(6)]
+                  for i in range(6)]
         assert torch.equal(falls[0], factor * x[0, 1, 9, 4] * torch.tensor(covers))
 
 
 @pytest.mark.parametrize("pool", [nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1)], ids=str)
 def test_grad_cam_of_a_net_made_by_hand(pool):
-    net = nn.Sequential(
-        nn.Conv2d(3, 2, 1, bias=False), nn.ReLU(inplace=True), pool, nn.Flatten(), nn.Linear(2, 2, bias=False)
-    )
+    net = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), nn.ReLU(inplace=True), pool, nn.Flatten(),
+                        nn.Linear(2, 2, bias=False))
     with torch.no_grad():
-        net[0].weight.copy_(torch.tensor([[1.0, 0, 0], [0, 1, 0]]).view(2, 3, 1, 1))  # red and green
+        # red and green
+        net[0].weight.copy_(torch.tensor([[1.0, 0, 0], [0, 1, 0]]).view(2, 3, 1, 1))
         net[4].weight.copy_(torch.tensor([[1.0, -2], [0, 3]]))
     x = torch.rand(2, 3, 4, 4)
     got = grad_cam(net, x, torch.tensor([0, 1]), net[1])
@@ -84,4 +85,5 @@ def test_images_are_chosen_by_their_confidence():
     logits = torch.tensor([[2.0, 0], [3, 0], [0, 1], [4, 0], [0, 5]])
     assert choose_images(logits, torch.tensor([0, 0, 1, 1, 0]), rows=5).tolist() == [[1, 4], [2, 3]]
     assert choose_images(logits, torch.tensor([0, 0, 1, 1, 0]), rows=1).tolist() == [[1, 4]]
-    assert sorted(choose_images(logits[:1], torch.tensor([0]), rows=5).tolist()) == [[-1, -1], [0, -1]]
+    assert sorted(choose_images(logits[:1], torch.tensor([0]), rows=5).tolist()) == [
+        [-1, -1], [0, -1]]

@@ -17,16 +17,8 @@ def pair(**options) -> tuple[nn.BatchNorm2d, BatchNorm2d]:
     return theirs, ours
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"momentum": None},
-        {"momentum": 0.4, "eps": 1e-3},
-        {"affine": False},
-        {"track_running_stats": False},
-    ],
-)
+@pytest.mark.parametrize("options", [{}, {"momentum": None}, {"momentum": 0.4, "eps": 1e-3},
+                                     {"affine": False}, {"track_running_stats": False}])
 def test_equals_torch_in_output_gradients_and_statistics(options):
     torch.manual_seed(0)
     theirs, ours = pair(**options)
@@ -38,7 +30,8 @@ def test_equals_torch_in_output_gradients_and_statistics(options):
         expected = torch.autograd.grad(theirs(y), (y, *theirs.parameters()), g)
         found = torch.autograd.grad(ours(y), (y, *ours.parameters()), g)
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
-        if not (mode and options.get("track_running_stats", True)):  # a call more would move them on
+        # a call more would move them on
+        if not (mode and options.get("track_running_stats", True)):
             torch.testing.assert_close(ours(y), theirs(y), rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-12, atol=1e-12)
 
@@ -47,12 +40,10 @@ def test_gradients_against_finite_differences_twice():
     torch.manual_seed(0)
     y = torch.randn(3, 2, 2, 2, dtype=torch.float64, requires_grad=True)
     layer = BatchNorm2d(2, track_running_stats=False).double()
-    call = lambda y, gamma, beta: torch.func.functional_call(layer, {"weight": gamma, "bias": beta}, y)  # noqa: E731
-    inputs = (
-        y,
-        torch.randn(2, dtype=torch.float64).requires_grad_(),
-        torch.randn(2).double().requires_grad_(),
-    )
+    call = lambda y, gamma, beta: torch.func.functional_call(layer, {"weight": gamma, "bias": beta},
+                                                             y)  # noqa: E731
+    inputs = (y, torch.randn(2, dtype=torch.float64).requires_grad_(),
+              torch.randn(2).double().requires_grad_())
     assert torch.autograd.gradcheck(call, inputs)
     assert torch.autograd.gradgradcheck(call, inputs)
 
@@ -95,7 +86,8 @@ def test_noise_has_the_papers_moments_and_repeats():
     slope = ((noisy - noisy.mean(0)) * clean).mean(0) / clean.square().mean(0)
     assert abs(slope.mean() - 1.125) < 0.02
     layer.eval()
-    torch.testing.assert_close(layer(y), nn.functional.batch_norm(y, layer.running_mean, layer.running_var))
+    torch.testing.assert_close(layer(y),
+                               nn.functional.batch_norm(y, layer.running_mean, layer.running_var))
 
 
 @pytest.mark.parametrize("p", [1, 2, math.inf])

@@ -40,14 +40,16 @@ def test_every_variant_trains(base, data_dir, tmp_path, study):
     rows = studies.variants(study, base, {})
     assert len(rows) >= 4 and len({row.name for row in rows}) == len(rows)
     for variant in rows:
-        row, curve = comparison.run(variant.changes | (variant.tries[0] if variant.tries else {}), 1)
+        row, curve = comparison.run(variant.changes | (variant.tries[0] if variant.tries else {}),
+                                    1)
         assert 0 <= row["validation_accuracy"] <= 1 and not row["failure"], variant
         assert curve[-1]["step"] in (1, 2) and curve[-1]["loss"] > 0 and row["flops"] > 0
 
 
 def test_the_same_seed_starts_and_shuffles_alike(base, data_dir, tmp_path):
     comparison = compare.Comparison(base, Results(tmp_path, base), data_dir, torch.device("cpu"))
-    a, b = comparison.trainer({}, 3), comparison.trainer({"optimizer": "adam", "activation": "relu"}, 3)
+    a, b = comparison.trainer({}, 3), comparison.trainer({"optimizer": "adam",
+                                                          "activation": "relu"}, 3)
     for x, y in zip(a.net.parameters(), b.net.parameters(), strict=True):
         assert torch.equal(x, y)
     for (x, _), (y, _) in zip(a.loader.epoch(0), b.loader.epoch(0), strict=True):
@@ -80,20 +82,24 @@ def test_a_killed_study_ends_with_the_same_table(base, call, data_dir, tmp_path,
     code, out, _ = call(compare, *flags(data_dir, cut, *asked))
     assert code == 0 and "8 runs to do" in out
     for name in ("runs.csv", "summary.csv", "curves.csv"):
-        one, other = (without_cost(read_csv(folder / "quick" / name, {})) for folder in (whole, cut))
+        one, other = (without_cost(read_csv(folder / "quick" / name, {}))
+                      for folder in (whole, cut))
         assert one == other and one
     code, out, _ = call(compare, *flags(data_dir, cut, *asked))
-    assert code == 0 and "0 runs to do" in out and len(read_csv(cut / "quick" / "runs.csv", RUN)) == 10
+    assert code == 0 and "0 runs to do" in out
+    assert len(read_csv(cut / "quick" / "runs.csv", RUN)) == 10
 
 
-def test_tuning_keeps_the_best_try_and_reports_other_seeds(base, call, data_dir, tmp_path, monkeypatch):
+def test_tuning_keeps_the_best_try_and_reports_other_seeds(base, call, data_dir, tmp_path,
+                                                           monkeypatch):
     """Runs are not trained here; the best rate is 0.009 for focal, 0.027 for cross-entropy; L2 likes 1e-4."""
 
     def run(self, changes, seed):
         liked = {"focal": 0.009}.get(changes.get("loss"), 0.027)
-        right = 0.5 - abs(changes["lr"] - liked) - abs(changes.get("weight_decay", 0.0) - 1e-4) + seed / 100
-        return dict(validation_accuracy=right, test_accuracy=None, parameters=1, flops=1, seconds=1.0,
-                    failure=None), []
+        right = 0.5 - abs(changes["lr"] - liked) - abs(changes.get("weight_decay", 0.0)
+                                                       - 1e-4) + seed / 100
+        return dict(validation_accuracy=right, test_accuracy=None, parameters=1, flops=1,
+                    seconds=1.0, failure=None), []
 
     monkeypatch.setattr(compare.Comparison, "run", run)
     asked = flags(data_dir, tmp_path, "--study", "losses", "--seeds", 2, "--variants", "focal + L2")
@@ -103,7 +109,8 @@ def test_tuning_keeps_the_best_try_and_reports_other_seeds(base, call, data_dir,
     table = {row["variant"]: row for row in read_csv(tmp_path / "quick" / "summary.csv", SUMMARY)}
     assert set(table) == {"cross-entropy", "focal", "cross-entropy + L2", "focal + L2"}
     rates = {name: json.loads(row["changes"])["lr"] for name, row in table.items()}
-    assert rates == {"cross-entropy": 0.027, "focal": 0.009, "cross-entropy + L2": 0.027, "focal + L2": 0.009}
+    assert rates == {"cross-entropy": 0.027, "focal": 0.009, "cross-entropy + L2": 0.027,
+                     "focal + L2": 0.009}
     assert json.loads(table["focal + L2"]["changes"])["weight_decay"] == 1e-4
     assert table["focal"]["n"] == 2 and table["focal"]["tries"] == 5
     assert table["focal"]["accuracy"] == pytest.approx(51.49)  # of seeds 1 and 2
@@ -124,11 +131,10 @@ def test_a_variant_that_fails_is_a_row(base, call, data_dir, tmp_path, monkeypat
     assert "| depth | broken | – | failed |" in (tmp_path / "README.md").read_text()
 
 
-@pytest.mark.parametrize("more, named", [
-    (("--study", "shapes"), "invalid choice: 'shapes'"),
-    (("--study", "depth", "--variants", "7"), "unknown variant '7'; choose from"),
-    (("--variants", "relu"), "--variants needs one --study"),
-])
+@pytest.mark.parametrize(
+    "more, named", [(("--study", "shapes"), "invalid choice: 'shapes'"),
+                    (("--study", "depth", "--variants", "7"), "unknown variant '7'; choose from"),
+                    (("--variants", "relu"), "--variants needs one --study")])
 def test_unknown_names_are_one_line(base, call, data_dir, tmp_path, more, named):
     code, _, err = call(compare, *flags(data_dir, tmp_path, *more))
     assert code == 2 and named in err and not (tmp_path / "quick" / "runs.csv").exists()
@@ -136,10 +142,12 @@ def test_unknown_names_are_one_line(base, call, data_dir, tmp_path, more, named)
 
 def test_results_of_another_base_or_a_damaged_file_are_refused(base, data_dir, tmp_path):
     results = Results(tmp_path, base | {"data_md5": data_checksum(data_dir), "device": "cpu"})
-    row = dict(validation_accuracy=0.5, test_accuracy=None, failure=None, parameters=1, flops=1, seconds=1)
+    row = dict(validation_accuracy=0.5, test_accuracy=None, failure=None, parameters=1, flops=1,
+               seconds=1)
     results.add({"lr": 0.1}, 1, row, [dict(step=1, seconds=1, loss=1)])
     assert Results(tmp_path).rows == results.rows and Results(tmp_path).curves == results.curves
-    assert Results(tmp_path).find({"lr": 0.1, "depth": base["depth"]}, 1)["validation_accuracy"] == 0.5
+    assert Results(tmp_path).find({"lr": 0.1, "depth": base["depth"]},
+                                  1)["validation_accuracy"] == 0.5
     with pytest.raises(UserError, match="epochs 0.4, not 9"):
         Results(tmp_path, base | {"epochs": 9})
     (tmp_path / "runs.csv").write_text("changes,seed\n{},1\n{}")
@@ -152,9 +160,9 @@ def results_of(tmp_path, accuracies: dict[str, list[float]]) -> tuple[Results, d
     settled = {name: {"lr": float(i)} for i, name in enumerate(accuracies)}
     for name, values in accuracies.items():
         for seed, value in enumerate(values, 1):
-            results.add(settled[name], seed, dict(
-                validation_accuracy=value, test_accuracy=None, failure=None, parameters=1000, flops=10**12,
-                seconds=2.0), [])
+            results.add(settled[name],
+                        seed, dict(validation_accuracy=value, test_accuracy=None, failure=None,
+                                   parameters=1000, flops=10**12, seconds=2.0), [])
     return results, settled
 
 
@@ -164,7 +172,8 @@ def test_summary_by_hand(tmp_path):
         "worse": [0.70, 0.72, 0.71]})
     tries = {"better": ({"lr": 1.0}, {"lr": 7.0})}
     rows = {row["variant"]: row for row in summary("depth", settled, tries, results)}
-    assert rows["first"]["accuracy"] == pytest.approx(81) and rows["first"]["deviation"] == pytest.approx(1)
+    assert rows["first"]["accuracy"] == pytest.approx(81)
+    assert rows["first"]["deviation"] == pytest.approx(1)
     assert rows["better"]["difference"] == pytest.approx(7 / 3, abs=1e-3)  # 2, 2, 3
     pooled = ((1 / 3 + 1 / 3 + 1) / 3) ** 0.5  # of 2, 2, 3, of 1, 0, 0, and of -10, -9, -11
     assert rows["better"]["uncertainty"] == pytest.approx(2 * pooled / 3**0.5, abs=1e-3)
@@ -193,7 +202,8 @@ def test_the_best_are_put_together(base, call, data_dir, tmp_path, monkeypatch):
 def test_pictures_and_page(base, call, data_dir, tmp_path, monkeypatch):
     for name in studies.STUDIES:  # a few variants draw the same pictures
         rows = studies.variants(name, base, {each: {} for each in studies.COMBINED})
-        short = [row for row in rows if not row.like and (name, row.name) != ("components", "none")][:3]
+        short = [row for row in rows if not row.like
+                 and (name, row.name) != ("components", "none")][:3]
         monkeypatch.setitem(studies.STUDIES, name, lambda base, short=short: short)
     names = [name for name in studies.STUDIES if name != "final"]
     assert call(compare, *flags(data_dir, tmp_path, "--study", *names, "--seeds", 2))[0] == 0
@@ -220,7 +230,7 @@ def test_one_study_of_one_variant_is_drawn(base, call, data_dir, tmp_path, study
 
 COMMITTED = {"compare/quick/runs.csv": RUN, "compare/quick/curves.csv": CURVE,
              "compare/quick/summary.csv": SUMMARY, "runs.csv": PRESET_RUN,
-             "from_scratch.csv": SCRATCH_RUN}  # fmt: skip
+             "from_scratch.csv": SCRATCH_RUN}
 
 
 @pytest.mark.parametrize("name", COMMITTED)
@@ -233,10 +243,12 @@ def test_a_table_of_numbers_is_read_once_and_written_back_the_same(tmp_path, nam
     assert (tmp_path / "again.csv").read_bytes() == (RESULTS_DIR / name).read_bytes()
 
 
-@pytest.mark.parametrize("text", ["n,edge\n1.5,True\n", "n,edge\n1,maybe\n", "n,edge\n1\n", "n\n1,2\n"])
+@pytest.mark.parametrize("text",
+                         ["n,edge\n1.5,True\n", "n,edge\n1,maybe\n", "n,edge\n1\n", "n\n1,2\n"])
 def test_a_cell_of_another_type_is_one_line(tmp_path, text):
     (tmp_path / "t.csv").write_text("n,edge,name\n1,False,\n")
-    assert read_csv(tmp_path / "t.csv", {"n": int, "edge": bool}) == [{"n": 1, "edge": False, "name": None}]
+    assert read_csv(tmp_path / "t.csv",
+                    {"n": int, "edge": bool}) == [{"n": 1, "edge": False, "name": None}]
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(UserError, match="t.csv is damaged"):
         read_csv(tmp_path / "t.csv", {"n": int, "edge": bool})
@@ -244,19 +256,23 @@ def test_a_cell_of_another_type_is_one_line(tmp_path, text):
 
 
 def test_what_did_not_help_is_all_that_is_not_better():
-    row = {"study": "depth", "variant": "a", "accuracy": 80.0, "difference": 0.0, "uncertainty": None}
-    rows = [row, *(row | {"variant": name, "accuracy": accuracy, "difference": points, "uncertainty": 0.5}
-                   for name, accuracy, points in (("b", 82.0, 2.0), ("c", 78.0, -2.0), ("d", 80.1, 0.1))),
-            row | {"variant": "e", "accuracy": None, "difference": None}]  # fmt: skip
+    row = {"study": "depth", "variant": "a", "accuracy": 80.0, "difference": 0.0,
+           "uncertainty": None}
+    rows = [row, *(row | {"variant": name,
+                          "accuracy": accuracy, "difference": points, "uncertainty": 0.5}
+                   for name, accuracy, points in (("b", 82.0, 2.0),
+                                                  ("c", 78.0, -2.0), ("d", 80.1, 0.1))),
+            row | {"variant": "e", "accuracy": None, "difference": None}]
     assert comparisons.without_effect_table({"depth": rows}).rows == [
-        ("depth", "d", "+0.10 ± 0.50", "no clear difference"), ("depth", "c", "-2.00 ± 0.50", "worse"),
-        ("depth", "e", "–", "failed")]  # fmt: skip
+        ("depth", "d", "+0.10 ± 0.50", "no clear difference"),
+        ("depth", "c", "-2.00 ± 0.50", "worse"), ("depth", "e", "–", "failed")]
 
 
 def test_what_is_shown_is_loaded_without_torch():
     assert set(comparisons.ORDER) == set(studies.STUDIES)
     code = "import sys, codes.documents.comparisons; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                          check=True)
     assert done.stdout == "False\n"
 
 

@@ -25,12 +25,10 @@ def test_algorithms_agree_in_output_gradients_and_second_derivatives(name, size,
     torch.manual_seed(0)
     x, weight, *directions = (
         torch.randn(shape).mul(0.3).contiguous(memory_format=memory_format).requires_grad_()
-        for shape in 2 * [(3, 5, size, size), (7, 5, 3, 3)]
-    )
+        for shape in 2 * [(3, 5, size, size), (7, 5, 3, 3)])
     expected = derivatives(direct, x, weight, directions)
-    for ours, theirs in zip(
-        derivatives(CONVOLVE[name], x, weight, directions), expected, strict=True
-    ):
+    for ours, theirs in zip(derivatives(CONVOLVE[name], x, weight, directions), expected,
+                            strict=True):
         assert ours.shape == theirs.shape and (ours - theirs).norm() < 2e-5 * theirs.norm()
 
 
@@ -44,19 +42,12 @@ def cpu(monkeypatch, units: str) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: units)
 
 
-@pytest.mark.parametrize(
-    "units, channels, size, chosen",
-    [
-        ("AVX2", 64, 8, "winograd"),
-        ("AVX2", 32, 8, "direct"),
-        ("AVX512", 64, 8, "direct"),
-        ("AVX512", 256, 8, "winograd"),
-        ("AVX512", 256, 2, "dense"),
-        ("AVX512", 256, 1, "direct"),
-        ("DEFAULT", 256, 8, "direct"),
-    ],
-)
-def test_the_algorithm_follows_from_the_cpu_and_the_shapes(monkeypatch, units, channels, size, chosen):
+@pytest.mark.parametrize("units, channels, size, chosen", [
+    ("AVX2", 64, 8, "winograd"), ("AVX2", 32, 8, "direct"), ("AVX512", 64, 8, "direct"),
+    ("AVX512", 256, 8, "winograd"), ("AVX512", 256, 2, "dense"), ("AVX512", 256, 1, "direct"),
+    ("DEFAULT", 256, 8, "direct")])
+def test_the_algorithm_follows_from_the_cpu_and_the_shapes(monkeypatch, units, channels, size,
+                                                           chosen):
     cpu(monkeypatch, units)
     x, weight = torch.zeros(1, channels, size, size), torch.zeros(channels, channels, 3, 3)
     assert algorithm(x, weight) == chosen
@@ -72,7 +63,8 @@ def test_a_layer_computes_what_a_direct_convolution_does(monkeypatch, size, chos
     cpu(monkeypatch, "AVX2")
     used = []
     for name, convolve in list(CONVOLVE.items()):
-        spy = lambda x, w, name=name, convolve=convolve: used.append(name) or convolve(x, w)  # noqa: E731
+        # noqa: E731
+        spy = lambda x, w, name=name, convolve=convolve: used.append(name) or convolve(x, w)
         monkeypatch.setitem(CONVOLVE, name, spy)
     layer = Conv3x3(WINOGRAD_FROM["AVX2"], 64)
     nn.init.normal_(layer.bias)

@@ -54,10 +54,12 @@ def test_what_is_named_exists(name):
 def test_flags_are_those_of_the_script(name):
     calls = re.findall(r"((?:codes|VGG_BatchNorm)/\w+\.py)([^`\n]*)", text(name))
     verbs = re.findall(r'make ([a-z-]+) ARGS="([^"]*)"', text(name))
-    for script, rest in calls + [(SCRIPT_OF[verb], rest) for verb, rest in verbs if verb in SCRIPT_OF]:
+    for script, rest in calls + [(SCRIPT_OF[verb], rest)
+                                 for verb, rest in verbs if verb in SCRIPT_OF]:
         source = (ROOT / script).read_text()
         if "parse_arguments(" in source:
-            source += re.sub(r"(--[a-z][a-z0-9-]*)", r'"\1"', settings.make_parser("").format_help())
+            source += re.sub(r"(--[a-z][a-z0-9-]*)", r'"\1"',
+                             settings.make_parser("").format_help())
         if "picture_parser(" in source:
             source += (ROOT / "codes/figures/flags.py").read_text()
         for flag in re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", rest):
@@ -70,7 +72,8 @@ def test_sections_that_are_linked_exist(name):
     for path, section in re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", text(name)):
         page = (ROOT / name).parent / path if path else ROOT / name
         titles = re.findall(r"^#+ (.*)", page.read_text(), flags=re.M)
-        assert section in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+        assert section in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+                           for title in titles}
 
 
 @each_page
@@ -84,7 +87,8 @@ def test_the_notebook_compiles_and_has_neither_outputs_nor_logic():
     ids = [cell["id"] for cell in NOTEBOOK["cells"]]
     assert len(set(ids)) == len(ids) and all(re.fullmatch(r"[\w-]{1,64}", each) for each in ids)
     for cell in NOTEBOOK["cells"]:
-        assert cell["cell_type"] == "markdown" or (cell["outputs"], cell["execution_count"]) == ([], None)
+        assert cell["cell_type"] == "markdown" or (cell["outputs"],
+                                                   cell["execution_count"]) == ([], None)
     for source, is_code in CELLS:
         if is_code:
             compile(re.sub(r"^( *)[!%].*", r"\1pass", source, flags=re.M), "notebook.ipynb", "exec")
@@ -111,7 +115,8 @@ def test_the_data_card_gives_the_numbers_of_the_loader():
 def answer(start: str, module) -> dict:
     """The names of a module, and those that the block of EXERCISES.md which begins so adds to them."""
     names = dict(vars(module))
-    exec(next(block for block in blocks("EXERCISES.md", "python") if block.startswith(start)), names)
+    exec(next(block for block in blocks("EXERCISES.md", "python") if block.startswith(start)),
+         names)
     return names
 
 
@@ -144,7 +149,8 @@ def test_the_optimizer_of_the_exercises_by_its_formula():
         torch.testing.assert_close(weight.detach(), expected)
 
 
-PLANTED = re.findall(r"^```diff\n(.*?)^```.*?<details>(.*?)</details>", text("EXERCISES.md"), re.M | re.S)
+PLANTED = re.findall(r"^```diff\n(.*?)^```.*?<details>(.*?)</details>", text("EXERCISES.md"),
+                     re.M | re.S)
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="git applies the patches")
@@ -155,7 +161,7 @@ def test_a_planted_mistake_fails_the_tests_that_its_answer_names(tmp_path, patch
         (tmp_path / "tests").mkdir(exist_ok=True)
         shutil.copy(ROOT / "tests" / name, tmp_path / "tests")
     subprocess.run(["git", "apply", "-"], input=patch, text=True, cwd=tmp_path, check=True)
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-rf", "tests/test_probes.py"], cwd=tmp_path,
-                          capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-rf", "tests/test_probes.py"],
+                          cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     failed = set(re.findall(r"^FAILED \S*::(\w+)", done.stdout, flags=re.M))
     assert failed == set(re.findall(r"`(test_\w+)`", found_by)), done.stdout

@@ -8,13 +8,8 @@ from codes import evaluate
 from codes.networks import build
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10, normalize
-from VGG_BatchNorm.ground.predictions import (
-    accuracy,
-    calibration_error,
-    confusion_matrix,
-    one_and_six_views,
-    predict,
-)
+from VGG_BatchNorm.ground.predictions import (accuracy, calibration_error, confusion_matrix,
+                                              one_and_six_views, predict)
 
 
 def test_confusion_matrix_against_a_loop():
@@ -52,7 +47,8 @@ def test_six_views_against_each_shifted_image():
         return padded[..., 1 + dy : 33 + dy, 1 + dx : 33 + dx]
 
     weights = {(0, 0): 1 / 4, (-1, -1): 1 / 8, (1, 1): 1 / 8}
-    expected = sum(w * (net(shifted(x, *by)) + net(shifted(x, *by).flip(-1))) for by, w in weights.items())
+    expected = sum(w * (net(shifted(x, *by)) + net(shifted(x, *by).flip(-1)))
+                   for by, w in weights.items())
     one, six = one_and_six_views(net, x).unbind(1)
     torch.testing.assert_close(six, expected)
     torch.testing.assert_close(one, net(x))
@@ -67,34 +63,29 @@ def test_predict_is_in_evaluation_mode_and_gives_the_mode_back():
 
 
 def test_the_numbers_of_a_run(call, data_dir, finished_run, tmp_path):
-    code, out, _ = call(
-        evaluate, "--ckpt", finished_run / "last.pt", "--data-dir", data_dir, "--out", tmp_path / "e.json"
-    )
-    written, result = (
-        json.loads(path.read_text()) for path in (tmp_path / "e.json", finished_run / "result.json")
-    )
+    code, out, _ = call(evaluate, "--ckpt", finished_run / "last.pt", "--data-dir", data_dir,
+                        "--out", tmp_path / "e.json")
+    written, result = (json.loads(path.read_text())
+                       for path in (tmp_path / "e.json", finished_run / "result.json"))
     assert code == 0 and "test error" in out
     assert 1 - written["error"] == pytest.approx(result["test_accuracy"], abs=1e-6)
     assert 1 - written["error_six_views"] == pytest.approx(result["test_accuracy_views"], abs=1e-6)
     assert sum(map(sum, written["confusion_matrix_six_views"])) == written["images"] == 60
-    assert 0 <= written["calibration_error"] <= 1 and len(written["accuracy_by_class_six_views"]) == 10
+    assert 0 <= written["calibration_error"] <= 1
+    assert len(written["accuracy_by_class_six_views"]) == 10
 
 
 @pytest.mark.parametrize(
-    "spoil, text",
-    [
-        (lambda c: c | {"config": {"widths": (8, 16)}}, "do not fit"),
-        (lambda c: c | {"network": "resnet"}, "unknown network"),
-        (lambda c: c | {"config": {"colour": 1}}, "does not take these arguments"),
-        (lambda c: c | {"format": "theirs"}, "another format"),
-    ],
-)
-def test_a_checkpoint_of_another_network_is_one_line(call, data_dir, finished_run, tmp_path, spoil, text):
+    "spoil, text", [(lambda c: c | {"config": {"widths": (8, 16)}}, "do not fit"),
+                    (lambda c: c | {"network": "resnet"}, "unknown network"),
+                    (lambda c: c | {"config": {"colour": 1}}, "does not take these arguments"),
+                    (lambda c: c | {"format": "theirs"}, "another format")])
+def test_a_checkpoint_of_another_network_is_one_line(call, data_dir, finished_run, tmp_path, spoil,
+                                                     text):
     torch.save(spoil(load_checkpoint(finished_run / "last.pt")), tmp_path / "other.pt")
     (tmp_path / "e.json").write_text("kept")
-    code, _, err = call(
-        evaluate, "--ckpt", tmp_path / "other.pt", "--data-dir", data_dir, "--out", tmp_path / "e.json"
-    )
+    code, _, err = call(evaluate, "--ckpt", tmp_path / "other.pt", "--data-dir", data_dir, "--out",
+                        tmp_path / "e.json")
     assert code == 2 and text in err and len(err.splitlines()) == 1
     assert (tmp_path / "e.json").read_text() == "kept"
 
@@ -102,8 +93,6 @@ def test_a_checkpoint_of_another_network_is_one_line(call, data_dir, finished_ru
 def test_weights_alone_can_be_evaluated(call, data_dir, finished_run, tmp_path):
     content = load_checkpoint(finished_run / "last.pt")
     save_checkpoint(tmp_path / "w.pt", content["network"], content["config"], content["weights"])
-    assert (
-        call(evaluate, "--ckpt", tmp_path / "w.pt", "--data-dir", data_dir, "--out", tmp_path / "e.json")[0]
-        == 0
-    )
+    assert (call(evaluate, "--ckpt", tmp_path / "w.pt", "--data-dir", data_dir, "--out",
+                 tmp_path / "e.json")[0] == 0)
     assert load_cifar10(data_dir)[1].labels.numel() == 60

@@ -58,7 +58,8 @@ def test_cka_of_unrelated_features_is_small():
 
 
 def test_cka_matrix_is_its_entries():
-    first, second = [random(40, d, seed=d) for d in (3, 5)], [random(40, d, seed=d) for d in (5, 6, 7)]
+    first, second = [random(40, d, seed=d) for d in (3, 5)], [random(40, d, seed=d)
+                                                              for d in (5, 6, 7)]
     matrix = cka_matrix(first, second)
     assert matrix.shape == (2, 3) and matrix[1, 0].item() == pytest.approx(1, abs=1e-5)
     expected = [[linear_cka(x, y) for y in second] for x in first]
@@ -75,7 +76,7 @@ def test_outputs_of_every_block_of_a_cifarnet(activation):
     with torch.no_grad():
         stem = net.activation(net.stem(F.pad(x, (0, 1, 0, 1), mode="replicate")))
         for index, expected in ((0, F.adaptive_avg_pool2d(stem, 4)), (-1, net.groups(stem)),  # 4 × 4 as it is
-                                (2, F.avg_pool2d(net.groups[0](stem), 4))):  # fmt: skip
+                                (2, F.avg_pool2d(net.groups[0](stem), 4))):
             torch.testing.assert_close(found[index], expected.flatten(1), atol=1e-4, rtol=1e-4)
     assert not any(layer._forward_hooks for layer in net.modules())
 
@@ -122,7 +123,7 @@ def flags(data_dir, tmp_path, monkeypatch) -> tuple:
     config = {"widths": (8, 8)}
     save_checkpoint(tmp_path / "w.pt", "cifarnet", config, build("cifarnet", **config).state_dict())
     return ("--ckpt", tmp_path / "w.pt", "--data-dir", data_dir, "--device", "cpu", "--n-items", 40,
-            "--results", tmp_path / "results", "--out", tmp_path)  # fmt: skip
+            "--results", tmp_path / "results", "--out", tmp_path)
 
 
 class TSNE:
@@ -147,7 +148,8 @@ def test_the_pictures(call, flags, tmp_path, monkeypatch):
     for name in ("sklearn", "sklearn.manifold"):
         monkeypatch.setitem(sys.modules, name, None)
     code, out, _ = call(visualize_features, *flags)
-    assert code == 0 and "without its t-SNE panel" in out and out.count("training the small net") == 4
+    assert code == 0 and "without its t-SNE panel" in out
+    assert out.count("training the small net") == 4
     assert_picture(tmp_path / "features.png")
     assert_picture(tmp_path / "similarity.png")
     one = width(tmp_path / "features.png")
@@ -176,13 +178,15 @@ def test_the_pictures(call, flags, tmp_path, monkeypatch):
     config = {"widths": (8, 8)}  # of another net, t-SNE's points are not drawn
     save_checkpoint(tmp_path / "w.pt", "cifarnet", config, build("cifarnet", **config).state_dict())
     for more in ([], ["--redraw"]):
-        assert call(visualize_features, *flags, *more)[0] == 0 and width(tmp_path / "features.png") == one
+        assert call(visualize_features, *flags, *more)[0] == 0
+        assert width(tmp_path / "features.png") == one
 
 
 def test_small_nets_are_kept_and_trained_anew_for_other_settings(flags, data_dir, monkeypatch):
     train = split_validation(load_cifar10(data_dir)[0])[0]
     base = studies.BASES["quick"]
-    assert small_nets.net_settings("plain", 1, "md5")["lr"] == pytest.approx(base["lr"] / 9, rel=0.05)
+    assert small_nets.net_settings("plain", 1, "md5")["lr"] == pytest.approx(
+        base["lr"] / 9, rel=0.05)
     first = load_checkpoint(small_nets.small_net("plain", 1, train, "md5"))
     assert not any("norm" in name for name in first["weights"])
     monkeypatch.setattr(Trainer, "train_epoch", None)
@@ -194,7 +198,8 @@ def test_small_nets_are_kept_and_trained_anew_for_other_settings(flags, data_dir
 
 def test_wrong_input_is_one_line(call, flags, tmp_path):
     (tmp_path / "bad.pt").write_bytes(b"no checkpoint")
-    for more, named in ((("--ckpt", tmp_path / "bad.pt"), "damaged"), (("--n-items", 5), "20 or more")):
+    for more, named in ((("--ckpt", tmp_path / "bad.pt"), "damaged"),
+                        (("--n-items", 5), "20 or more")):
         code, _, err = call(visualize_features, *flags, *more)
         assert code == 2 and named in err and len(err.splitlines()) == 1
     assert not (tmp_path / "features.png").exists()

@@ -31,12 +31,13 @@ def test_a_claim_is_judged_seed_by_seed():
     assert row(runs) == "| 1 | 30 | 60 | yes |"
     runs["rates/b"] = run("batch", 0.2)
     assert row(runs) == "| 1 | 30 | 20 | **no** |"
-    runs["rates/c"] = run("none", 0.1, seed=1)  # a seed of which one net is missing yet does not count
+    # a seed of which one net is missing yet does not count
+    runs["rates/c"] = run("none", 0.1, seed=1)
     assert row(runs) == "| 1 | 30 | 20 | **no** |"
     runs["rates/d"] = run("batch", 0.4, seed=1)  # once less, once more
     assert row(runs) == "| 2 | 20 ± 14 | 30 ± 14 | no clear difference |"
     runs |= {f"rates/{net}{seed}": run(net, {"none": 0.2, "batch": 0.5}[net], seed)
-             for net in ("none", "batch") for seed in range(2, 6)}  # fmt: skip
+             for net in ("none", "batch") for seed in range(2, 6)}
     assert row(runs).endswith("| in 5 of 6 seeds |")
     del runs["rates/b"]
     assert row(runs).startswith("| 5 |") and row(runs).endswith("| yes |")
@@ -58,17 +59,15 @@ def test_a_net_that_diverged_or_did_not_get_there_is_not_the_better_one():
 def test_medians_over_training_are_not_those_of_its_dense_start():
     nan = [float("nan")] * 7
     run = {"run": {"probe_every": 50}, "probe_steps": np.array([0, 10, 20, 30, 50, 100]),
-           "losses": np.array([nan + [0, 0, 0, width] for width in (1, 9, 9, 9, 2, 3)])}  # fmt: skip
+           "losses": np.array([nan + [0, 0, 0, width] for width in (1, 9, 9, 9, 2, 3)])}
     assert findings._loss_band(run) == 2
 
 
 def test_beta_is_limited_by_the_grid_where_the_gradient_is_gone_after_the_shortest_step():
     nan = [float("nan")] * 7
-    run = {
-        "gradient_norm": np.array([2.0, 2.0, 2.0]),
-        "distances": np.array([nan + [2.1, 2, 2, 2], nan + [1, 2, 2, 2], nan + [2.1, 9, 2, 2]]),
-        "smoothness": np.array([nan + [4, 2, 1, 0.5], nan + [4, 2, 1, 1], nan + [4, 9, 1, 1]]),
-    }
+    run = {"gradient_norm": np.array([2.0, 2.0, 2.0]),
+           "distances": np.array([nan + [2.1, 2, 2, 2], nan + [1, 2, 2, 2], nan + [2.1, 9, 2, 2]]),
+           "smoothness": np.array([nan + [4, 2, 1, 0.5], nan + [4, 2, 1, 1], nan + [4, 9, 1, 1]])}
     assert findings.grid_limited(run).tolist() == [True, False, False]
 
 
@@ -77,7 +76,8 @@ def test_the_scale_on_a_pictures_face():
         return {"run": dataclasses.asdict(Run("none", 0.1, 10)) | changes}
 
     assert "seeds" not in draw_paper.scale([run(), run(warmup=3), run(norm="batch"), run(lr=0.2)])
-    assert draw_paper.scale([run(), run(seed=1)]).endswith("10 steps of 128 images out of 45,000; 2 seeds")
+    assert draw_paper.scale([run(), run(seed=1)]).endswith(
+        "10 steps of 128 images out of 45,000; 2 seeds")
     mixed = draw_paper.scale([run(), run(seed=1), run(lr=0.2, steps=2000)], "plain SGD")
     assert "10 to 2,000 steps" in mixed and mixed.endswith("plain SGD; 1 or 2 seeds")
 

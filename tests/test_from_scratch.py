@@ -25,13 +25,11 @@ def pool(layer, x):
     return F.max_pool2d(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
 
 
-LAYERS = [
-    (from_scratch.Linear(7, 5), (4, 7), lambda layer, x: x @ layer.weight + layer.bias),
-    (from_scratch.Conv3x3(3, 5), (2, 6, 4, 3), conv),
-    (from_scratch.MaxPool2x2(), (2, 6, 4, 3), pool),
-    (from_scratch.ReLU(), (4, 7), lambda layer, x: x.relu()),
-    (from_scratch.Flatten(), (2, 6, 4, 3), lambda layer, x: x.flatten(1)),
-]
+LAYERS = [(from_scratch.Linear(7, 5), (4, 7), lambda layer, x: x @ layer.weight + layer.bias),
+          (from_scratch.Conv3x3(3, 5), (2, 6, 4, 3), conv),
+          (from_scratch.MaxPool2x2(), (2, 6, 4, 3), pool),
+          (from_scratch.ReLU(), (4, 7), lambda layer, x: x.relu()),
+          (from_scratch.Flatten(), (2, 6, 4, 3), lambda layer, x: x.flatten(1))]
 
 
 @pytest.mark.parametrize("layer, shape, reference", LAYERS, ids=lambda v: type(v).__name__)

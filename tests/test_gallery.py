@@ -43,20 +43,23 @@ def write_figures(folder: Path) -> None:
 
 def write_results(folder: Path) -> None:
     write_csv(folder / "runs.csv", [RESULT, RESULT | {"seed": 1}])
-    write_json(folder / "evaluation.json", {"accuracy_by_class_six_views": dict.fromkeys(CLASSES, 0.875)})
+    write_json(folder / "evaluation.json",
+               {"accuracy_by_class_six_views": dict.fromkeys(CLASSES, 0.875)})
     by_class = {name: {"accuracy": 0.75, "look_alikes": 41} for name in CLASSES}
     mistake = {"true": "cat", "said": "dog <&>", "images": 63}
     errors = {"one view": 0.123, "six views": 0.234}
     write_json(folder / "mistakes.json", {"most_frequent_mistakes": [mistake], "by_class": by_class,
-                                          "calibration_error": errors})  # fmt: skip
+                                          "calibration_error": errors})
     attacks = {"epsilons": [0.0, 0.5], "attacks": {"FGSM": [0.9, 0.321]}}
-    write_json(folder / "robustness.json", {"clean": 0.9, "corruptions": {"fog": [0.8, 0.7]}} | attacks)
-    row = {"study": "widths", "variant": "× 1", "changes": "{}", "n": 3, "failures": 0, "accuracy": 82.5,
-           "deviation": 0.1, "difference": 0.0, "uncertainty": "", "tries": 0, "edge": False,
-           "parameters": 1000, "flops": 10**12, "seconds": 9.0}  # fmt: skip
+    write_json(folder / "robustness.json",
+               {"clean": 0.9, "corruptions": {"fog": [0.8, 0.7]}} | attacks)
+    row = {"study": "widths", "variant": "× 1", "changes": "{}", "n": 3, "failures": 0,
+           "accuracy": 82.5, "deviation": 0.1, "difference": 0.0, "uncertainty": "", "tries": 0,
+           "edge": False, "parameters": 1000, "flops": 10**12, "seconds": 9.0}
     write_csv(folder / "compare" / "quick" / "summary.csv", [row])
     ticks = np.linspace(-1, 1, 5)
-    for name, top, rows in (("plane", 0.5, 5), ("compare_plain", 20.0, 5), ("compare_residual", 1.0, 2)):
+    for name, top, rows in (("plane", 0.5, 5), ("compare_plain", 20.0, 5),
+                            ("compare_residual", 1.0, 2)):
         loss = 0.1 + top * (ticks**2 + (ticks[:, None] - 0.5) ** 2)
         about = {"network": "cifarnet 8, 8", "settings": {"hessian_images": 234}}
         plane = {"xs": ticks, "ys": ticks, "loss": loss[:rows]}
@@ -74,7 +77,7 @@ def site(tmp_path_factory, data_dir) -> SimpleNamespace:
     write_results(folder / "results")
     page, printed = folder / "index.html", io.StringIO()
     flags = ["--ckpt", folder / "w.pt", "--data-dir", data_dir, "--device", "cpu", "--out", page,
-             "--figures", folder / "figures", "--results", folder / "results"]  # fmt: skip
+             "--figures", folder / "figures", "--results", folder / "results"]
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setattr(sys, "argv", ["gallery.py", *map(str, flags)])
         gallery.main()
@@ -129,7 +132,8 @@ def test_a_figure_that_is_missing_is_named(site):
     lines = [line for line in site.printed.splitlines() if line.startswith("missing")]
     assert len(lines) == 1 and MISSING in lines[0] and "make figures" in lines[0]
     seen = Reader(site.page.read_text(encoding="utf-8")).seen
-    linked = [attrs["src"] for tag, attrs in seen if tag == "img" and attrs["src"].startswith("figures/")]
+    linked = [attrs["src"] for tag, attrs in seen if tag == "img"
+              and attrs["src"].startswith("figures/")]
     assert len(linked) == len(FIGURES) - 2  # of the GIF, the page holds the last frame
 
 
@@ -145,7 +149,8 @@ def test_predictions_are_those_of_the_net(site, data_dir):
         assert said == CLASSES[shares[one["number"]].argmax()]
         assert share == pytest.approx(shares[one["number"]].max().item(), abs=1e-4)
         assert len(one["shares"]) == 5 and len(one["maps"]) == 3 and len(one["near"]) == 6
-    names = [attrs["alt"] for tag, attrs in reader.seen if tag == "img" and attrs.get("width") == "32"]
+    names = [attrs["alt"] for tag, attrs in reader.seen if tag == "img"
+             and attrs.get("width") == "32"]
     assert [int(name.split()[2].strip(",")) for name in names] == [one["number"] for one in images]
 
 
@@ -179,10 +184,10 @@ def test_bad_input_is_one_line(site, call, tmp_path):
     shutil.copytree(site.folder / "results", tmp_path / "results")
     shutil.copytree(site.folder / "figures", tmp_path / "figures")
     flags = (*site.flags, "--out", tmp_path / "i.html", "--results", tmp_path / "results",
-             "--figures", tmp_path / "figures")  # fmt: skip
+             "--figures", tmp_path / "figures")
     (tmp_path / "bad.pt").write_bytes(b"x" * 100)
     for spoil, text in ((None, "damaged"), ("results/mistakes.json", "another shape"),
-                        ("figures/samples.png", "is no picture")):  # fmt: skip
+                        ("figures/samples.png", "is no picture")):
         if spoil:
             (tmp_path / spoil).write_text("{}")
         given = flags if spoil else (*flags, "--ckpt", tmp_path / "bad.pt")
@@ -205,7 +210,8 @@ def test_images_are_chosen_by_the_rule():
     sure = torch.tensor([1.0, 1, 1, 1, 3, 1, 1, 1, 1, 1, 1])
     logits = torch.zeros(11, 2).scatter(1, said[:, None], sure[:, None])
     assert choose_images(logits, labels, 4, 2).tolist() == [0, 1, 3, 5, 4, 2, 8, 9, 10]
-    assert choose_images(logits, 1 - said, 4, 2).tolist() == [4, 2, 8, 9, 0, 1, 3, 5, 6, 7]  # mistakes alone
+    # mistakes alone
+    assert choose_images(logits, 1 - said, 4, 2).tolist() == [4, 2, 8, 9, 0, 1, 3, 5, 6, 7]
 
 
 def test_pictures_of_attributions():
@@ -260,14 +266,16 @@ def test_the_page_in_a_browser(browser):
     first = verdict()
     find(".thumb")[1].click()
     assert "The net says" in first and "The net says" in verdict() != first
-    assert len(find("#bars li")) == 5 and len(find("#maps img")) == 3 and len(find("#near img")) == 6
+    assert len(find("#bars li")) == 5 and len(find("#maps img")) == 3
+    assert len(find("#near img")) == 6
     find("[data-filter=mistakes]")[0].click()
     shown = [thumb for thumb in find(".thumb") if thumb.is_displayed()]
     assert shown and all(thumb.get_attribute("data-wrong") == "yes" for thumb in shown)
     assert "a mistake" in verdict()
     find("[data-filter=all]")[0].click()
     (canvas,) = find("#surface")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", canvas)
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})",
+                           canvas)
     seen = [pixels()]
     canvas.send_keys(Keys.ARROW_LEFT)
     seen.append(pixels())

@@ -63,14 +63,10 @@ plt.savefig(sys.argv[2])
 
 
 def test_a_script_with_the_kits_calls_runs(data_dir, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(data_dir), str(tmp_path / "landscape.png")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = subprocess.run([sys.executable,
+                           "-c", SCRIPT, str(data_dir), str(tmp_path / "landscape.png")],
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
+                          text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "landscape.png").stat().st_size > 5000
 
@@ -80,14 +76,10 @@ def narrow(monkeypatch):
     """The benchmark on narrow nets and small batches, the kit's loop in a thread."""
     nets = {norm: functools.partial(VGG, norm=norm, width=1 / 16) for norm in ("none", "batch")}
     gemm = bench_study.gemm_rate
-    for name, value in {
-        "NETS": nets,
-        "BATCH_SIZE": 16,
-        "Run": functools.partial(Run, width=1 / 16),
-        "gemm_rate": lambda *args: gemm(*args, n=64),
-        "pick_precision": lambda *_: "bfloat16",
-        "ProcessPoolExecutor": lambda n, mp_context: ThreadPoolExecutor(n),
-    }.items():
+    for name, value in {"NETS": nets, "BATCH_SIZE": 16, "Run": functools.partial(Run, width=1 / 16),
+                        "gemm_rate": lambda *args: gemm(*args, n=64),
+                        "pick_precision": lambda *_: "bfloat16",
+                        "ProcessPoolExecutor": lambda n, mp_context: ThreadPoolExecutor(n)}.items():
         monkeypatch.setattr(bench_study, name, value)
 
 
@@ -102,11 +94,13 @@ def test_benchmark_of_the_study(call, tmp_path, narrow):
         for precision, our in row["ours"].items():
             assert our["ratio"] == pytest.approx(row["kit_step_seconds"] / our["step_seconds"])
             rate = bench_study.step_flops(row["norm"]) / our["step_seconds"]
-            assert our["rate_over_gemm"] == pytest.approx(rate / written["gemm_flops_per_second"][precision])
+            assert our["rate_over_gemm"] == pytest.approx(
+                rate / written["gemm_flops_per_second"][precision])
         assert row["probe_share_every_100_steps"] > 0
 
 
 def test_flops_of_a_step_are_those_of_the_protocol():
     """153.29 M multiply-adds an image forward; backward takes twice as many, less the first layer's input."""
     forward, first = 153.29e6, 64 * 27 * 32 * 32
-    assert bench_study.step_flops("none") == pytest.approx(2 * 128 * (3 * forward - first), rel=1e-4)
+    assert bench_study.step_flops("none") == pytest.approx(2 * 128 * (3 * forward - first),
+                                                           rel=1e-4)

@@ -31,14 +31,17 @@ def test_a_run_leaves_every_measure(data, tmp_path):
     assert perform(PROBED, *data, torch.device("cpu"), tmp_path, tmp_path)
     found = read_run(tmp_path / f"{PROBED.name}.npz")
     assert found["run"] == dataclasses.asdict(PROBED) and found["seconds_per_step"] > 0
-    assert found["loss"].shape == found["correct"].shape == (14,) and found["loss"][-1] < found["loss"][0]
+    assert found["loss"].shape == found["correct"].shape == (14,)
+    assert found["loss"][-1] < found["loss"][0]
     assert found["validation_steps"].tolist() == [6, 12, 14]
-    assert found["probe_steps"].tolist() == [0, 3, 6, 9, 12] and found["fine_steps"].tolist() == [0, 6, 12]
+    assert found["probe_steps"].tolist() == [0, 3, 6, 9, 12]
+    assert found["fine_steps"].tolist() == [0, 6, 12]
     np.testing.assert_array_equal(found["probe_loss"], found["loss"][[0, 3, 6, 9, 12]])
     for name in ("losses", "distances", "cosines", "smoothness"):
         assert found[name].shape == (5, 11)
         assert np.isnan(found[name]).sum() == 2 * 7  # two probes on the paper's four points alone
-    for name in ("shift_relative", "shift_cosine", "weight_norm", "relative_update", "layer_rayleigh"):
+    for name in ("shift_relative", "shift_cosine", "weight_norm", "relative_update",
+                 "layer_rayleigh"):
         assert found[name].shape == (3, 11) and np.isfinite(found[name]).all()
     assert found["shift_difference"][:, 0].tolist() == [0, 0, 0]
     assert found["activation_quantiles"].shape == (5, 10, 5)
@@ -53,9 +56,8 @@ def test_probes_do_not_change_the_run(data, tmp_path):
         folder = tmp_path / str(run.probe_every)
         perform(run, *data, torch.device("cpu"), folder, folder)
         runs.append(read_run(folder / f"{run.name}.npz"))
-    assert all(
-        np.array_equal(runs[0][name], runs[1][name]) for name in ("loss", "correct", "validation_accuracy")
-    )
+    assert all(np.array_equal(runs[0][name], runs[1][name])
+               for name in ("loss", "correct", "validation_accuracy"))
 
 
 def test_interrupted_and_resumed_it_ends_the_same(data, tmp_path, monkeypatch):
@@ -92,15 +94,15 @@ def test_training_in_bfloat16_is_another_run_and_its_probes_are_float32(data, tm
     for run in (PROBED, half):
         perform(run, *data, torch.device("cpu"), tmp_path, tmp_path)
     plain, other = (read_run(tmp_path / f"{run.name}.npz") for run in (PROBED, half))
-    assert other["run"]["precision"] == "bfloat16" and not np.array_equal(plain["loss"], other["loss"])
+    assert other["run"]["precision"] == "bfloat16"
+    assert not np.array_equal(plain["loss"], other["loss"])
     np.testing.assert_array_equal(plain["losses"][0], other["losses"][0])
     np.testing.assert_allclose(plain["loss"][:3], other["loss"][:3], rtol=0.02)
 
 
 def test_the_nets_start_from_the_same_weights_and_see_the_same_batches(data):
-    plain, normed = (
-        StudyRun(Run(norm, 0.1, 2, **TINY), data[0], torch.device("cpu")) for norm in ("none", "batch")
-    )
+    plain, normed = (StudyRun(Run(norm, 0.1, 2, **TINY), data[0], torch.device("cpu"))
+                     for norm in ("none", "batch"))
     weights = [[p for p in s.net.parameters() if p.ndim > 1] for s in (plain, normed)]
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
     for (x, _), (other, _) in zip(plain.loader.epoch(0), normed.loader.epoch(0), strict=True):
@@ -138,21 +140,10 @@ def test_rescaling_leaves_a_normalised_net_its_loss_and_its_weights(data):
     assert all(torch.equal(a, b) for a, b in zip(study.net.parameters(), before, strict=True))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"norm": "batsh"},
-        {"lr": 0.0},
-        {"lr": float("nan")},
-        {"steps": 0},
-        {"n_items": 8},
-        {"optimizer": "adam"},
-        {"norm": "none", "only_norm": True},
-        {"fine": 0},
-        {"probe_every": -1},
-        {"optimizer": "lion"},
-    ],
-)
+@pytest.mark.parametrize("change", [{"norm": "batsh"}, {"lr": 0.0}, {"lr": float("nan")},
+                                    {"steps": 0}, {"n_items": 8}, {"optimizer": "adam"},
+                                    {"norm": "none", "only_norm": True}, {"fine": 0},
+                                    {"probe_every": -1}, {"optimizer": "lion"}])
 def test_bad_runs_are_refused(change):
     with pytest.raises(UserError):
         dataclasses.replace(PROBED, **change)
@@ -208,16 +199,18 @@ def test_the_cost_of_probes_is_what_they_compute(data, monkeypatch):
 def small(monkeypatch, tmp_path):
     """Presets of a few steps, and batches that fit the tests' data."""
     monkeypatch.setattr(VGG_Loss_Landscape, "Run", lambda *a, **k: Run(*a, **k, batch_size=16))
-    small = dict(width=1 / 16, n_items=96, pair=60, envelope=20, rates=40, rescue=20, norms=0, seeds=1,
-                 probe_every=20, dense=0, other_rates=(0.05, 0.2, 0.5))  # fmt: skip
-    monkeypatch.setattr(VGG_Loss_Landscape, "PRESETS", {"quick": small, "standard": small, "paper": small})
+    small = dict(width=1 / 16, n_items=96, pair=60, envelope=20, rates=40, rescue=20, norms=0,
+                 seeds=1, probe_every=20, dense=0, other_rates=(0.05, 0.2, 0.5))
+    monkeypatch.setattr(VGG_Loss_Landscape, "PRESETS",
+                        {"quick": small, "standard": small, "paper": small})
     monkeypatch.setattr(VGG_Loss_Landscape, "RESCUE_RATES", (0.1,))
     for module in (VGG_Loss_Landscape, plot_study):
         monkeypatch.setattr(module, "LAST_STUDY", tmp_path / "last.json")
 
 
 def test_the_study_end_to_end(call, data_dir, tmp_path, small):
-    flags = ["--preset", "quick", "--data-dir", data_dir, "--out", tmp_path / "bn", "--device", "cpu"]
+    flags = ["--preset", "quick", "--data-dir", data_dir, "--out", tmp_path / "bn", "--device",
+             "cpu"]
     code, out, _ = call(VGG_Loss_Landscape, *flags)
     first = out.splitlines()[0]
     assert code == 0 and "preset quick" in first and "minutes" in first
@@ -230,7 +223,8 @@ def test_the_study_end_to_end(call, data_dir, tmp_path, small):
     assert len(list((tmp_path / "figures").glob("*.png"))) == 10
     gallery = (tmp_path / "figures" / "README.md").read_text()
     assert gallery.count("![") == 10 and "None" not in gallery and "nan" not in gallery
-    verdicts = sum(gallery.count(verdict) for verdict in ("| yes |", "| **no** |", "| no clear difference |"))
+    verdicts = sum(gallery.count(verdict)
+                   for verdict in ("| yes |", "| **no** |", "| no clear difference |"))
     assert gallery.count("| 1 |") == verdicts == len(findings.CLAIMS)
 
 
@@ -256,7 +250,8 @@ def test_a_diverged_pair_is_drawn_and_judged(call, data, tmp_path, monkeypatch):
     monkeypatch.setattr(plot_study, "LAST_STUDY", tmp_path / "last.json")
     folder = tmp_path / "mine" / "pair"
     for norm in ("none", "batch"):
-        perform(dataclasses.replace(PROBED, norm=norm), *data, torch.device("cpu"), folder, tmp_path)
+        perform(dataclasses.replace(PROBED, norm=norm), *data, torch.device("cpu"), folder,
+                tmp_path)
     step = StudyRun.train_step
 
     def explode(self, x, y):
@@ -280,11 +275,8 @@ def test_noisy_batch_norm_is_probed_under_the_noise_of_its_update(data, monkeypa
     run = dataclasses.replace(PROBED, norm="noisy_batch", fine=1)
     study = StudyRun(run, data[0], torch.device("cpu"))
     losses, loss = [], probes.loss_and_gradient
-    monkeypatch.setattr(
-        probes,
-        "loss_and_gradient",
-        lambda *a, **k: losses.append(loss(*a, **k)) or losses[-1],
-    )
+    monkeypatch.setattr(probes, "loss_and_gradient", lambda *a, **k: losses.append(loss(*a, **k))
+                        or losses[-1])
     x, y = next(study.loader.epoch(0))
     study.train_step(x, y)
     here = study.record.lists["loss"][0]

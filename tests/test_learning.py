@@ -61,15 +61,18 @@ def test_filters_keep_their_place_and_colour():
     sheets = filter_sheets(filters, scale=8)
     assert sheets.shape == (2, 4 * 26, 6 * 26, 3) and (sheets[0][:24, :24] == 0.5).all()
     tile = sheets[1][26:50, 26:50]
-    assert (tile[16:, :8] == (1, 0.5, 0.5)).all() and (tile[:16] == 0.5).all() and (tile[:, 8:] == 0.5).all()
+    assert (tile[16:, :8] == (1, 0.5, 0.5)).all() and (tile[:16] == 0.5).all()
+    assert (tile[:, 8:] == 0.5).all()
 
 
 def test_a_gif_has_all_frames_in_few_colours(tmp_path):
     random = np.random.default_rng(0)
-    frames = [Image.fromarray(random.integers(0, 256, (40, 60, 3), dtype=np.uint8)) for _ in range(5)]
+    frames = [Image.fromarray(random.integers(0, 256, (40, 60, 3), dtype=np.uint8))
+              for _ in range(5)]
     write_gif(frames, tmp_path / "a.gif", colours=16)
     with Image.open(tmp_path / "a.gif") as picture:
-        assert picture.n_frames == 5 and picture.size == (60, 40) and picture.info["duration"] == 100
+        assert picture.n_frames == 5 and picture.size == (60, 40)
+        assert picture.info["duration"] == 100
         assert picture.info["loop"] == 0
         picture.seek(4)
         assert picture.info["duration"] == 3000
@@ -78,7 +81,7 @@ def test_a_gif_has_all_frames_in_few_colours(tmp_path):
 
 def test_the_animation(base, call, data_dir, tmp_path, monkeypatch):
     flags = ("--data-dir", data_dir, "--device", "cpu", "--frames", 4,
-             "--results", tmp_path, "--out", tmp_path / "l.gif")  # fmt: skip
+             "--results", tmp_path, "--out", tmp_path / "l.gif")
     code, out, _ = call(visualize_learning, *flags)
     assert code == 0 and "after 8 steps" in out
     with Image.open(tmp_path / "l.gif") as picture:

@@ -14,7 +14,8 @@ from VGG_BatchNorm.loaders import BatchLoader, PartialDataset, get_cifar_loader,
 
 def numbered(n: int) -> Split:
     """Image i is a picture of its own; its label is i."""
-    images = torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    images = torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8,
+                           generator=torch.Generator().manual_seed(1))
     return Split(images, torch.arange(n))
 
 
@@ -40,12 +41,8 @@ def test_every_batch_image_is_one_of_the_slow_views():
     for epoch in range(6):
         for x, y in BatchLoader(split, 10, flip="random", translate=2, seed=3).epoch(epoch):
             for image, label in zip(x, y, strict=True):
-                views = {
-                    (f, dy, dx): slow_view(split.images[label].numpy(), f, dy, dx)
-                    for f in (False, True)
-                    for dy in range(-2, 3)
-                    for dx in range(-2, 3)
-                }
+                views = {(f, dy, dx): slow_view(split.images[label].numpy(), f, dy, dx)
+                         for f in (False, True) for dy in range(-2, 3) for dx in range(-2, 3)}
                 expected = normalize(torch.from_numpy(np.stack([v.copy() for v in views.values()])))
                 distance = (expected - image).abs().amax((1, 2, 3))
                 assert distance.min() < 1e-5
@@ -81,7 +78,8 @@ def test_an_epoch_depends_on_seed_and_number_alone():
     loader = BatchLoader(split, 20, flip="random", translate=2, cutout=4, seed=7)
     first = [x.clone() for x, _ in loader.epoch(3)]
     torch.rand(10)
-    again = [x for x, _ in BatchLoader(split, 20, flip="random", translate=2, cutout=4, seed=7).epoch(3)]
+    again = [x for x, _ in BatchLoader(split, 20, flip="random", translate=2, cutout=4,
+                                       seed=7).epoch(3)]
     assert all(map(torch.equal, first, again))
     assert not torch.equal(first[0], next(loader.epoch(4))[0])
     torch.set_rng_state(state)
@@ -100,24 +98,17 @@ def test_epoch_covers_all_images_once_and_drops_only_the_last_batch():
 def test_two_processes_share_the_batch_of_one():
     split = numbered(24)
     whole = list(BatchLoader(split, 12, flip="random", translate=2).epoch(1))
-    parts = [
-        list(BatchLoader(split, 12, flip="random", translate=2, rank=r, world=2).epoch(1)) for r in (0, 1)
-    ]
+    parts = [list(BatchLoader(split, 12, flip="random", translate=2, rank=r, world=2).epoch(1))
+             for r in (0, 1)]
     for number, (x, y) in enumerate(whole):
         for rank in (0, 1):
             assert torch.equal(parts[rank][number][0], x[rank::2])
             assert torch.equal(parts[rank][number][1], y[rank::2])
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        dict(batch_size=0),
-        dict(batch_size=11),
-        dict(batch_size=5, world=2),
-        dict(batch_size=5, flip="upside-down"),
-    ],
-)
+@pytest.mark.parametrize("options",
+                         [dict(batch_size=0), dict(batch_size=11), dict(batch_size=5, world=2),
+                          dict(batch_size=5, flip="upside-down")])
 def test_bad_loader_arguments(options):
     with pytest.raises(UserError):
         BatchLoader(numbered(10), **options)
@@ -144,7 +135,8 @@ def test_validation_split_is_disjoint_and_fixed():
 
 def batches_and_sums(tmp_path):
     write_data(tmp_path / "made")
-    batches = np.split(np.fromfile(tmp_path / "made" / "cifar10.bin", np.uint8).reshape(-1, cifar10.ROW), 6)
+    batches = np.split(np.fromfile(tmp_path / "made" / "cifar10.bin",
+                                   np.uint8).reshape(-1, cifar10.ROW), 6)
     return batches, tuple(hashlib.md5(batch.tobytes()).hexdigest() for batch in batches)
 
 
@@ -173,7 +165,8 @@ def sources(tmp_path, monkeypatch):
 def test_next_source_is_used_and_the_cache_kept(tmp_path, sources):
     root = tmp_path / "cache"
     train, test = load_cifar10(root)
-    assert (len(train.labels), len(test.labels)) == (300, 60) and train.images.shape[1:] == (3, 32, 32)
+    assert (len(train.labels), len(test.labels)) == (300, 60)
+    assert train.images.shape[1:] == (3, 32, 32)
     load_cifar10(root)
     assert len(sources) == 1
     assert [path.name for path in root.iterdir()] == ["cifar10.bin"]
@@ -185,9 +178,8 @@ def test_damaged_cache_is_rebuilt(tmp_path, sources, damage, capsys):
     load_cifar10(root)
     whole = (root / "cifar10.bin").read_bytes()
     flipped = bytes([whole[5000] ^ 1])
-    (root / "cifar10.bin").write_bytes(
-        whole[:-1] if damage == "truncate" else whole[:5000] + flipped + whole[5001:]
-    )
+    (root / "cifar10.bin").write_bytes(whole[:-1] if damage == "truncate"
+                                       else whole[:5000] + flipped + whole[5001:])
     load_cifar10(root)
     assert len(sources) == 2 and (root / "cifar10.bin").read_bytes() == whole
     assert "truncated or altered" in capsys.readouterr().err
@@ -213,9 +205,8 @@ def test_stand_in_data_must_match_its_checksums(data_dir, tmp_path):
 
 
 def test_kit_loader(data_dir):
-    loader = get_cifar_loader(
-        root=data_dir, batch_size=32, train=True, shuffle=False, num_workers=4, n_items=70
-    )
+    loader = get_cifar_loader(root=data_dir, batch_size=32, train=True, shuffle=False,
+                              num_workers=4, n_items=70)
     assert len(loader) == 3
     x, y = next(iter(loader))
     train = load_cifar10(data_dir)[0]

@@ -13,17 +13,8 @@ from torch import nn
 
 from codes import studies, visualize_landscape
 from codes.insight import small_nets
-from codes.insight.loss_landscape import (
-    displaced,
-    fill,
-    filter_normalized,
-    flat,
-    for_landscape,
-    loss_at,
-    principal_plane,
-    top_eigenvalue,
-    unflat,
-)
+from codes.insight.loss_landscape import (displaced, fill, filter_normalized, flat, for_landscape,
+                                          loss_at, principal_plane, top_eigenvalue, unflat)
 from codes.networks import build
 from VGG_BatchNorm.ground.checkpoint import save_checkpoint
 from VGG_BatchNorm.ground.files import read_npz
@@ -78,7 +69,8 @@ def test_the_origin_is_the_loss_of_the_net(net, batch):
     centre = trainable(net)
     origin = displaced(centre, (0.0, filter_normalized(centre, seeded())))
     expected = in_evaluation(copy.deepcopy(net), batch)
-    assert loss_at(for_landscape(net, frozen=True), origin, batch).item() == pytest.approx(expected, rel=1e-5)
+    assert loss_at(for_landscape(net, frozen=True), origin,
+                   batch).item() == pytest.approx(expected, rel=1e-5)
     expected = in_evaluation(recomputed_by_hand(net, batch), batch)
     assert loss_at(for_landscape(net), origin, batch).item() == pytest.approx(expected, abs=2e-3)
 
@@ -99,7 +91,8 @@ def test_a_direction_has_the_norm_of_each_filter(net):
     assert direction.keys() == centre.keys() and "stem.weight" not in centre  # the whitening is no weight
     for name, p in centre.items():
         if p.ndim > 1:
-            torch.testing.assert_close(direction[name].flatten(1).norm(dim=1), p.flatten(1).norm(dim=1))
+            torch.testing.assert_close(direction[name].flatten(1).norm(dim=1),
+                                       p.flatten(1).norm(dim=1))
             assert F.cosine_similarity(direction[name].flatten(), p.flatten(), dim=0).abs() < 0.5
         else:
             assert not direction[name].any()
@@ -117,7 +110,8 @@ def test_displaced_adds_up_and_unflat_undoes_flat(net):
         torch.testing.assert_close(there[name], p + 2 * one[name] - two[name] / 2)
 
 
-@pytest.mark.parametrize("spectrum", [(4.0, 2.0, 1.0, -1.0, 0.5), (-6.0, 3.0, 1.0, 0.0, -2.0)], ids=str)
+@pytest.mark.parametrize("spectrum", [(4.0, 2.0, 1.0, -1.0, 0.5), (-6.0, 3.0, 1.0, 0.0, -2.0)],
+                         ids=str)
 def test_top_eigenvalue_of_a_quadratic(spectrum):
     basis = torch.linalg.qr(torch.randn(5, 5, generator=seeded(), dtype=torch.float64)).Q
     matrix = basis @ torch.diag(torch.tensor(spectrum, dtype=torch.float64)) @ basis.T
@@ -156,7 +150,8 @@ def test_a_path_in_a_plane_is_explained_whole():
     assert explained.sum().item() == pytest.approx(1, abs=1e-9) and explained[0] > explained[1]
     torch.testing.assert_close(directions @ directions.T, torch.eye(2, dtype=torch.float64))
     assert not coordinates[-1].any()
-    torch.testing.assert_close(path[-1] + coordinates @ directions, path.double(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(path[-1] + coordinates @ directions, path.double(), atol=1e-4,
+                               rtol=0)
     cross = torch.cat([torch.eye(3), -torch.eye(3)])  # three directions alike
     assert principal_plane(cross)[2].sum().item() == pytest.approx(2 / 3)
 
@@ -175,13 +170,17 @@ def test_an_interrupted_grid_resumes(tmp_path):
 
     cut, about = tmp_path / "cut.npz", {"sha1": "a"}
     with pytest.raises(KeyboardInterrupt):
-        fill(cut, about, lambda **given: plane(first=lambda: {"eigenvalue": 2.0}, **given), span=1.0)
+        fill(cut, about, lambda **given: plane(first=lambda: {"eigenvalue": 2.0}, **given),
+             span=1.0)
     assert read_npz(cut)["loss"].shape == (2, 3)
-    resumed = fill(cut, about, lambda **_: plane(first=lambda: pytest.fail("it is there")), span=1.0)
-    whole = fill(tmp_path / "whole.npz", about, lambda **_: plane(f=lambda x, y: x * x + y), span=1.0)
+    resumed = fill(cut, about, lambda **_: plane(first=lambda: pytest.fail("it is there")),
+                   span=1.0)
+    whole = fill(tmp_path / "whole.npz", about, lambda **_: plane(f=lambda x, y: x * x + y),
+                 span=1.0)
     assert np.array_equal(resumed["loss"], whole["loss"]) and len(seen) == 8 + 6
     assert np.array_equal(whole["loss"], xs * xs + ys[:, None])
-    assert read_npz(cut)["eigenvalue"] == 2 and read_npz(cut)["about"] == about | {"settings": {"span": 1.0}}
+    assert read_npz(cut)["eigenvalue"] == 2
+    assert read_npz(cut)["about"] == about | {"settings": {"span": 1.0}}
     fill(cut, about, lambda **_: pytest.fail("it is complete"), span=1.0)
     fill(cut, about | {"sha1": "b"}, plane, span=1.0)  # of other weights
     assert len(seen) == 14 + 12
@@ -200,8 +199,8 @@ def flags(monkeypatch, data_dir, tmp_path) -> tuple:
     monkeypatch.setattr(small_nets, "RUNS_DIR", tmp_path / "runs")
     monkeypatch.setitem(studies.BASES, "quick", studies.BASES["quick"] | TINY)
     monkeypatch.setitem(plt.rcParams, "savefig.dpi", 60)
-    return ("--data-dir", data_dir, "--results", tmp_path / "numbers", "--out", tmp_path / "pictures",
-            "--device", "cpu", "--n-items", 40, "--points", 3)
+    return ("--data-dir", data_dir, "--results", tmp_path / "numbers", "--out",
+            tmp_path / "pictures", "--device", "cpu", "--n-items", 40, "--points", 3)
 
 
 @pytest.mark.parametrize("network, config, more",
@@ -233,7 +232,8 @@ def test_small_nets_side_by_side_and_the_path_of_one(call, flags, tmp_path, monk
     assert len({plane["loss"][1, 1] for plane in planes}) == 4
     trained = tmp_path / "runs" / "small" / "batch_norm-s0" / "last.pt"
     before = trained.stat().st_mtime_ns
-    assert call(visualize_landscape, *flags, "--path")[0] == 0 and trained.stat().st_mtime_ns == before
+    assert call(visualize_landscape, *flags, "--path")[0] == 0
+    assert trained.stat().st_mtime_ns == before
     assert_picture(tmp_path / "pictures" / "path.png")
     path = read_npz(tmp_path / "numbers" / "path.npz")
     shutil.rmtree(tmp_path / "runs")  # what is complete is drawn without the nets
@@ -243,15 +243,16 @@ def test_small_nets_side_by_side_and_the_path_of_one(call, flags, tmp_path, monk
     assert call(visualize_landscape, *flags, "--path", "--redraw", "--n-items", 1)[0] == 0
     assert_picture(tmp_path / "pictures" / "path.png")
     assert path["coordinates"].shape == (3, 2) and not path["coordinates"][-1].any()
-    assert path["explained"].sum() == pytest.approx(1)  # two steps: three points, which lie in a plane
+    # two steps: three points, which lie in a plane
+    assert path["explained"].sum() == pytest.approx(1)
     for along, ticks in zip(path["coordinates"].T, (path["xs"], path["ys"]), strict=True):
         assert ticks[0] < along.min() and along.max() < ticks[-1]
 
 
 def test_bad_input_is_one_line(call, flags, tmp_path):
     (tmp_path / "bad.pt").write_bytes(b"x" * 100)
-    wrong = {"damaged": ("--ckpt", tmp_path / "bad.pt"), "no checkpoint": ("--ckpt", tmp_path / "no.pt"),
-             "2 to 270": ("--n-items", 5000)}
+    wrong = {"damaged": ("--ckpt", tmp_path / "bad.pt"),
+             "no checkpoint": ("--ckpt", tmp_path / "no.pt"), "2 to 270": ("--n-items", 5000)}
     for said, more in wrong.items():
         code, _, err = call(visualize_landscape, *flags, *more)
         assert code == 2 and said in err and len(err.splitlines()) == 1

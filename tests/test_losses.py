@@ -16,12 +16,13 @@ LOGITS, LABELS = torch.randn(6, 10, dtype=torch.float64), torch.arange(6)
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_losses_equal_those_of_torch(smoothing):
     targets = soft_targets(LABELS, 10, smoothing).double()
-    expected = {
-        "cross_entropy": F.cross_entropy(LOGITS, LABELS, reduction="sum", label_smoothing=smoothing),
-        "squared_error": F.mse_loss(LOGITS, targets, reduction="sum"),
-        "binary_cross_entropy": F.binary_cross_entropy(LOGITS.sigmoid(), targets, reduction="sum"),
-        "focal": sum(-((1 - p) ** 2 * targets[n] * p.log()).sum() for n, p in enumerate(LOGITS.softmax(1))),
-    }
+    expected = {"cross_entropy": F.cross_entropy(LOGITS, LABELS,
+                                                 reduction="sum", label_smoothing=smoothing),
+                "squared_error": F.mse_loss(LOGITS, targets, reduction="sum"),
+                "binary_cross_entropy": F.binary_cross_entropy(LOGITS.sigmoid(),
+                                                               targets, reduction="sum"),
+                "focal": sum(-((1 - p) ** 2 * targets[n] * p.log()).sum()
+                             for n, p in enumerate(LOGITS.softmax(1)))}
     assert set(expected) == set(LOSSES)
     for name, value in expected.items():
         assert LOSSES[name](LOGITS, targets).item() == pytest.approx(value.item(), rel=1e-6)
@@ -59,7 +60,8 @@ def test_mixed_targets_are_the_share_of_the_pixels(name):
     x = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 32, 32)  # image n is n everywhere
     mixed, targets = batch_transform(name)(x, torch.eye(4))
     torch.testing.assert_close(targets.sum(1), torch.ones(4))
-    torch.testing.assert_close(mixed.mean((1, 2, 3)), targets @ torch.arange(4.0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(mixed.mean((1, 2, 3)), targets @ torch.arange(4.0), rtol=1e-4,
+                               atol=1e-4)
 
 
 def test_none_changes_nothing():

@@ -24,7 +24,8 @@ def test_features_of_one_direction_a_class_have_no_look_alikes():
 def test_look_alikes_by_hand():
     features, labels = torch.tensor([[1.0, 0], [0, 1], [1, 0.9]]), torch.tensor([0, 0, 1])
     known = torch.tensor([[0.1, 0], [0, 5]])  # by the angle, not by the scalar product
-    assert look_alikes(features, labels, known, torch.tensor([0, 1]), 2).tolist() == [False, True, True]
+    assert look_alikes(features, labels, known, torch.tensor([0, 1]),
+                       2).tolist() == [False, True, True]
 
 
 def test_reliability_by_hand():
@@ -60,12 +61,12 @@ def test_the_numbers_agree_with_evaluate(data_dir, tmp_path):
     about, settings = {"checkpoint": "w.pt"}, {"bins": 15, "mistakes": 24}
     data = measured(tmp_path / "m.npz", about, measure, net, train, test, **settings)
     assert (data["labels"] != data["said"]).all() and (np.diff(data["confidence"]) <= 0).all()
-    np.testing.assert_array_equal(data["images"][0], test.images[data["numbers"][0]].permute(1, 2, 0))
+    np.testing.assert_array_equal(data["images"][0],
+                                  test.images[data["numbers"][0]].permute(1, 2, 0))
     result, expected = summary(data), evaluate(net, test)
     assert result["error"] == pytest.approx(expected["error"], abs=1e-6)
     assert list(result["calibration_error"].values()) == pytest.approx(
-        [expected["calibration_error"], expected["calibration_error_six_views"]], abs=1e-6
-    )
+        [expected["calibration_error"], expected["calibration_error_six_views"]], abs=1e-6)
     most, *_ = result["most_frequent_mistakes"]
     matrix = data["confusion"] - np.diag(data["confusion"].diagonal())
     assert most["images"] == matrix.max() and most["true"] != most["said"]

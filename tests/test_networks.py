@@ -3,17 +3,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from codes.networks import (
-    ACTIVATIONS,
-    NORMS,
-    POOLS,
-    build,
-    make_norm,
-    network_arguments,
-    parameter_count,
-    restore,
-    training_flops,
-)
+from codes.networks import (ACTIVATIONS, NORMS, POOLS, build, make_norm, network_arguments,
+                            parameter_count, restore, training_flops)
 from codes.settings import DEFAULTS, Settings
 from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS, load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import normalize
@@ -21,20 +12,10 @@ from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.VGG import VGG_A, VGG_A_BatchNorm, VGG_BatchNorm, get_number_of_parameters
 
 SMALL = dict(widths=(8, 16))
-SWITCHES = (
-    [dict(activation=name) for name in ACTIVATIONS]
-    + [dict(norm=name) for name in NORMS]
-    + [dict(pool=name) for name in POOLS]
-    + [
-        dict(dropout=0.5),
-        dict(residual=True),
-        dict(depth=1),
-        dict(depth=3, residual=True),
-        dict(whiten=False),
-        dict(widths=(8, 8, 8, 8)),
-        dict(num_classes=3),
-    ]
-)
+SWITCHES = ([dict(activation=name) for name in ACTIVATIONS]
+            + [dict(norm=name) for name in NORMS] + [dict(pool=name) for name in POOLS]
+            + [dict(dropout=0.5), dict(residual=True), dict(depth=1), dict(depth=3, residual=True),
+               dict(whiten=False), dict(widths=(8, 8, 8, 8)), dict(num_classes=3)])
 
 
 def layers(net: nn.Module) -> set[type]:
@@ -56,7 +37,8 @@ def test_each_switch_gives_a_net_that_trains(config):
 
 
 def test_switches_do_what_they_say():
-    assert nn.BatchNorm2d in {base for layer in layers(build("cifarnet", **SMALL)) for base in layer.__mro__}
+    assert nn.BatchNorm2d in {base for layer in layers(build("cifarnet", **SMALL))
+                              for base in layer.__mro__}
     assert nn.GroupNorm in layers(build("cifarnet", norm="group", **SMALL))
     assert nn.AvgPool2d in layers(build("cifarnet", pool="average", **SMALL))
     assert nn.SiLU in layers(build("cifarnet", activation="silu", **SMALL))
@@ -71,19 +53,9 @@ def test_switches_do_what_they_say():
     assert torch.allclose(dropping.eval()(x), dropping(x))
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        dict(activation="softplus"),
-        dict(norm="layer"),
-        dict(widths=()),
-        dict(depth=0),
-        dict(depth=1, residual=True),
-        dict(dropout=1.0),
-        dict(colour=1),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("config", [dict(activation="softplus"), dict(norm="layer"),
+                                    dict(widths=()), dict(depth=0), dict(depth=1, residual=True),
+                                    dict(dropout=1.0), dict(colour=1)], ids=str)
 def test_impossible_networks_are_refused(config):
     with pytest.raises(UserError):
         build("cifarnet", **config)
@@ -109,9 +81,8 @@ def test_convolutions_start_as_the_identity():
 
 def test_whitening_makes_patches_white():
     """The filters' responses to the patches they were computed from: no correlation, variance 1."""
-    images = torch.randint(
-        256, (200, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    images = torch.randint(256, (200, 3, 32, 32), dtype=torch.uint8,
+                           generator=torch.Generator().manual_seed(0))
     smooth = torch.nn.functional.avg_pool2d(images.float(), 3, 1, 1).byte()
     net = build("cifarnet", **SMALL)
     net.prepare(normalize(smooth), eps=0.0)
@@ -139,7 +110,8 @@ def test_vgg_a_keeps_the_kits_keys_and_shapes():
     assert "classifier.4.weight" in net.state_dict()
     assert net(torch.randn(2, 3, 32, 32)).shape == (2, 10)
     assert get_number_of_parameters(net) == parameter_count(net) == 9_750_922
-    assert VGG_A(inp_ch=1, num_classes=4, init_weights=False)(torch.randn(2, 1, 32, 32)).shape == (2, 4)
+    assert VGG_A(inp_ch=1, num_classes=4,
+                 init_weights=False)(torch.randn(2, 1, 32, 32)).shape == (2, 4)
 
 
 def test_vgg_batchnorm_differs_by_its_norms_alone():
@@ -172,7 +144,8 @@ def test_every_network_setting_is_an_argument_of_the_network():
 
 
 def test_group_norm_divides_the_channels():
-    groups = {channels: make_norm("group", channels).num_groups for channels in (8, 16, 24, 64, 100, 256, 17)}
+    groups = {channels: make_norm("group", channels).num_groups
+              for channels in (8, 16, 24, 64, 100, 256, 17)}
     assert groups == {8: 8, 16: 16, 24: 12, 64: 16, 100: 10, 256: 16, 17: 1}
 
 

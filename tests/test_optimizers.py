@@ -31,18 +31,16 @@ def test_muon_step_by_hand():
         weight.grad = torch.randn_like(weight)
         buffer = 0.6 * buffer + weight.grad
         nesterov = (weight.grad + 0.6 * buffer).flatten(1)
-        expected = expected * 6**0.5 / expected.norm() - 0.1 * orthogonalize(nesterov).view_as(expected)
+        expected = expected * 6**0.5 / expected.norm() - 0.1 * orthogonalize(nesterov).view_as(
+            expected)
         optimizer.step()
         torch.testing.assert_close(weight.detach(), expected)
 
 
-OURS = {
-    "sgd": lambda p: optimizers.SGD(p, 0.05, momentum=0.9, weight_decay=1e-2, nesterov=True),
-    "adam": lambda p: optimizers.Adam(p, 1e-2, weight_decay=1e-2),
-    "adamw": lambda p: optimizers.AdamW(p, 1e-2),
-    "muon": lambda p: optimizers.Muon(p),
-    "damped_muon": lambda p: optimizers.DampedMuon(p),
-}
+OURS = {"sgd": lambda p: optimizers.SGD(p, 0.05, momentum=0.9, weight_decay=1e-2, nesterov=True),
+        "adam": lambda p: optimizers.Adam(p, 1e-2, weight_decay=1e-2),
+        "adamw": lambda p: optimizers.AdamW(p, 1e-2), "muon": lambda p: optimizers.Muon(p),
+        "damped_muon": lambda p: optimizers.DampedMuon(p)}
 
 
 @pytest.mark.parametrize("make", OURS.values(), ids=OURS)
@@ -80,15 +78,13 @@ def train(make_optimizer) -> list[torch.Tensor]:
     return [p.detach() for p in net.parameters()]
 
 
-@pytest.mark.parametrize("name, settings", [
-    ("SGD", dict(lr=0.1)),
-    ("SGD", dict(lr=0.1, weight_decay=1e-2)),
-    ("SGD", dict(lr=0.05, momentum=0.9, weight_decay=1e-2)),
-    ("SGD", dict(lr=0.05, momentum=0.9, weight_decay=1e-2, nesterov=True)),
-    ("Adam", dict(lr=1e-3)),
-    ("Adam", dict(lr=1e-3, betas=(0.8, 0.95), weight_decay=1e-2)),
-    ("AdamW", dict(lr=1e-3, weight_decay=0.1)),
-], ids=str)
+@pytest.mark.parametrize("name, settings",
+                         [("SGD", dict(lr=0.1)), ("SGD", dict(lr=0.1, weight_decay=1e-2)),
+                          ("SGD", dict(lr=0.05, momentum=0.9, weight_decay=1e-2)),
+                          ("SGD", dict(lr=0.05, momentum=0.9, weight_decay=1e-2, nesterov=True)),
+                          ("Adam", dict(lr=1e-3)),
+                          ("Adam", dict(lr=1e-3, betas=(0.8, 0.95), weight_decay=1e-2)),
+                          ("AdamW", dict(lr=1e-3, weight_decay=0.1))], ids=str)
 def test_the_textbooks_equal_those_of_torch(name, settings):
     mine = train(lambda p: getattr(optimizers, name)(p, **settings))
     theirs = train(lambda p: getattr(torch.optim, name)(p, **settings))
@@ -110,7 +106,8 @@ def test_muon_equals_that_of_torch_on_matrices(shape):
             weight.grad = gradient.clone()
             optimizer.step()
         weights.append(weight.detach() - start)
-    assert (weights[0] - weights[1]).norm() < 0.03 * weights[1].norm()  # theirs iterates in bfloat16
+    # theirs iterates in bfloat16
+    assert (weights[0] - weights[1]).norm() < 0.03 * weights[1].norm()
 
 
 def test_undamped_muon_is_muon():
@@ -130,12 +127,15 @@ def test_undamped_muon_is_muon():
 @pytest.mark.parametrize("shape", [(8, 30), (30, 8)])
 def test_damping_follows_its_formula(shape):
     torch.manual_seed(0)
-    optimizer = optimizers.DampedMuon([torch.nn.Parameter(torch.zeros(shape, dtype=torch.float64))], steps=6)
+    optimizer = optimizers.DampedMuon([torch.nn.Parameter(torch.zeros(shape, dtype=torch.float64))],
+                                      steps=6)
     group = optimizer.param_groups[0]
-    matrix, variance = torch.randn(shape, dtype=torch.float64), torch.tensor(0.05, dtype=torch.float64)
+    matrix, variance = torch.randn(shape, dtype=torch.float64), torch.tensor(
+        0.05, dtype=torch.float64)
     u, s, vt = torch.linalg.svd(matrix, full_matrices=False)
     rho = 1.6**2 + 0.6**4 / (1 - 0.6**2)
-    for lr, damping in ((0.1, 2), (0.24, 2), (0.06, 0.5), (0.24, 2)):  # falls with lr from its highest on
+    # falls with lr from its highest on
+    for lr, damping in ((0.1, 2), (0.24, 2), (0.06, 0.5), (0.24, 2)):
         group["lr"] = lr
         expected = s / (s**2 + damping**2 * 0.05 * rho * 30).sqrt()
         inside = u.T @ optimizer.direction(matrix, {"variance": variance}, group) @ vt.T
@@ -155,8 +155,10 @@ def test_damped_muon_measures_the_noise():
         optimizer.step()
         state = optimizer.state[weight]
         variance.append(state["variance"].item())
-        momentum = state["momentum"] - signal / (1 - 0.6)  # what is left, once it has filled, is noise
-        singular.append((noise + 0.6 * momentum).square().sum().item() / 40)  # mean s² of the smaller side
+        # what is left, once it has filled, is noise
+        momentum = state["momentum"] - signal / (1 - 0.6)
+        # mean s² of the smaller side
+        singular.append((noise + 0.6 * momentum).square().sum().item() / 40)
     assert weight.isfinite().all()
     assert sum(variance[50:]) / 250 == pytest.approx(0.25, rel=0.05)
     rho = (1 + 0.6) ** 2 + 0.6**4 / (1 - 0.6**2)  # as the docstring says
@@ -193,7 +195,8 @@ def test_small_images_come_first():
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_trained_parameter_is_in_one_group(optimizer):
     net = build("cifarnet", widths=(8, 8), whiten=False)
-    groups = [g for o in make_optimizers(net, Settings(optimizer=optimizer)) for g in o.param_groups]
+    groups = [g for o in make_optimizers(net, Settings(optimizer=optimizer))
+              for g in o.param_groups]
     held = [id(p) for group in groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in net.parameters() if p.requires_grad)
 
@@ -201,7 +204,8 @@ def test_every_trained_parameter_is_in_one_group(optimizer):
 def test_the_table_says_what_an_optimizer_takes():
     net = build("cifarnet", widths=(8, 8))
     for name, choice in OPTIMIZERS.items():
-        made = make_optimizers(net, Settings(optimizer=name, lr=0.125, momentum=0.25, weight_decay=0.5))
+        made = make_optimizers(net,
+                               Settings(optimizer=name, lr=0.125, momentum=0.25, weight_decay=0.5))
         assert len(made) == 1 + choice.filters_only and choice.about
         assert all(p.ndim == 4 for p in made[-1].param_groups[0]["params"]) == choice.filters_only
         group = made[-1].param_groups[0]

@@ -30,9 +30,8 @@ def conv(padding: int = 0, kernel: int = 3) -> nn.Conv2d:
 def test_receptive_fields_of_known_stacks(layers, expected):
     found = [field for field, _ in stages(nn.Sequential(*layers), torch.zeros(1, 3, 16, 16))]
     assert [field[1:] for field in found] == expected
-    assert [field.name for field in found] == [
-        str(i) for i, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)
-    ]
+    assert [field.name for field in found] == [str(i) for i, layer in enumerate(layers)
+                                               if isinstance(layer, nn.Conv2d)]
 
 
 def test_receptive_fields_of_vgg_a():
@@ -99,12 +98,12 @@ def test_the_channel_whose_peaks_stand_out_comes_first():
     peak[5:14, 3] = torch.arange(9.0) + 10  # image 13 has the highest
     peak[:, 6], mean[6] = 1000, 10_000
     place = torch.full((20, 8), 5 * 32 + 5)
-    channels, numbers, patches = strongest(
-        Field("", 3, 1, -1, 32), images, peak, place, mean, channels=6, count=9
-    )
+    channels, numbers, patches = strongest(Field("", 3, 1, -1, 32), images, peak, place, mean,
+                                           channels=6, count=9)
     assert channels[0] == 3 and 6 not in channels and len(channels) == 6
     assert numbers[0].tolist() == list(range(13, 4, -1))
-    assert patches.shape == (6, 9, 3, 3, 3) and patches[0, :, 0, 0, 0].tolist() == numbers[0].tolist()
+    assert patches.shape == (6, 9, 3, 3, 3)
+    assert patches[0, :, 0, 0, 0].tolist() == numbers[0].tolist()
 
 
 def test_maps_share_a_scale_and_come_by_their_peaks():

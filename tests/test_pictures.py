@@ -9,13 +9,8 @@ import torch
 from conftest import ROOT
 from test_scripts import assert_picture
 
-from codes import (
-    visualize_attribution,
-    visualize_features,
-    visualize_filters,
-    visualize_mistakes,
-    visualize_patches,
-)
+from codes import (visualize_attribution, visualize_features, visualize_filters, visualize_mistakes,
+                   visualize_patches)
 from codes.figures import attribution, features, filters, mistakes, patches
 from codes.figures.caption import caption
 from codes.insight.measured import made_from, measured
@@ -25,12 +20,9 @@ from VGG_BatchNorm.ground.files import RESULTS_DIR, read_npz
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.style import plt
 
-PICTURES = {
-    visualize_filters: ("filters",),
-    visualize_patches: ("patches", "feature_maps"),
-    visualize_attribution: ("attribution",),
-    visualize_mistakes: ("confusion", "mistakes", "calibration", "look_alikes"),
-}
+PICTURES = {visualize_filters: ("filters",),
+            visualize_patches: ("patches", "feature_maps"), visualize_attribution: ("attribution",),
+            visualize_mistakes: ("confusion", "mistakes", "calibration", "look_alikes")}
 scripts = pytest.mark.parametrize("script", PICTURES, ids=lambda script: script.__name__)
 
 
@@ -42,12 +34,14 @@ def save_weights(folder, network="cifarnet", **config):
 
 def flags(script, checkpoint, data_dir, folder) -> tuple:
     out = folder / "figures"
-    return ("--ckpt", checkpoint, "--data-dir", data_dir, "--device", "cpu", "--results", folder / "results",
-            "--out", out / f"{PICTURES[script][0]}.png" if len(PICTURES[script]) == 1 else out)  # fmt: skip
+    return ("--ckpt", checkpoint, "--data-dir", data_dir, "--device",
+            "cpu", "--results", folder / "results", "--out", out / f"{PICTURES[script][0]}.png"
+            if len(PICTURES[script]) == 1 else out)
 
 
 @scripts
-@pytest.mark.parametrize("network, config", [("cifarnet", {"widths": (8, 8)}), ("vgg_a_light", {})], ids=str)
+@pytest.mark.parametrize("network, config", [("cifarnet", {"widths": (8, 8)}), ("vgg_a_light", {})],
+                         ids=str)
 def test_pictures_of_each_network(call, data_dir, tmp_path, monkeypatch, script, network, config):
     given = flags(script, save_weights(tmp_path, network, **config), data_dir, tmp_path)
     code, out, _ = call(script, *given)
@@ -66,13 +60,10 @@ def test_pictures_of_each_network(call, data_dir, tmp_path, monkeypatch, script,
 @scripts
 @pytest.mark.parametrize(
     "spoil, text",
-    [
-        (lambda path: path.write_bytes(b"no checkpoint"), "damaged"),
-        (lambda path: torch.save(load_checkpoint(path) | {"config": {"widths": (8, 9)}}, path), "do not fit"),
-        (lambda path: path.unlink(), "no checkpoint"),
-    ],
-    ids=["damaged", "another network", "missing"],
-)
+    [(lambda path: path.write_bytes(b"no checkpoint"), "damaged"),
+     (lambda path: torch.save(load_checkpoint(path) | {"config": {"widths": (8, 9)}}, path),
+      "do not fit"), (lambda path: path.unlink(), "no checkpoint")],
+    ids=["damaged", "another network", "missing"])
 def test_a_bad_checkpoint_is_one_line(call, data_dir, tmp_path, script, spoil, text):
     path = save_weights(tmp_path, widths=(8, 8))
     spoil(path)
@@ -97,7 +88,8 @@ def test_numbers_are_measured_once(tmp_path):
     first, again = (measured(path, about, measure, 3, image=7) for _ in range(2))
     assert calls == [7] and first["about"] == again["about"] == about | {"settings": {"image": 7}}
     for data in (first, again):
-        assert data["a"].tolist() == [0, 1, 2] and data["names"].tolist() == ["x", "yes"] and data["n"] == 3
+        assert data["a"].tolist() == [0, 1, 2] and data["names"].tolist() == ["x", "yes"]
+        assert data["n"] == 3
     measured(path, about, measure, 3, image=8)
     measured(path, about | {"checkpoint": "v.pt"}, measure, 3, image=8)
     assert calls == [7, 8, 8]
@@ -149,7 +141,8 @@ def test_captions_say_what_was_measured():
 def without_torch(code: str) -> None:
     """Run Python in which torch cannot be imported; it must end well."""
     code = f"import runpy, sys; sys.modules['torch'] = None; {code}"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                          check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -158,17 +151,20 @@ def test_figures_need_no_torch():
     without_torch(f"sys.path.insert(0, '.'); import {', '.join(names)}")
 
 
-@pytest.mark.parametrize("script", [*PICTURES, visualize_features], ids=lambda script: script.__name__)
+@pytest.mark.parametrize("script", [*PICTURES, visualize_features],
+                         ids=lambda script: script.__name__)
 def test_committed_numbers_are_drawn_without_torch(script, tmp_path):
     names = PICTURES.get(script, ("features", "similarity"))
     out = tmp_path / (f"{names[0]}.png" if len(names) == 1 else "")
-    argv = [script.__file__, "--redraw", "--ckpt", "nowhere.pt", "--data-dir", "nowhere", "--out", str(out)]
+    argv = [script.__file__, "--redraw", "--ckpt", "nowhere.pt", "--data-dir", "nowhere", "--out",
+            str(out)]
     without_torch(f"sys.argv = {argv}; runpy.run_path(sys.argv[0], run_name='__main__')")
     for name in names:
         assert_picture(tmp_path / f"{name}.png")
 
 
-@pytest.mark.parametrize("script", [*PICTURES, visualize_features], ids=lambda script: script.__name__)
+@pytest.mark.parametrize("script", [*PICTURES, visualize_features],
+                         ids=lambda script: script.__name__)
 def test_drawing_again_without_numbers_is_one_line(call, tmp_path, script):
     code, _, err = call(script, "--redraw", "--results", tmp_path, "--out", tmp_path / "out")
     assert code == 2 and "is missing" in err and len(err.splitlines()) == 1

@@ -9,10 +9,7 @@ from VGG_BatchNorm import probes
 from VGG_BatchNorm.probes import curvature, internal_covariate_shift, probe, trainable, weight_names
 from VGG_BatchNorm.VGG import VGG
 
-BATCH = (
-    torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)),
-    torch.arange(8),
-)
+BATCH = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(8)
 
 
 class Quadratic(nn.Module):
@@ -40,7 +37,8 @@ def test_a_quadratic_with_known_answers():
     h, theta, lr = torch.tensor([1.0, 3.0]).double(), torch.tensor([2.0, -1.0]).double(), 0.1
     found = probe(Quadratic(h.tolist(), theta.tolist()), value, BATCH, lr)
     g = h * theta
-    assert found["loss"] == pytest.approx(3.5) and found["gradient_norm"] == pytest.approx(g.norm().item())
+    assert found["loss"] == pytest.approx(3.5)
+    assert found["gradient_norm"] == pytest.approx(g.norm().item())
     for i, s in enumerate((0.5, 1.0, 2.0, 4.0)):
         there = theta - s * lr * g
         assert found["losses"][i] == pytest.approx((0.5 * h * there**2).sum().item())
@@ -67,10 +65,10 @@ def test_curvature_of_a_quadratic_and_its_own_step():
     found = curvature(model, value, BATCH)
     assert found["hessian_norm"] == pytest.approx(((h * g).norm() / g.norm()).item())
     assert found["rayleigh"] == pytest.approx(((g * h * g).sum() / g.dot(g)).item())
-    along = probe(
-        model, value, BATCH, 1.0, multipliers=(1.0,), update={"theta": torch.tensor([0.0, 1.0]).double()}
-    )
-    assert along["distances"] == [pytest.approx(3.0)] and along["smoothness"] == [pytest.approx(3.0)]
+    along = probe(model, value, BATCH, 1.0, multipliers=(1.0,),
+                  update={"theta": torch.tensor([0.0, 1.0]).double()})
+    assert along["distances"] == [pytest.approx(3.0)]
+    assert along["smoothness"] == [pytest.approx(3.0)]
 
 
 def test_a_gradient_that_vanishes_at_once_is_limited_by_the_grid():
@@ -127,7 +125,8 @@ def test_the_first_point_is_where_training_goes():
     loss.backward()
     assert found["loss"] == loss.item()
     torch.optim.SGD(model.parameters(), lr=0.1).step()
-    assert found["losses"][1] == pytest.approx(F.cross_entropy(model(BATCH[0]), BATCH[1]).item(), rel=1e-5)
+    assert found["losses"][1] == pytest.approx(F.cross_entropy(model(BATCH[0]), BATCH[1]).item(),
+                                               rel=1e-5)
 
 
 def test_rescaled_weights_before_batch_norm_are_the_same_function_of_other_smoothness():
@@ -135,12 +134,15 @@ def test_rescaled_weights_before_batch_norm_are_the_same_function_of_other_smoot
     model = net("batch").double().train()
     batch = (BATCH[0].double(), BATCH[1])
     name = "features.0.weight"
-    plain, before = curvature(model, F.cross_entropy, batch), probe(model, F.cross_entropy, batch, 0.1)
+    plain, before = curvature(model, F.cross_entropy, batch), probe(
+        model, F.cross_entropy, batch, 0.1)
     with torch.no_grad():
         model.get_parameter(name).mul_(2)
-    scaled, after = curvature(model, F.cross_entropy, batch), probe(model, F.cross_entropy, batch, 0.1)
+    scaled, after = curvature(model, F.cross_entropy, batch), probe(
+        model, F.cross_entropy, batch, 0.1)
     assert after["loss"] == pytest.approx(before["loss"], rel=1e-3)
-    assert scaled["layer_rayleigh"][name] == pytest.approx(plain["layer_rayleigh"][name] / 4, rel=1e-2)
+    assert scaled["layer_rayleigh"][name] == pytest.approx(plain["layer_rayleigh"][name] / 4,
+                                                           rel=1e-2)
 
 
 @pytest.mark.parametrize("norm", ["none", "own_batch"])
@@ -173,8 +175,7 @@ def test_covariate_shift():
         gradients.append(net_.get_parameter("features.4.weight").grad)
     assert later[0] == "features.4.weight"
     assert found[later[0]]["difference"] == pytest.approx(
-        (gradients[0] - gradients[1]).norm().item(), rel=1e-4
-    )
+        (gradients[0] - gradients[1]).norm().item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
@@ -184,7 +185,8 @@ def test_loss_and_gradient_that_are_known_need_not_be_found_again(norm):
     twin = copy.deepcopy(model)
     F.cross_entropy(twin(BATCH[0]), BATCH[1]).backward()
     at = loss.item(), {name: p.grad for name, p in twin.named_parameters()}
-    assert probe(model, F.cross_entropy, BATCH, 0.1, at=at) == probe(model, F.cross_entropy, BATCH, 0.1)
+    assert probe(model, F.cross_entropy, BATCH, 0.1,
+                 at=at) == probe(model, F.cross_entropy, BATCH, 0.1)
 
 
 def test_unused_parameters_and_linear_losses():

@@ -23,7 +23,7 @@ def test_every_figure_is_known_once_and_has_a_caption():
     files = [figure.file for figure in FIGURES]
     assert len(set(files)) == len(files)
     there = {path.relative_to(FIGURES_DIR).as_posix() for path in FIGURES_DIR.rglob("*.*")
-             if path.suffix in (".png", ".gif")}  # fmt: skip
+             if path.suffix in (".png", ".gif")}
     assert there <= set(files)
     for figure in FIGURES:
         assert len(registry.text(figure, RESULTS_DIR)) > 40 and figure.verb.startswith("make ")
@@ -39,7 +39,7 @@ def test_captions_lack_no_number(figure):
     "codes.figures.robustness, codes.figures.learning, codes.figures.landscape, codes.figures.curves, "
     "codes.figures.chosen, VGG_BatchNorm.study_figures",
     "codes.draw_figures",
-])  # fmt: skip
+])
 def test_drawings_need_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
@@ -68,9 +68,11 @@ def test_what_cannot_be_drawn_is_named(call, flags, tmp_path):
     assert code == 0 and out.startswith("missing") and "`make insights`" in out
     plane = tmp_path / "results" / "landscape" / "plane.npz"
     data = read_npz(plane)
-    write_npz(plane, data.pop("about") | {"sha1": "0123456789"}, data)  # of weights that were there before
+    # of weights that were there before
+    write_npz(plane, data.pop("about") | {"sha1": "0123456789"}, data)
     code, out, _ = call(draw_figures, "landscape/surface.png", *flags)
-    assert code == 0 and "has changed since; `make landscape`" in out and not (tmp_path / "figures").exists()
+    assert code == 0 and "has changed since; `make landscape`" in out
+    assert not (tmp_path / "figures").exists()
     shutil.copy(RESULTS_DIR / "landscape" / "plane.npz", plane.with_name("plane_frozen.npz"))
     assert "of different checkpoints" in call(draw_figures, "landscape/contour.png", *flags)[1]
     code, _, err = call(draw_figures, "no.png", *flags)

@@ -30,30 +30,29 @@ def write_arrays(path, about=None, **arrays):
 
 
 def write_presets(folder):
-    rows = [
-        {"preset": preset, "seed": seed, "images": 5000, "parameters": 1234, "flops": 2 * 10**14,
-         "seconds": 600, "cpu_seconds": 1, "peak_memory_bytes": 2**31, "test_accuracy": 0.9 + seed / 100,
-         "test_accuracy_views": 0.913 + seed / 100, **ENVIRONMENT, "commit": "abc"}
-        for preset in ("fast", "strong") for seed in range(3)
-    ]  # fmt: skip
+    rows = [{"preset": preset, "seed": seed, "images": 5000, "parameters": 1234,
+             "flops": 2 * 10**14, "seconds": 600, "cpu_seconds": 1, "peak_memory_bytes": 2**31,
+             "test_accuracy": 0.9 + seed / 100, "test_accuracy_views": 0.913 + seed / 100,
+             **ENVIRONMENT, "commit": "abc"} for preset in ("fast", "strong") for seed in range(3)]
     write_csv(folder / "runs.csv", rows)
-    rows = [{"seed": 0, "test_accuracy": 0.7654, "epochs": 4, "seconds": 9, "parameters": 77, **ENVIRONMENT}]
+    rows = [{"seed": 0, "test_accuracy": 0.7654, "epochs": 4, "seconds": 9, "parameters": 77,
+             **ENVIRONMENT}]
     write_csv(folder / "from_scratch.csv", rows)
-    write_json(folder / "evaluation.json", {
-        "images": 1000, "error": 0.1, "error_six_views": 0.09, "calibration_error": 0.12,
-        "calibration_error_six_views": 0.13,
-        "accuracy_by_class_six_views": {name: 0.9 + i / 100 for i, name in enumerate(CLASSES)}})  # fmt: skip
+    write_json(folder / "evaluation.json",
+               {"images": 1000, "error": 0.1, "error_six_views": 0.09, "calibration_error": 0.12,
+                "calibration_error_six_views": 0.13, "accuracy_by_class_six_views": {
+                    name: 0.9 + i / 100 for i, name in enumerate(CLASSES)}})
     steps = [{"preset": "fast", "image_size": 16, "batch_size": 1000, "precision": precision,
               "step_seconds": seconds, "step_flops_per_second": 1e11, "rate_over_gemm": 0.5,
               "loader_share": 0.01} for precision, seconds in (("float32", 1),
-                                                                    ("bfloat16", 0.5))]  # fmt: skip
+                                                                    ("bfloat16", 0.5))]
     gemm = {"float32": 2e11, "bfloat16": 4e11}
     write_json(folder / "bench.json", {"steps": steps, "gemm_flops_per_second": gemm,
-                                       "ways_seconds": {"autocast": 0.4}, **ENVIRONMENT})  # fmt: skip
+                                       "ways_seconds": {"autocast": 0.4}, **ENVIRONMENT})
     write_json(folder / "peer.json", {
         "name": "hare", "steps": 200, "batch_size": 2000, "timed_steps": 15,
         "rows": [{"precision": "float32", "recipe_seconds": 600, "strong_seconds": 300}],
-        **ENVIRONMENT})  # fmt: skip
+        **ENVIRONMENT})
 
 
 def write_studies(folder):
@@ -63,11 +62,10 @@ def write_studies(folder):
         for i, variant in enumerate(variants(study, BASE, {})):
             tries = variant.tries or ({},)
             changes = key(variant.changes | tries[len(tries) // 2], BASE)
-            summary.append({
-                "study": study, "variant": variant.name, "changes": changes, "n": 3, "failures": 0,
-                "accuracy": 80 - i, "deviation": 0.2, "difference": -i, "uncertainty": 0.5 if i else "",
-                "tries": len(variant.tries), "edge": False, "parameters": 99, "flops": 10**12,
-                "seconds": 5})  # fmt: skip
+            summary.append({"study": study, "variant": variant.name, "changes": changes, "n": 3,
+                            "failures": 0, "accuracy": 80 - i, "deviation": 0.2, "difference": -i,
+                            "uncertainty": 0.5 if i else "", "tries": len(variant.tries),
+                            "edge": False, "parameters": 99, "flops": 10**12, "seconds": 5})
             for one in tries:
                 runs[key(variant.changes | one, BASE), 0] = 0.8
     runs |= {("{}", seed): 0.8 for seed in (1, 2, 3)}
@@ -76,7 +74,7 @@ def write_studies(folder):
     write_csv(folder / "runs.csv", [
         {"changes": changes, "seed": seed, "validation_accuracy": right, "test_accuracy": "",
          "train_accuracy": 0.75, "failure": "", **ENVIRONMENT}
-        for (changes, seed), right in runs.items()])  # fmt: skip
+        for (changes, seed), right in runs.items()])
 
 
 def write_insights(folder):
@@ -84,46 +82,47 @@ def write_insights(folder):
         "images": 1000, "error": 0.1, "calibration_error": {"one view": 0.12, "six views": 0.13},
         "most_frequent_mistakes": [{"true": "cat", "said": "dog", "images": 23},
                                    {"true": "dog", "said": "cat", "images": 20}],
-        "by_class": {name: {"accuracy": 0.9, "look_alikes": 11} for name in CLASSES}})  # fmt: skip
-    write_json(folder / "robustness.json", {
-        "about": {"images": 200}, "clean": 0.9, "corruptions": {"fog": [0.8, 0.333], "blur": [0.8, 0.7]},
-        "attacked_images": 50, "epsilons": [0, 1],
-        "attacks": {"FGSM": [0.9, 0.4], "PGD-10": [0.9, 0.123]}})  # fmt: skip
+        "by_class": {name: {"accuracy": 0.9, "look_alikes": 11} for name in CLASSES}})
+    write_json(folder / "robustness.json",
+               {"about": {"images": 200}, "clean": 0.9,
+                "corruptions": {"fog": [0.8, 0.333], "blur": [0.8, 0.7]}, "attacked_images": 50,
+                "epsilons": [0, 1], "attacks": {"FGSM": [0.9, 0.4], "PGD-10": [0.9, 0.123]}})
     write_arrays(folder / "robustness_noise.npz", accuracy=[[0.8, 0.444, 0.2], [0.8, 0.666, 0.3]])
     write_arrays(folder / "features" / "similarity.npz",
-                 cka=np.ones((3, 4, 4)), accuracy=np.full((3, 2), 0.6))  # fmt: skip
+                 cka=np.ones((3, 4, 4)), accuracy=np.full((3, 2), 0.6))
     plane = dict(about={"settings": {"n_items": 40}}, xs=np.arange(3), ys=np.arange(3),
-                 loss=np.full((3, 3), 1.25))  # fmt: skip
+                 loss=np.full((3, 3), 1.25))
     for name in NETS:
-        write_arrays(folder / "landscape" / f"compare_{name}.npz", **plane, eigenvalue=17.0, residual=0.1)
+        write_arrays(folder / "landscape" / f"compare_{name}.npz", **plane, eigenvalue=17.0,
+                     residual=0.1)
     write_arrays(folder / "landscape" / "path.npz", **plane, explained=[0.5, 0.2])
     write_arrays(folder / "learning" / "learning.npz", steps=np.arange(0, 40, 5),
-                 accuracy=np.linspace(0.1, 0.8, 8), loss=np.linspace(2, 1, 8))  # fmt: skip
+                 accuracy=np.linspace(0.1, 0.8, 8), loss=np.linspace(2, 1, 8))
 
 
 def write_batch_norm(folder):
     """Runs of both nets in each group; every number of one with batch norm is half of one without."""
     rows = []
     for group, norm, optimizer, lr in (
-            ("pair", "none", "sgd", 0.1), ("pair", "batch", "sgd", 0.1), ("rates", "none", "sgd", 0.5),
-            ("rates", "batch", "sgd", 0.5), ("rescue", "none", "sgd", 0.1), ("rescue", "batch", "sgd", 0.1),
-            ("rescue", "noisy_batch", "sgd", 0.1),
-            *(("envelope", norm, optimizer, lr) for norm in ("none", "batch")
-              for optimizer in ("adam", "sgd") for lr in (0.001, 0.002))):  # fmt: skip
+            ("pair", "none", "sgd", 0.1), ("pair", "batch", "sgd", 0.1),
+            ("rates", "none", "sgd", 0.5), ("rates", "batch", "sgd", 0.5),
+            ("rescue", "none", "sgd", 0.1), ("rescue", "batch", "sgd", 0.1),
+            ("rescue", "noisy_batch", "sgd", 0.1), *(("envelope", norm, optimizer, lr) for norm in (
+                    "none", "batch") for optimizer in ("adam", "sgd") for lr in (0.001, 0.002))):
         value = 1.0 if norm == "none" else 0.5
-        run = {"norm": norm, "lr": lr, "optimizer": optimizer, "seed": 0, "warmup": 0, "only_norm": False,
-               "batch_size": 128, "probe_every": 50}  # fmt: skip
+        run = {"norm": norm, "lr": lr, "optimizer": optimizer, "seed": 0, "warmup": 0,
+               "only_norm": False, "batch_size": 128, "probe_every": 50}
         probes = {name: np.full((3, 11), value) for name in (
             "losses", "distances", "cosines", "smoothness", "shift_relative", "shift_cosine",
-            "layer_rayleigh", "weight_norm", "relative_update")}  # fmt: skip
+            "layer_rayleigh", "weight_norm", "relative_update")}
         write_arrays(folder / group / f"{norm}-{optimizer}-{lr:g}-s0.npz",
                      {"run": run, "device": "abacus", "seconds_per_step": 0.1},
                      loss=np.full(60, value), correct=np.full(60, 96),
                      validation_accuracy=np.array([1 - value]),
                      probe_steps=np.array([0, 50, 100]), gradient_norm=np.full(3, value),
-                     scale_rayleigh=np.array([16.0, 4, 1, 0.25, 0.1]), **probes)  # fmt: skip
+                     scale_rayleigh=np.array([16.0, 4, 1, 0.25, 0.1]), **probes)
         rows.append({"group": group, "norm": norm, "lr": lr, "seed": 0, "steps": 60,
-                     "validation_accuracy": 1 - value, "steps_to_50%": 51, "steps_to_70%": ""})  # fmt: skip
+                     "validation_accuracy": 1 - value, "steps_to_50%": 51, "steps_to_70%": ""})
     write_csv(folder / "summary.csv", rows)
 
 
@@ -138,19 +137,19 @@ def flags(tmp_path) -> list:
     write_batch_norm(tmp_path / "results" / "bn" / "evening")
     rows = [{"norm": norm, "kit_step_seconds": 2, "probe_share_every_100_steps": 0.04,
              "ours": {"float32": {"step_seconds": seconds, "ratio": 2, "rate_over_gemm": 0.9}}}
-            for norm, seconds in (("none", 1.0), ("batch", 1.37))]  # fmt: skip
+            for norm, seconds in (("none", 1.0), ("batch", 1.37))]
     write_json(tmp_path / "results" / "bn" / "bench.json",
                {"rows": rows, "batch_size": 128, "gemm_flops_per_second": {"float32": 2e11},
-                **ENVIRONMENT})  # fmt: skip
+                **ENVIRONMENT})
     for name in PICTURES:
         path = tmp_path / "figures" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image.new("RGB", (60, 30)).save(path)
     settings = {"title": "Hedgehogs", "student": "Mecki", "student_id": "4711", "code": "YOUR CODE",
-                "dataset": "https://example.org", "weights": "YOUR WEIGHTS"}  # fmt: skip
+                "dataset": "https://example.org", "weights": "YOUR WEIGHTS"}
     write_json(tmp_path / "report.json", settings)
     return ["--results", tmp_path / "results", "--figures", tmp_path / "figures",
-            "--settings", tmp_path / "report.json", "--out", tmp_path / "report.pdf"]  # fmt: skip
+            "--settings", tmp_path / "report.json", "--out", tmp_path / "report.pdf"]
 
 
 def test_its_numbers_are_those_of_the_results(call, flags):
@@ -161,11 +160,10 @@ def test_its_numbers_are_those_of_the_results(call, flags):
     pdf = flags[-1].read_bytes()
     pages = [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf)).pages]
     text = " ".join(" ".join(pages).split())
-    for expected in (
-        "Hedgehogs", "Mecki", "4711", "9.00 ± 1.00 %", "7.70 ± 1.00 %", "1,234 parameters", "0a1b2c",
-        "76.54 %", "10.0 minutes for it", "43 images", "12.3 %", "33.3 % (fog)", "to 44.4 %", "37 % longer",
-        "−1.00 ± 0.50", "loses 1.00 ± 0.50 points", "The design did not win", "abacus",
-    ):  # fmt: skip
+    for expected in ("Hedgehogs", "Mecki", "4711", "9.00 ± 1.00 %", "7.70 ± 1.00 %",
+                     "1,234 parameters", "0a1b2c", "76.54 %", "10.0 minutes for it", "43 images",
+                     "12.3 %", "33.3 % (fog)", "to 44.4 %", "37 % longer", "−1.00 ± 0.50",
+                     "loses 1.00 ± 0.50 points", "The design did not win", "abacus"):
         assert expected in text, expected
     assert call(report, *flags)[0] == 0 and flags[-1].read_bytes() == pdf
 
@@ -202,9 +200,9 @@ def test_words_follow_the_numbers():
 
 def test_a_table_in_html():
     written = html(Table("`x` & **y**", ("a",), [(Code("b<"),), (Strong("no"),), ("-1 > -2",)]))
-    for part in ("<caption><code>x</code> &amp; <strong>y</strong></caption>", '<th scope="col">a</th>',
-                 "<td><code>b&lt;</code></td>", "<td><strong>no</strong></td>",
-                 "<td>-1 &gt; -2</td>"):  # fmt: skip
+    for part in ("<caption><code>x</code> &amp; <strong>y</strong></caption>",
+                 '<th scope="col">a</th>', "<td><code>b&lt;</code></td>",
+                 "<td><strong>no</strong></td>", "<td>-1 &gt; -2</td>"):
         assert part in written
 
 

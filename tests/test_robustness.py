@@ -88,7 +88,8 @@ def test_contrast_by_hand():
 
 def test_blurs_of_one_bright_pixel():
     gaussian = corrupt(impulse(), "Gaussian blur", 5)[0, 0].long()  # σ = 1: 0.3989² in the middle
-    assert gaussian[16, 16] == 41 and gaussian[16, 17] == gaussian[15, 16] == 25 and gaussian[16, 21] == 0
+    assert gaussian[16, 16] == 41 and gaussian[16, 17] == gaussian[15, 16] == 25
+    assert gaussian[16, 21] == 0
     disk = corrupt(impulse(), "defocus blur", 4)[0, 0].long()  # radius 1: a cross of five pixels
     assert disk[16, 15:18].tolist() == [51, 51, 51] and disk[15, 16] == disk[17, 16] == 51
     assert disk.sum() == 255
@@ -105,7 +106,8 @@ def test_blurs_leave_a_constant_image(name):
 def test_shift_by_hand():
     """Pixels that say where they come from; the border is a mirror that is not itself repeated."""
     grid = torch.arange(32, dtype=torch.uint8)
-    image = torch.stack([grid[:, None].expand(32, 32), grid.expand(32, 32), torch.zeros(32, 32).byte()])
+    image = torch.stack([grid[:, None].expand(32, 32), grid.expand(32, 32),
+                         torch.zeros(32, 32).byte()])
     for severity, pixels in zip(SEVERITIES, (1, 2, 4, 6, 8), strict=True):
         found = corrupt(image.expand(40, 3, 32, 32), "shift", severity)
         ways = set()
@@ -198,18 +200,20 @@ def test_labels_keep_their_order_and_distance():
     values = [50.0, 90.0, 49.0, 88.0, 51.0]
     places = spread(values, 4)
     assert np.argsort(places).tolist() == np.argsort(values).tolist() and places[1] == 90
-    assert min(np.diff(sorted(places))) >= 4 and all(p <= v for p, v in zip(places, values, strict=True))
+    assert min(np.diff(sorted(places))) >= 4
+    assert all(p <= v for p, v in zip(places, values, strict=True))
 
 
-@pytest.mark.parametrize("network, config", [("cifarnet", {"widths": (8, 8)}), ("vgg_a_light", {})], ids=str)
+@pytest.mark.parametrize("network, config", [("cifarnet", {"widths": (8, 8)}), ("vgg_a_light", {})],
+                         ids=str)
 def test_the_picture(call, data_dir, tmp_path, monkeypatch, network, config):
     tiny = dict(widths=[8, 8], batch_size=50, epochs=0.4)  # two steps of the small nets
     monkeypatch.setitem(studies.BASES, "quick", studies.BASES["quick"] | tiny)
     monkeypatch.setattr(small_nets, "RUNS_DIR", tmp_path / "runs")
     torch.manual_seed(0)
     save_checkpoint(tmp_path / "w.pt", network, config, build(network, **config).state_dict())
-    flags = ("--ckpt", tmp_path / "w.pt", "--data-dir", data_dir, "--device", "cpu", "--n-items", 40,
-             "--results", tmp_path, "--out", tmp_path / "r.png")  # fmt: skip
+    flags = ("--ckpt", tmp_path / "w.pt", "--data-dir", data_dir, "--device", "cpu", "--n-items",
+             40, "--results", tmp_path, "--out", tmp_path / "r.png")
     assert call(visualize_robustness, *flags)[0] == 0
     assert_picture(tmp_path / "r.png")
     written = json.loads((tmp_path / "robustness.json").read_text())
@@ -235,16 +239,19 @@ def test_the_picture(call, data_dir, tmp_path, monkeypatch, network, config):
         call(visualize_robustness, *flags)
     (tmp_path / "r.png").unlink()
     there = ("--results", tmp_path, "--out", tmp_path / "r.png", "--redraw")
-    assert call(visualize_robustness, *there, "--data-dir", tmp_path, "--ckpt", tmp_path / "no.pt")[0] == 0
+    assert call(visualize_robustness, *there, "--data-dir", tmp_path, "--ckpt",
+                tmp_path / "no.pt")[0] == 0
     assert_picture(tmp_path / "r.png")
 
 
 def made_up(**settings) -> tuple[dict, dict]:
     """What the picture is drawn from, of two corruptions and three severities."""
-    settings = {"images": 400, "attacked": 100, "corruptions": {"fog": [1, 2, 3], "shift": [1, 2, 5]},
-                "epsilons": [0, 0.5, 1, 3], "steps": 10} | settings
-    data = {"about": {"settings": settings}, "clean": np.array(0.9), "corruptions": np.full((2, 3), 0.5),
-            "attacks": np.full((2, 4), 0.25), "pictures": np.zeros((3, 4, 32, 32, 3), np.uint8), "label": 3}
+    settings = {"images": 400, "attacked": 100,
+                "corruptions": {"fog": [1, 2, 3], "shift": [1, 2, 5]}, "epsilons": [0, 0.5, 1, 3],
+                "steps": 10} | settings
+    data = {"about": {"settings": settings}, "clean": np.array(0.9),
+            "corruptions": np.full((2, 3), 0.5), "attacks": np.full((2, 4), 0.25),
+            "pictures": np.zeros((3, 4, 32, 32, 3), np.uint8), "label": 3}
     nets = {"a": {"whiten": True}, "b": {"whiten": False}}
     return data, {"about": {"settings": {"nets": nets}}, "accuracy": np.full((2, 4), 0.5)}
 
@@ -256,7 +263,8 @@ def test_the_picture_says_what_was_measured():
     assert titles == ["corruptions, 400 test images", "attacks, 100 of them"]
     assert "PGD-7" in axes[0].get_yticklabels()[-1].get_text()
     assert axes[2].lines[0].get_xdata().tolist() == [0, 0.5, 1, 3]
-    assert [text.get_text() for text in axes[3].get_legend().texts] == ["a fixed whitening", "trained"]
+    assert [text.get_text()
+            for text in axes[3].get_legend().texts] == ["a fixed whitening", "trained"]
     plt.close(figure)
     found = numbers(*made_up())
     assert (found["kinds"], found["severities"], found["shifts"]) == (2, 3, "1, 2 and 5")
@@ -266,7 +274,8 @@ def test_the_picture_says_what_was_measured():
 def test_wrong_input_is_one_line(call, data_dir, tmp_path):
     (tmp_path / "bad.pt").write_bytes(b"no checkpoint")
     flags = ("--data-dir", data_dir, "--results", tmp_path, "--out", tmp_path / "r.png")
-    for more, named in ((("--ckpt", tmp_path / "bad.pt"), "damaged"), (("--n-items", 7), "more than 7")):
+    for more, named in ((("--ckpt", tmp_path / "bad.pt"), "damaged"),
+                        (("--n-items", 7), "more than 7")):
         code, _, err = call(visualize_robustness, *flags, *more)
         assert code == 2 and named in err and len(err.splitlines()) == 1
     assert not (tmp_path / "r.png").exists() and not list(tmp_path.glob("robustness*"))

@@ -42,10 +42,8 @@ def test_nobody_imports_a_script_and_scripts_alone_look_for_the_root(path):
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_imports_point_downwards(path):
     room = name(path).rpartition(".")[0]
-    allowed = {
-        "VGG_BatchNorm.ground": {"VGG_BatchNorm.ground"},
-        "VGG_BatchNorm": {"VGG_BatchNorm", "VGG_BatchNorm.ground"},
-    }
+    allowed = {"VGG_BatchNorm.ground": {"VGG_BatchNorm.ground"},
+               "VGG_BatchNorm": {"VGG_BatchNorm", "VGG_BatchNorm.ground"}}
     rooms = {other.rpartition(".")[0] for other in imports(path)}
     assert rooms <= allowed.get(room, rooms)
 
@@ -64,10 +62,10 @@ DRAWINGS = [module for module in MODULES if module.startswith("codes.figures.")]
 
 def test_drawings_do_without_torch():
     assert DRAWINGS
-    code = "import importlib, sys\n" + "".join(f"importlib.import_module({m!r})\n" for m in DRAWINGS)
-    done = subprocess.run(
-        [sys.executable, "-c", code + "sys.exit('torch' in sys.modules)"], cwd=ROOT, check=False
-    )
+    code = "import importlib, sys\n" + "".join(f"importlib.import_module({m!r})\n"
+                                               for m in DRAWINGS)
+    done = subprocess.run([sys.executable, "-c", code + "sys.exit('torch' in sys.modules)"],
+                          cwd=ROOT, check=False)
     assert done.returncode == 0
 
 

@@ -42,10 +42,8 @@ def assert_picture(path):
 
 
 def test_help_of_every_script():
-    asked = {
-        script: subprocess.Popen(command(script, "--help"), stdout=subprocess.PIPE, text=True)
-        for script in SCRIPTS
-    }
+    asked = {script: subprocess.Popen(command(script, "--help"), stdout=subprocess.PIPE, text=True)
+             for script in SCRIPTS}
     for script, process in asked.items():
         out = process.communicate(timeout=120)[0]
         assert process.returncode == 0 and len(out) > 200, script
@@ -65,16 +63,14 @@ def test_training_curves(call, finished_run, tmp_path):
     assert call(plot_curves, tmp_path / "none")[0] == 2
 
 
-@pytest.mark.parametrize(
-    "network, config",
-    [("cifarnet", {"widths": (8, 8)}), ("vgg_a", {}), ("cifarnet", {"widths": (8, 8), "whiten": False})],
-    ids=str,
-)
+@pytest.mark.parametrize("network, config", [("cifarnet", {"widths": (8, 8)}), ("vgg_a", {}),
+                                             ("cifarnet", {"widths": (8, 8), "whiten": False})],
+                         ids=str)
 def test_filters_of_each_network(call, data_dir, tmp_path, network, config):
     torch.manual_seed(0)
     save_checkpoint(tmp_path / "w.pt", network, config, build(network, **config).state_dict())
     flags = ("--ckpt", tmp_path / "w.pt", "--data-dir", data_dir, "--device", "cpu",
-             "--results", tmp_path / "results", "--out", tmp_path / "f.png")  # fmt: skip
+             "--results", tmp_path / "results", "--out", tmp_path / "f.png")
     assert call(visualize_filters, *flags)[0] == 0
     assert_picture(tmp_path / "f.png")
     code, _, err = call(visualize_filters, *flags, "--image", 60)
@@ -97,13 +93,10 @@ def test_first_convolutions_are_those_of_the_net():
 def test_bench(call, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "DEFAULTS", bench.DEFAULTS | {"batch_size": 8})
     monkeypatch.setattr(bench, "PRESETS", {"fast": {"widths": (64, 64)}, "strong": {}, "best": {}})
-    monkeypatch.setattr(
-        bench, "gemm_rate", lambda *args, gemm=bench.gemm_rate: gemm(*args, n=64)
-    )
+    monkeypatch.setattr(bench, "gemm_rate", lambda *args, gemm=bench.gemm_rate: gemm(*args, n=64))
     monkeypatch.setattr(bench, "pick_precision", lambda *_: "bfloat16")
-    code, out, _ = call(
-        bench, "--presets", "fast", "--repeats", 1, "--device", "cpu", "--out", tmp_path / "b.json"
-    )
+    code, out, _ = call(bench, "--presets", "fast", "--repeats", 1, "--device", "cpu", "--out",
+                        tmp_path / "b.json")
     written = json.loads((tmp_path / "b.json").read_text())
     steps = [(row["image_size"], row["precision"]) for row in written["steps"]]
     assert steps == [(size, name) for size in (16, 32) for name in ("float32", "bfloat16")]
@@ -111,40 +104,29 @@ def test_bench(call, tmp_path, monkeypatch):
     for row in written["steps"]:
         assert 0 < row["loader_share"] < 1
         assert row["rate_over_gemm"] == pytest.approx(
-            row["step_flops_per_second"] / written["gemm_flops_per_second"][row["precision"]]
-        )
+            row["step_flops_per_second"] / written["gemm_flops_per_second"][row["precision"]])
 
 
-@pytest.mark.parametrize("text, named", [(None, "no file"), ("x = 1", "is not the airbench94_muon.py")])
+@pytest.mark.parametrize("text, named",
+                         [(None, "no file"), ("x = 1", "is not the airbench94_muon.py")])
 def test_another_peer_is_refused(call, tmp_path, text, named):
     if text is not None:
         (tmp_path / "peer.py").write_text(text)
     code, _, err = call(bench_peer, tmp_path / "peer.py", "--out", tmp_path / "p.json")
-    assert code == 2 and named in err and len(err.splitlines()) == 1 and not (tmp_path / "p.json").exists()
+    assert code == 2 and named in err and len(err.splitlines()) == 1
+    assert not (tmp_path / "p.json").exists()
 
 
-RESULT = {
-    "precision": "bfloat16",
-    "preset": "strong",
-    "seed": 0,
-    "images": 50000,
-    "parameters": 2_000_000,
-    "flops": 2 * 10**14,
-    "seconds": 600.0,
-    "cpu_seconds": 1200.0,
-    "peak_memory_bytes": 2**31,
-    "test_accuracy": 0.93,
-    "test_accuracy_views": 0.94,
-    "device": "cpu",
-    "threads": 2,
-    "torch": "2",
-    "commit": "abc",
-}
+RESULT = {"precision": "bfloat16", "preset": "strong", "seed": 0, "images": 50000,
+          "parameters": 2_000_000, "flops": 2 * 10**14, "seconds": 600.0, "cpu_seconds": 1200.0,
+          "peak_memory_bytes": 2**31, "test_accuracy": 0.93, "test_accuracy_views": 0.94,
+          "device": "cpu", "threads": 2, "torch": "2", "commit": "abc"}
 
 
 def a_run(folder: Path, *flags: str, **result) -> Path:
     """What the table needs of a run folder."""
-    settings = choose_settings(parse_arguments("", ["--preset", "strong", *flags]), torch.device("cpu"))
+    settings = choose_settings(parse_arguments("", ["--preset", "strong", *flags]),
+                               torch.device("cpu"))
     (folder / "config.json").write_text(json.dumps({"settings": settings.as_dict()}))
     (folder / "result.json").write_text(json.dumps(RESULT | result))
     return folder
@@ -152,14 +134,16 @@ def a_run(folder: Path, *flags: str, **result) -> Path:
 
 def test_runs_become_one_table(tmp_path):
     for seed, accuracy in ((0, 0.94), (1, 0.96), (1, 0.95)):
-        summarise.collect([a_run(tmp_path, seed=seed, test_accuracy_views=accuracy)], tmp_path / "runs.csv")
+        summarise.collect([a_run(tmp_path, seed=seed, test_accuracy_views=accuracy)],
+                          tmp_path / "runs.csv")
     rows = preset_runs(tmp_path / "runs.csv")
     assert [row["seed"] for row in rows] == [0, 1]  # the second seed 1 replaces the first
     expected = "| `strong` | 7.00 ± 0.00 % | 5.50 ± 0.71 % | 2 | 2.00 M | 0.200 | bfloat16 | 10.0 ± 0.0 |"
     assert expected in markdown(accuracy_table(rows))
 
 
-@pytest.mark.parametrize("flags", [["--validation"], ["--lr", "0.1"], ["--n-items", "20000"]], ids=" ".join)
+@pytest.mark.parametrize("flags", [["--validation"], ["--lr", "0.1"], ["--n-items", "20000"]],
+                         ids=" ".join)
 def test_what_is_not_the_preset_is_no_result_of_it(tmp_path, flags):
     with pytest.raises(UserError, match=flags[0].strip("-").replace("-", "_")):
         summarise.collect([a_run(tmp_path, *flags)], tmp_path / "runs.csv")
@@ -170,12 +154,12 @@ def test_shipped_weights_are_small_and_those_of_the_run(finished_run, tmp_path):
     assert sorted(path.name for path in (tmp_path / "log").iterdir()) == ["log.csv", "result.json"]
     shipped, whole = load_checkpoint(tmp_path / "w.pt"), load_checkpoint(finished_run / "last.pt")
     assert (tmp_path / "w.pt").stat().st_size < 0.6 * (finished_run / "last.pt").stat().st_size
-    torch.testing.assert_close(
-        restore(shipped).state_dict(), restore(whole).state_dict(), atol=1e-2, rtol=1e-3
-    )
+    torch.testing.assert_close(restore(shipped).state_dict(), restore(whole).state_dict(),
+                               atol=1e-2, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", summarise.PAGES)
 def test_the_pages_say_what_the_results_say(name):
     text = (ROOT / name).read_text()
-    assert summarise.renew(text, summarise.PAGES[name](RESULTS_DIR)) == text, "run codes/summarise.py"
+    assert summarise.renew(text,
+                           summarise.PAGES[name](RESULTS_DIR)) == text, "run codes/summarise.py"

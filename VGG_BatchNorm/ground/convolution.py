@@ -20,7 +20,7 @@ CORNERS = [(row, column) for row in range(2) for column in range(2)]
 # multiplies. Measured with two threads, forward and backward (milliseconds, direct / Winograd), for
 # 128 images: 64 to 128 channels of 16×16 pixels: AVX2 75 / 60, AVX-512 66 / 90; 256 to 256 of 8×8:
 # 131 / 98, 121 / 97; 512 to 512 of 4×4: 158 / 90, 128 / 89.
-WINOGRAD_FROM = {"AVX2": 64, "AVX512": 256}  # channels in and out, by torch's name of the CPU's units
+WINOGRAD_FROM = {"AVX2": 64, "AVX512": 256}  # channels in and out, by torch's name of the units
 
 
 class Conv3x3(nn.Conv2d):
@@ -78,7 +78,8 @@ class _Dense(torch.autograd.Function):
         d_taps = blocks.new_zeros(k, 3, 3, c)
         for block, (i, j) in zip(blocks, CORNERS, strict=True):
             d_taps[:, 1 - i:3 - i, 1 - j:3 - j] += block
-        return dx, torch.empty_like(weight).copy_(d_taps.permute(0, 3, 1, 2))  # laid out as the weight is
+        d_weight = d_taps.permute(0, 3, 1, 2)
+        return dx, torch.empty_like(weight).copy_(d_weight)  # laid out as the weight is
 
 
 CONVOLVE = {"winograd": winograd.conv3x3, "dense": _Dense.apply}

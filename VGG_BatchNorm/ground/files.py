@@ -1,4 +1,4 @@
-"""Where things are kept, and files that are whole at every moment: CSV, JSON, and npz with settings."""
+"""Where things are kept; files that are whole at every moment: CSV, JSON, npz with settings."""
 
 import contextlib
 import csv
@@ -106,7 +106,7 @@ def _cell(text: str, kind: type):
 
 
 def write_npz(path: Path, about: dict, arrays: dict) -> None:
-    """Arrays by name, and `about`: what they are of and the settings they were made with, as JSON has it.
+    """Arrays by name, and `about`, as JSON has it: what they are of, and the settings behind them.
 
     Args:
         arrays: of numpy; tensors of torch, numbers and lists become such.
@@ -130,5 +130,5 @@ def read_npz(path: Path) -> dict:
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except (KeyError, EOFError, OSError, ValueError, zipfile.BadZipFile, zlib.error):
-        raise UserError(f"{path} is damaged: no whole npz file of this project; move it away and run "
-                        "again") from None
+        raise UserError(f"{path} is damaged: no whole npz file of this project; "
+                        "move it away and run again") from None

@@ -2,7 +2,6 @@
 
 import contextlib
 import platform
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +15,8 @@ from VGG_BatchNorm.ground.script import UserError
 def use_device(name: str = "auto", threads: int | None = None) -> torch.device:
     """Return the device that a script works on, set up for long work on it.
 
-    `auto` takes cuda, then mps, then cpu. On a CPU, freed memory is kept (`keep_freed_memory`), and so
-    many threads are used; by default torch's choice.
+    `auto` takes cuda, then mps, then cpu. A CPU keeps freed memory (`keep_freed_memory`) and uses
+    so many threads; by default torch's choice.
 
     Raises:
         UserError: the device is not one of torch's, or not on this machine.
@@ -26,15 +25,14 @@ def use_device(name: str = "auto", threads: int | None = None) -> torch.device:
     if threads:
         torch.set_num_threads(threads)
     if name == "auto":
-        if torch.cuda.is_available():
-            name = "cuda"
-        else:
-            name = "mps" if torch.backends.mps.is_available() else "cpu"
+        found = (torch.cuda.is_available(), "cuda"), (torch.backends.mps.is_available(), "mps")
+        name = next((device for available, device in found if available), "cpu")
     try:
         torch.zeros(1, device=name).item()
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {name!r} is not usable here: {str(error).splitlines()[0]}") from None
+        said = str(error).splitlines()[0]
+        raise UserError(f"device {name!r} is not usable here: {said}") from None
 
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -78,28 +76,31 @@ def keep_freed_memory() -> None:
 
 def cpu_model() -> str:
     """What Linux calls the processor, else its architecture."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()
+    return _cpuinfo("model name") or platform.machine()
 
 
 def cpu_flags() -> set[str]:
     """What Linux says that the processor can do; elsewhere nothing."""
+    return set(_cpuinfo("flags").split())
+
+
+def _cpuinfo(field: str) -> str:
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("flags"):
-                return set(line.partition(":")[2].split())
-    return set()
+            if line.startswith(field):
+                return line.partition(":")[2].strip()
+    return ""
 
 
-def peak_memory(device: torch.device) -> int:
-    """Largest memory so far, bytes: of the GPU's tensors, else of this process."""
+def peak_memory(device: torch.device) -> int | None:
+    """Largest memory so far, bytes: of the GPU's tensors, else of this process; None on Windows."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    try:
+        from resource import RUSAGE_SELF, getrusage
+    except ImportError:
+        return None
+    return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def environment(device: torch.device) -> dict:
@@ -109,8 +110,9 @@ def environment(device: torch.device) -> dict:
     else:
         name = f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}"
     try:
-        commit = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty=+", "--exclude=*"],
-                                capture_output=True, text=True, check=False).stdout.strip()
+        describe = ["git", "-C", ROOT, "describe", "--always", "--dirty=+", "--exclude=*"]
+        done = subprocess.run(describe, capture_output=True, text=True, check=False)
+        commit = done.stdout.strip()
     except OSError:  # no git
         commit = ""
     return {"python": platform.python_version(), "torch": torch.__version__, "device": name,

@@ -22,7 +22,7 @@ def predict(net: nn.Module, split: Split, views: Callable | None = None,
     """
     training = net.training
     net.eval()
-    batches = tqdm(split.images.split(batch_size), desc="evaluation", leave=False, disable=not progress)
+    batches = tqdm(split.images.split(batch_size), "evaluation", leave=False, disable=not progress)
     logits = [views(net, x) if views else net(x) for x in map(normalize, batches)]
     net.train(training)
     return torch.cat(logits)
@@ -53,7 +53,7 @@ def confusion_matrix(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
 
 
 def reliability(logits: torch.Tensor, labels: torch.Tensor, bins: int = 15) -> torch.Tensor:
-    """(3, bins): images, mean confidence and accuracy in equal bins of confidence; NaN where there are none.
+    """(3, bins): images, mean confidence and accuracy in equal bins of confidence; NaN if empty.
 
     Guo et al. 2017 (arXiv 1706.04599), section 2.
     """

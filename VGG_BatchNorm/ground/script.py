@@ -1,14 +1,14 @@
-"""How every script starts and ends: types of flags; what a user can mend is one line, and so is Ctrl-C."""
+"""How a script starts and ends: types of flags; one line for Ctrl-C and what a user can mend."""
 
 import argparse
 import errno
 import math
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+MENDABLE = "ENOSPC EDQUOT EACCES EPERM EROFS EFBIG ENOTDIR EISDIR EEXIST ENAMETOOLONG".split()
 STOPPED = "stopped; the same command (train.py: with --resume) goes on from there"
 
 
@@ -31,9 +31,8 @@ def count(text: str) -> int:
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """Call a script's `main`; what a user can mend ends in one line and exit code 2, Ctrl-C in 130."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where Ctrl-C is ignored
-        signal.signal(signal.SIGINT, _interrupt)
+    """Call a script's `main`; one line and exit code 2 for what a user can mend, 130 for Ctrl-C."""
+    sys.unraisablehook = _unraisable
     os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go into files, whatever the screen
     if "matplotlib" in sys.modules:
         sys.modules["matplotlib"].use(os.environ["MPLBACKEND"])
@@ -42,27 +41,22 @@ def run_main(main: Callable[[], None]) -> None:
     except UserError as error:
         sys.exit(_complain(str(error), 2))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS,
-                               errno.EFBIG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
-                               errno.ENAMETOOLONG):
+        if errno.errorcode.get(error.errno) not in MENDABLE:
             raise
         place = f" ({error.filename})" if error.filename else ""
-        sys.exit(_complain(f"cannot read or write: {error.strerror}{place}; nothing saved so far is lost", 2))
+        sys.exit(_complain(f"cannot read or write: {error.strerror}{place}; "
+                           "nothing saved so far is lost", 2))
     except KeyboardInterrupt:
+        sys.unraisablehook = lambda _: None  # objects that it left half made fail as they go
         sys.exit(_complain(STOPPED, 130))
 
 
-def _interrupt(*_) -> None:
-    """What SIGINT does: KeyboardInterrupt, and silence from the objects that it leaves half made."""
-    sys.unraisablehook = _after_interrupt
-    raise KeyboardInterrupt
-
-
-def _after_interrupt(unraisable) -> None:
-    """A destructor failed: its object is half made, or it was struck itself and swallows the interrupt."""
-    if unraisable.exc_type is KeyboardInterrupt:
-        sys.stdout.flush()
-        os._exit(_complain(STOPPED, 130))
+def _unraisable(failed) -> None:
+    """Ctrl-C struck in a destructor, which swallows it."""
+    if failed.exc_type is not KeyboardInterrupt:
+        return sys.__unraisablehook__(failed)
+    sys.stdout.flush()
+    os._exit(_complain(STOPPED, 130))
 
 
 def _complain(text: str, code: int) -> int:

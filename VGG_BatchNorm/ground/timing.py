@@ -3,7 +3,6 @@
 No number from here enters a training run: a result does not depend on how busy the machine was.
 """
 
-import resource
 import time
 from collections.abc import Callable
 
@@ -23,7 +22,8 @@ def best_seconds(call: Callable[[], object], repeats: int, device: torch.device)
     return min(seconds[1:])
 
 
-def gemm_rate(device: torch.device, repeats: int, precision: str = "float32", n: int = 2048) -> float:
+def gemm_rate(device: torch.device, repeats: int, precision: str = "float32",
+              n: int = 2048) -> float:
     """FLOP/s of an n×n×n matrix product (GEMM), the faster of torch's two libraries on a CPU.
 
     As torch.mm and as a 1×1 convolution, which may come from another library.
@@ -36,5 +36,4 @@ def gemm_rate(device: torch.device, repeats: int, precision: str = "float32", n:
 
 def cpu_seconds() -> float:
     """Of this process, all threads: less troubled by other programs than the clock."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+    return time.process_time()

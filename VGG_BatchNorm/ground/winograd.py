@@ -90,7 +90,8 @@ def _transformed_tiles(x: torch.Tensor, h: int, w: int) -> torch.Tensor:
     padded = x.new_zeros(n, 4 * h + 2, 4 * w + 2, c)
     padded[:, 1:height + 1, 1:width + 1] = x.permute(0, 2, 3, 1)
     image, row, column, channel = padded.stride()
-    tiles = padded.as_strided((6, 6, n, h, w, c), (row, column, image, 4 * row, 4 * column, channel))
+    strides = row, column, image, 4 * row, 4 * column, channel
+    tiles = padded.as_strided((6, 6, n, h, w, c), strides)
     return (INPUT @ tiles.reshape(36, -1)).view(36, -1, c)
 
 
