@@ -15,7 +15,6 @@ The precisions and the ways take turns; the best of --repeats counts. Writes
 reports/results/bench.json.
 """
 
-import argparse
 import copy
 import sys
 from pathlib import Path
@@ -23,6 +22,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.flags import flag_parser
 from codes.networks import training_flops
 from codes.settings import DEFAULTS, PRESETS, Settings
 from codes.trainer import Trainer
@@ -90,7 +90,7 @@ def measure_ways(preset: str, device: torch.device, repeats: int, batch: int = 2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = flag_parser(__doc__)
     parser.add_argument("--presets", nargs="+", choices=PRESETS, help="default: fast, strong; on a GPU all")
     parser.add_argument("--repeats", type=int, default=5, choices=range(1, 1001), metavar="N")
     parser.add_argument("--device", default="auto")

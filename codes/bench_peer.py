@@ -4,13 +4,12 @@
     python codes/bench_peer.py ../cifar10-airbench/airbench94_muon.py
 
 Runs the network, loader, optimizers and rates of that file on the CPU, in float32 and, where the
-hardware has it, in bfloat16: its half precision becomes the one that is timed, and what it
-compiles is run as it is written, nothing else. Whole recipes are compared: seconds of a step times
-the number of steps, ours for each image size. The mean of --steps steps of each counts, after one
-that does not; leave the machine alone meanwhile. Writes reports/results/peer.json.
+hardware has it, in bfloat16: its half precision becomes the one that is timed, and what it compiles
+is run as it is written, nothing else. Whole recipes are compared: seconds of a step times the
+number of steps, ours for each image size. The mean of --steps steps of each counts, after one that
+does not; leave the machine alone meanwhile. Writes reports/results/peer.json.
 """
 
-import argparse
 import importlib.util
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import torch
 import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.flags import flag_parser
 from codes.settings import DEFAULTS, PRESETS, Settings
 from codes.trainer import Trainer, image_size
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10
@@ -119,7 +119,7 @@ def compare(peer: ModuleType, data_dir: Path, precision: str, steps: int) -> dic
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = flag_parser(__doc__)
     parser.add_argument("peer", type=Path, help="airbench94_muon.py")
     parser.add_argument("--steps", type=int, default=8, choices=range(1, 13), metavar="N", help="1 to 12")
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR)

@@ -5,8 +5,8 @@
 
 Trains every variant of every study on 45,000 images and judges it on the other 5,000; the test set
 is read by the study `final` alone. Per seed, all variants start from the same random numbers and
-see the same batches, so each is compared with the study's first variant by paired differences.
-The rate of every optimizer, of every loss, and of nets without norm is tuned by five tries on seed 0,
+see the same batches, so each is compared with the study's first variant by paired differences. The
+rate of every optimizer, of every loss, and of nets without norm is tuned by five tries on seed 0,
 which counts for nothing else. A run whose loss is not finite is a row that says so.
 
 Leaves in reports/results/compare/<base>/ (a run that is there is not run again; a kill costs one):
@@ -17,7 +17,6 @@ Leaves in reports/results/compare/<base>/ (a run that is there is not run again;
     summary.csv  a row a variant: mean, standard deviation, difference from the first
 """
 
-import argparse
 import itertools
 import sys
 import time
@@ -28,6 +27,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.compare_results import SUMMARY, Results, best, judged, key, summary
 from codes.documents.comparisons import study_table
+from codes.flags import flag_parser
 from codes.networks import parameter_count
 from codes.settings import Settings, count
 from codes.studies import BASES, COMBINED, STUDIES, Variant, variants, wanted
@@ -152,7 +152,7 @@ def points(losses: list[float], first: int, seconds: float, took: float, parts: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = flag_parser(__doc__)
     parser.add_argument("--study", nargs="+", choices=STUDIES, default=list(STUDIES))
     parser.add_argument("--variants", nargs="+", metavar="NAME", help="of one study: these, and its first")
     parser.add_argument("--base", choices=BASES, help="default: quick on a CPU, full on a GPU")

@@ -79,8 +79,8 @@ def summary(study: str, settled: dict[str, dict], tried: dict[str, tuple[dict, .
     variant, mean over the seeds that both have; `uncertainty` of that mean, over seeds, for these
     images: two standard errors, from the variant's own standard deviation or the pooled one of the
     study, whichever is larger (three seeds alone can agree by luck); `tries`: how many rates or
-    strengths were tried; `edge`: the one that was kept is the first or the last.
-    None: there are too few runs to say.
+    strengths were tried; `edge`: the one that was kept is the first or the last. None: there are
+    too few runs to say.
     """
     runs = {name: results.seeds(key(changes, results.base)) for name, changes in settled.items()}
     runs = {name: mine for name, mine in runs.items() if mine}

@@ -5,14 +5,14 @@
 
 The figures are those of codes/figures/registry.py; they go to reports/figures/. Reads files in
 reports/results/ alone: no data set, no checkpoint, no torch. Names the figures whose numbers are
-not there, or are of other weights, and what measures them. """
+not there, or are of other weights, and what measures them."""
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.registry import FIGURES, draw, out_of_date, sources
+from codes.flags import flag_parser
 from VGG_BatchNorm.findings import NotRun
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR
 from VGG_BatchNorm.ground.script import UserError, run_main
@@ -20,8 +20,7 @@ from VGG_BatchNorm.ground.script import UserError, run_main
 
 def main() -> None:
     drawn = {figure.file: figure for figure in FIGURES if figure.sources}
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawTextHelpFormatter)
+    parser = flag_parser(__doc__)
     parser.add_argument("figures", nargs="*", metavar="FILE",
                         help="such as robustness.png; default: every figure")
     parser.add_argument("--all", action="store_true", help="also those that are up to date")

@@ -6,60 +6,53 @@ Test error with one view and with six (mirrored × shifted by one pixel, average
 class, confusion matrix, expected calibration error. Written to reports/results/evaluation.json.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.flags import flag_parser
 from codes.networks import open_network, parameter_count
-from VGG_BatchNorm.ground.cifar10 import CLASSES, DATA_DIR, Split, load_cifar10
+from VGG_BatchNorm.ground import predictions
+from VGG_BatchNorm.ground.cifar10 import CLASSES, Split, load_cifar10
 from VGG_BatchNorm.ground.files import RESULTS_DIR, shown_path, write_json
 from VGG_BatchNorm.ground.machine import environment, use_device
-from VGG_BatchNorm.ground.predictions import (
-    accuracy,
-    calibration_error,
-    confusion_matrix,
-    one_and_six_views,
-    predict,
-)
 from VGG_BatchNorm.ground.script import run_main
 
 
 def evaluate(net: nn.Module, split: Split) -> dict:
-    """All the measures of this script, as plain numbers."""
-    logits, averaged = predict(net, split, one_and_six_views, progress=True).unbind(1)
-    matrix = confusion_matrix(averaged, split.labels)
+    """Return all the measures of this script, as plain numbers."""
+    views = predictions.predict(net, split, predictions.one_and_six_views, progress=True)
+    logits, averaged = views.unbind(1)
+    matrix = predictions.confusion_matrix(averaged, split.labels)
     by_class = matrix.diagonal() / matrix.sum(1)
     return {
         "images": len(split.labels),
-        "error": 1 - accuracy(logits, split.labels),
-        "error_six_views": 1 - accuracy(averaged, split.labels),
-        "calibration_error": calibration_error(logits, split.labels),
-        "calibration_error_six_views": calibration_error(averaged, split.labels),
+        "error": 1 - predictions.accuracy(logits, split.labels),
+        "error_six_views": 1 - predictions.accuracy(averaged, split.labels),
+        "calibration_error": predictions.calibration_error(logits, split.labels),
+        "calibration_error_six_views": predictions.calibration_error(averaged, split.labels),
         "accuracy_by_class_six_views": dict(zip(CLASSES, by_class.tolist(), strict=True)),
         "confusion_matrix_six_views": matrix.tolist(),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--ckpt", nargs="?", help="default: the newest run, else the shipped weights")
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
-    parser.add_argument("--device", default="auto")
+    parser = flag_parser(__doc__, "--ckpt", "--data-dir", "--device")
     parser.add_argument("--out", type=Path, default=RESULTS_DIR / "evaluation.json")
     args = parser.parse_args()
     device = use_device(args.device)
     path, net = open_network(args.ckpt, device)
     result = evaluate(net, load_cifar10(args.data_dir)[1].to(device))
-    write_json(args.out, {"checkpoint": shown_path(path), "parameters": parameter_count(net), **result,
-                          **environment(device)})
+    write_json(args.out, {"checkpoint": shown_path(path), "parameters": parameter_count(net),
+                          **result, **environment(device)})
     print(f"{path}\ntest error {100 * result['error']:.2f} %, with six views "
-          f"{100 * result['error_six_views']:.2f} %, calibration error {result['calibration_error']:.3f}\n"
-          + "\n".join(f"  {name:<11}{100 * share:5.1f} %"
-                      for name, share in result["accuracy_by_class_six_views"].items())
-          + f"\n{args.out}")
+          f"{100 * result['error_six_views']:.2f} %, "
+          f"calibration error {result['calibration_error']:.3f}")
+    for name, share in result["accuracy_by_class_six_views"].items():
+        print(f"  {name:<11}{100 * share:5.1f} %")
+    print(args.out)
 
 
 if __name__ == "__main__":

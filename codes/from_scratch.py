@@ -9,7 +9,6 @@ input: the chain rule, one layer at a time. The weights are trained by our own S
 seed to reports/results/from_scratch.csv; name another file with --out for trials.
 """
 
-import argparse
 import math
 import sys
 import time
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.flags import flag_parser
 from codes.optimizers import SGD
 from codes.settings import count, positive
 from codes.trainer import schedule
@@ -165,7 +165,7 @@ def train(net: Network, loader: BatchLoader, epochs: int, lr: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = flag_parser(__doc__)
     parser.add_argument("--epochs", type=int, choices=range(1, 1001), metavar="N", default=4)
     parser.add_argument("--batch-size", type=count, default=128)
     parser.add_argument("--lr", type=positive, default=0.05)

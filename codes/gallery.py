@@ -6,15 +6,15 @@ Leaves reports/index.html, which opens from disk in any browser and needs no net
 in reports/figures/ with its caption and the numbers behind it, test images to choose from, and a
 loss surface to turn. Figures are linked, not held; one that is missing is left out and named. What
 is shown of the test images is measured once for a checkpoint and data, into
-reports/results/gallery.npz: a minute and a half on two CPU cores, then a few seconds. """
+reports/results/gallery.npz: a minute and a half on two CPU cores, then a few seconds."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.documents.page import Places, build
-from codes.figures.flags import picture_parser
-from VGG_BatchNorm.ground.files import FIGURES_DIR, ROOT, atomic_write, read_npz
+from codes.flags import numbers, picture_parser
+from VGG_BatchNorm.ground.files import FIGURES_DIR, ROOT, atomic_write
 from VGG_BatchNorm.ground.script import run_main
 
 
@@ -22,20 +22,12 @@ def main() -> None:
     parser = picture_parser(__doc__, out=ROOT / "reports" / "index.html")
     parser.add_argument("--figures", type=Path, default=FIGURES_DIR, help="folder of the pictures")
     args = parser.parse_args()
-    numbers = args.results / "gallery.npz"
-    if args.redraw:
-        data = read_npz(numbers)
-    else:
-        from codes.insight.chosen import SETTINGS, measure
-        from codes.insight.given import net_and_data
-        from codes.insight.measured import measured
-
-        about, net, train, test = net_and_data(args)
-        data = measured(numbers, about, measure, net, train, test, **SETTINGS)
+    data = numbers(args, "gallery", right=4, wrong=2, neighbours=6, size=6, stride=2, steps=64)
     page = build(Places(args.out, args.figures, args.results), data)
     with atomic_write(args.out) as file:
         file.write(page.encode())
-    print(f"{data['about']['checkpoint']}\npage       {args.out}, {args.out.stat().st_size / 2**20:.1f} MiB")
+    size = args.out.stat().st_size / 2**20
+    print(f"{data['about']['checkpoint']}\npage       {args.out}, {size:.1f} MiB")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
     from codes.networks import build
     net = build("cifarnet", widths=(64, 256, 256), activation="gelu", residual=True)
 
-The default is a VGG-like net after airbench94 (Jordan 2024, arXiv 2404.00498): a fixed
-whitening convolution, three groups of convolutions with 2×2 pooling between, global max
-pooling and one fully-connected layer.
+The default is a VGG-like net after airbench94 (Jordan 2024, arXiv 2404.00498): a fixed whitening
+convolution, three groups of convolutions with 2×2 pooling between, global max pooling and one
+fully-connected layer.
 
-The arguments of a network's constructor are the flags that `codes/train.py --network NAME` takes, with
-the same defaults; a run records them, and its checkpoint is restored with them. To add a network, write a
-class and enter it in NETWORKS. It may have two more methods:
+The arguments of a network's constructor are the flags that `codes/train.py --network NAME` takes,
+with the same defaults; a run records them, and its checkpoint is restored with them. To add a
+network, write a class and enter it in NETWORKS. It may have two more methods:
 
     prepare(images)    set what is computed from training images (N, 3, 32, 32), normalised, before the run
     freeze(progress)   before each epoch: fix what is trained no more; 0 ≤ progress < 1 of the steps are done
@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint
@@ -59,7 +59,7 @@ class BatchNorm(nn.BatchNorm2d):
         super().__init__(channels, eps=eps, momentum=momentum)
         self.weight.requires_grad_(False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         if not (self.training and dist.is_initialized() and dist.get_world_size() > 1):
             return super().forward(x)
         from torch.distributed.nn.functional import all_reduce  # differentiable
@@ -89,8 +89,8 @@ def make_norm(norm: str, channels: int) -> nn.Module:
 class ConvGroup(nn.Module):
     """conv – pool – norm – activation, then (conv – norm – activation) × (depth − 1).
 
-    (N, in_channels, H, W) to (N, out_channels, H/2, W/2). With `residual`, what comes out of
-    the first activation is added before the last one.
+    (N, in_channels, H, W) to (N, out_channels, H/2, W/2). With `residual`, what comes out of the
+    first activation is added before the last one.
     """
 
     def __init__(self, in_channels: int, out_channels: int, depth: int, activation: str, norm: str,
@@ -106,7 +106,7 @@ class ConvGroup(nn.Module):
         self.dropout = nn.Dropout2d(dropout) if dropout else nn.Identity()
         self.residual, self.pool_first = residual, pool_first
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         x = self.convs[0](self.pool(x)) if self.pool_first else self.pool(self.convs[0](x))
         x = shortcut = self.activation(self.norms[0](x))
         for i in range(1, len(self.convs)):
@@ -173,7 +173,7 @@ class CifarNet(nn.Module):
             nn.init.zeros_(self.stem.bias)
 
     @torch.no_grad()
-    def prepare(self, images: torch.Tensor, eps: float = 5e-4) -> None:
+    def prepare(self, images: Tensor, eps: float = 5e-4) -> None:
         """Set the first filters to the scaled eigenvectors of 2×2 patches of `images` (N, 3, H, W)."""
         if not self.whiten:
             return
@@ -189,14 +189,14 @@ class CifarNet(nn.Module):
         if progress >= 1 - self.freeze_share:
             self.groups[0].requires_grad_(False)
 
-    def features(self, x: torch.Tensor) -> torch.Tensor:
+    def features(self, x: Tensor) -> Tensor:
         """(N, 3, S, S) to the (N, widths[-1]) features that the head sees."""
         if self.whiten:
             x = F.pad(x, (0, 1, 0, 1), mode="replicate")  # a 2×2 filter then keeps the size
         x = self.groups(self.activation(self.stem(x)))
         return self.dropout(x.amax((2, 3)))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x)) * self.scale
 
 

@@ -62,8 +62,9 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Running means of g and g², freed of their start at 0 (Kingma & Ba 2015).
 
-    w ← w − lr · m̂ / (√v̂ + eps). `weight_decay` adds weight_decay · w to the gradient (L2 in the
-    loss); `decoupled`, it shrinks w by 1 − lr · weight_decay instead (Loshchilov & Hutter 2019).
+    w ← w − lr · m̂ / (√v̂ + eps). `weight_decay` adds weight_decay · w to the gradient
+    (L2 in the loss); `decoupled`, it shrinks w by 1 − lr · weight_decay instead
+    (Loshchilov & Hutter 2019).
     """
 
     def __init__(self, params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
@@ -96,10 +97,10 @@ class AdamW(Adam):
 def orthogonalize(matrix: Tensor, steps: int = 3) -> Tensor:
     """The nearest semi-orthogonal matrix to a (m, n) `matrix`, roughly: U Vᵀ of its SVD U S Vᵀ.
 
-    Newton–Schulz iteration X ← a X + (b A + c A²) X with A = X Xᵀ. It is applied to the
-    singular values alone; the coefficients (Jordan 2024, kellerjordan.github.io/posts/muon)
-    take them near 1 fast, not exactly. From a hundredth of the matrix's norm on, 5 steps take them
-    to about 0.7 … 1.2; after 3, those below a twentieth of it are still on their way up.
+    Newton–Schulz iteration X ← a X + (b A + c A²) X with A = X Xᵀ. It is applied to the singular
+    values alone; the coefficients (Jordan 2024, kellerjordan.github.io/posts/muon) take them near 1
+    fast, not exactly. From a hundredth of the matrix's norm on, 5 steps take them to about 0.7 …
+    1.2; after 3, those below a twentieth of it are still on their way up.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
@@ -115,10 +116,10 @@ def orthogonalize(matrix: Tensor, steps: int = 3) -> Tensor:
 class Muon(Optimizer):
     """Orthogonalised momentum for convolution filters (Jordan et al. 2024).
 
-    A filter bank (K, C, h, w) is seen as a K × (C·h·w) matrix. Each step moves it by `lr` along
-    the orthogonalised Nesterov momentum (computed in `precision`, a torch dtype by name; default: the
-    parameter's own), after rescaling it to Frobenius norm √K (`rescale`; batch
-    norm does not see the scale, so this only keeps the relative step what `lr` says).
+    A filter bank (K, C, h, w) is seen as a K × (C·h·w) matrix. Each step moves it by `lr` along the
+    orthogonalised Nesterov momentum (computed in `precision`, a torch dtype by name; default: the
+    parameter's own), after rescaling it to Frobenius norm √K (`rescale`; batch norm does not see
+    the scale, so this only keeps the relative step what `lr` says).
     """
 
     def __init__(self, params, lr: float = 0.24, momentum: float = 0.6, steps: int = 3,
@@ -166,20 +167,20 @@ class DampedMuon(Muon):
 
         d = s / √(s² + σ²),   that is   D = (M Mᵀ + σ² I)^(−½) M.
 
-    Directions well above the noise go in full (σ = 0 is Muon), those below it in proportion to s, as
-    plain momentum would (σ → ∞). No SVD is needed: D is the left part of the orthogonalised
-    [M, σI], because [M, σI][M, σI]ᵀ = M Mᵀ + σ² I. Its singular values are ≥ σ, so the iteration of
+    Directions well above the noise go in full (σ = 0 is Muon), those below it in proportion to s,
+    as plain momentum would (σ → ∞). No SVD is needed: D is the left part of the orthogonalised [M,
+    σI], because [M, σI][M, σI]ᵀ = M Mᵀ + σ² I. Its singular values are ≥ σ, so the iteration of
     `orthogonalize` has no tiny ones to lift and comes nearer in as few steps.
 
     *The noise* is measured, not set. Let v be the variance of a gradient's entry. Once the running
     mean (1 − μ) B of the gradients has filled, g minus it has mean square v · 2/(1 + μ), drift of
-    the true gradient counted in; v is averaged over about 20 steps. The Nesterov momentum
-    M = g + μB then has entries of variance v ρ, ρ = (1 + μ)² + μ⁴/(1 − μ²), and the mean squared
-    singular value of a K × n matrix of such noise is v ρ max(K, n). `damping` times its root is σ.
+    the true gradient counted in; v is averaged over about 20 steps. The Nesterov momentum M = g +
+    μB then has entries of variance v ρ, ρ = (1 + μ)² + μ⁴/(1 − μ²), and the mean squared singular
+    value of a K × n matrix of such noise is v ρ max(K, n). `damping` times its root is σ.
 
     *Annealing.* What a random step costs, curvature times its square, is of second order in the
-    learning rate, what a true one gains is of first. So σ falls with lr, from its highest on: the end
-    of a run is Muon's. (Without, `anneal=False`, it learns faster at first and ends worse.)
+    learning rate, what a true one gains is of first. So σ falls with lr, from its highest on: the
+    end of a run is Muon's. (Without, `anneal=False`, it learns faster at first and ends worse.)
 
     *Limits.* s is that of the noisy momentum: where all is noise, s is about σ / damping, so no
     direction is ever left out. The evidence is in reports/figures/compare/quick/README.md.

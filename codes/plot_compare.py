@@ -7,13 +7,13 @@ captions, every study's table, and what did not help, to reports/figures/compare
 nothing.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.documents.comparisons import Comparisons, study_table, without_effect_table
 from codes.figures.comparisons import FIGURES, STUDIES_OF, scale
+from codes.flags import flag_parser
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.ground.style import save_figure
@@ -28,8 +28,7 @@ def newest(results: Path) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawTextHelpFormatter)
+    parser = flag_parser(__doc__)
     parser.add_argument("results", nargs="?", type=Path,
                         help="folder of a base (default: the newest)")
     parser.add_argument("--out", type=Path, help="folder of the pictures")

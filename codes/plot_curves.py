@@ -5,12 +5,12 @@
 Reads the run's log.csv; writes training_curves.png beside it (or to --out).
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.curves import draw_curves, read_run
+from codes.flags import flag_parser
 from VGG_BatchNorm.ground.files import RUNS_DIR
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.ground.style import save_figure
@@ -24,7 +24,7 @@ def newest_run() -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = flag_parser(__doc__)
     parser.add_argument("run", nargs="?", type=Path, help="run folder")
     parser.add_argument("--out", type=Path, help="the picture")
     args = parser.parse_args()

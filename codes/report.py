@@ -9,7 +9,6 @@ depend on which way a result fell ("loses", "makes no clear difference"). The sa
 same bytes. Ten seconds; needs the package typst (requirements-dev.txt).
 """
 
-import argparse
 import json
 import re
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.documents.report_numbers import collect
 from codes.documents.words import listed
+from codes.flags import flag_parser
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, ROOT, atomic_write, read_json
 from VGG_BatchNorm.ground.script import UserError, run_main
 
@@ -58,8 +58,7 @@ def set_pdf(content: dict, figures: Path) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawTextHelpFormatter)
+    parser = flag_parser(__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS_DIR, help="folder of the numbers")
     parser.add_argument("--figures", type=Path, default=FIGURES_DIR, help="folder of the pictures")
     parser.add_argument("--settings", type=Path, default=SOURCE.with_suffix(".json"),

@@ -3,8 +3,8 @@
     Settings(epochs=4, config={"widths": (32, 64)})
     Settings.from_dict({"epochs": 4, "widths": [32, 64]})  # flat, as JSON, CSV and studies have it
 
-A preset names only what differs from the defaults; a flag overrides both. The network's arguments and
-their defaults are those of its constructor, in networks.py.
+A preset names only what differs from the defaults; a flag overrides both. The network's arguments
+and their defaults are those of its constructor, in networks.py.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from codes.augment import AUGMENTS
+from codes.flags import flag_parser
 from codes.losses import LOSSES
 from codes.networks import NETWORKS, network_arguments
 from codes.optimizers import OPTIMIZERS
@@ -155,7 +156,7 @@ PRESETS = {
 
 def make_parser(description: str) -> argparse.ArgumentParser:
     """The flags of `codes/train.py`: its own, those of `Settings`, and every network's arguments."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
+    parser = flag_parser(description)
     run = parser.add_argument_group("the run")
     run.add_argument("--preset", choices=PRESETS, help="default: fast on a CPU, best on a GPU")
     run.add_argument("--out", type=Path, help="run folder")

@@ -66,9 +66,9 @@ def _depth(base: dict) -> list[Variant]:
 
 
 def _components(base: dict) -> list[Variant]:
-    """Nets without norm train at rates of their own, tuned without dropout: all three shrink together,
-    since biases at the base's rate alone undo such a net. Their filters keep the norm that Muon
-    rescales them to, which is a help of another kind.
+    """Nets without norm train at rates of their own, tuned without dropout: all three shrink
+    together, since biases at the base's rate alone undo such a net. Their filters keep the norm
+    that Muon rescales them to, which is a help of another kind.
     """
     slower = tuple({name: float(f"{base[name] / 3**i:.2g}") for name in ("lr", "bias_lr", "head_lr")}
                    for i in range(5))
@@ -102,7 +102,8 @@ def _augmentation(base: dict) -> list[Variant]:
 
 
 def _optimizers(base: dict) -> list[Variant]:
-    """Muon is for filters: biases and head have SGD at rates of their own, which the presets' runs chose.
+    """Muon is for filters: biases and head have SGD at rates of their own, which the presets' runs
+    chose.
 
     "On filters" exchanges Muon alone; the rest have one optimizer and one rate for everything.
     """

@@ -2,14 +2,12 @@
 
     python codes/summarise.py runs/strong-s0 runs/strong-s1 runs/strong-s2 --ship runs/strong-s0
 
-A run that is in the file already is replaced; without arguments the tables alone are renewed,
-from the files in reports/results/. A table stands between <!-- name --> and <!-- /name -->.
---ship writes a run's weights, in float16 and without optimizer state, to
-reports/models/cifarnet.pt, and its log to reports/results/cifarnet/, from which its training curves
-are drawn.
+A run that is in the file already is replaced; without arguments the tables alone are renewed, from
+the files in reports/results/. A table stands between <!-- name --> and <!-- /name -->. --ship
+writes a run's weights, in float16 and without optimizer state, to reports/models/cifarnet.pt, and
+its log to reports/results/cifarnet/, from which its training curves are drawn.
 """
 
-import argparse
 import re
 import sys
 from pathlib import Path
@@ -18,6 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.documents.readme_tables import PRESET_RUN, model_card, preset_runs, readme
+from codes.flags import flag_parser
 from codes.settings import choose_settings, parse_arguments
 from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS, load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.files import RESULTS_DIR, ROOT, atomic_write, read_json, write_csv
@@ -69,8 +68,7 @@ def ship(folder: Path, path: Path = SHIPPED_WEIGHTS, log: Path = RESULTS_DIR / "
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawTextHelpFormatter)
+    parser = flag_parser(__doc__)
     parser.add_argument("runs", nargs="*", type=Path, help="run folders")
     parser.add_argument("--ship", type=Path, metavar="RUN",
                         help="the run whose weights the repository ships")

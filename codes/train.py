@@ -3,9 +3,9 @@
     python codes/train.py --preset strong --seed 1
     torchrun --nproc_per_node=2 codes/train.py --preset best      # two GPUs, one global batch
 
-Prints parameters, FLOPs and the minutes to expect, trains on all 50,000 training images and
-reads the test set once, at the end. (With --validation: trains on 45,000 of them, watches the
-other 5,000, and leaves the test set alone.) Leaves in the run folder, runs/<preset>-s<seed>:
+Prints parameters, FLOPs and the minutes to expect, trains on all 50,000 training images and reads
+the test set once, at the end. (With --validation: trains on 45,000 of them, watches the other
+5,000, and leaves the test set alone.) Leaves in the run folder, runs/<preset>-s<seed>:
 
     config.json  every setting, versions, device, commit, checksum of the data
     log.csv      a row an epoch

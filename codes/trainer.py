@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
@@ -114,7 +114,7 @@ class Trainer:
             total += self.settings.batch_size * counted[size, trained]
         return total
 
-    def step(self, x: torch.Tensor, y: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def step(self, x: Tensor, y: Tensor, number: int) -> tuple[Tensor, Tensor]:
         """One update; returns the mean loss and the count of right answers, on the device.
 
         The batch goes through in parts of `micro_batch` images, and the gradients add up: less
@@ -132,8 +132,8 @@ class Trainer:
         self.update(number)
         return totals.unbind()
 
-    def forward_backward(self, images: torch.Tensor, labels: torch.Tensor, wanted: torch.Tensor,
-                         batch: int) -> torch.Tensor:
+    def forward_backward(self, images: Tensor, labels: Tensor, wanted: Tensor,
+                         batch: int) -> Tensor:
         """Add the gradient of a part of a batch; returns its share of the mean loss, and right answers."""
         with autocast(self.device, self.settings.precision):
             logits = self.model(images)

@@ -3,8 +3,8 @@
     python codes/visualize_attribution.py --ckpt reports/models/cifarnet.pt
 
 Three methods (insight/attribution.py) on test images that a rule chooses. Leaves attribution.png in
-reports/figures/, and the numbers behind it in reports/results/attribution.npz, measured anew only for
-another checkpoint, data set or setting. A quarter of a minute on two CPU cores.
+reports/figures/, and the numbers behind it in reports/results/attribution.npz, measured anew only
+for another checkpoint, data set or setting. A quarter of a minute on two CPU cores.
 """
 
 import sys
@@ -14,24 +14,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.attribution import draw_attribution
-from codes.figures.flags import picture_parser
-from VGG_BatchNorm.ground.files import FIGURES_DIR, read_npz
+from codes.flags import numbers, picture_parser
+from VGG_BatchNorm.ground.files import FIGURES_DIR
 from VGG_BatchNorm.ground.script import run_main
 from VGG_BatchNorm.ground.style import save_figure
 
 
 def main() -> None:
     args = picture_parser(__doc__, out=FIGURES_DIR / "attribution.png").parse_args()
-    numbers = args.results / "attribution.npz"
-    if args.redraw:
-        data = read_npz(numbers)
-    else:
-        from codes.insight.attribution import measure
-        from codes.insight.given import net_and_data
-        from codes.insight.measured import measured
-
-        about, net, _, test = net_and_data(args)
-        data = measured(numbers, about, measure, net, test, rows=5, size=6, stride=2, steps=64)
+    data = numbers(args, "attribution", rows=5, size=6, stride=2, steps=64)
     save_figure(draw_attribution(data), args.out)
     missed = abs(data["sum"] - data["gain"]) / abs(data["gain"]).clip(1e-12)
     print(f"{data['about']['checkpoint']}\nintegrated gradients miss their sum by "

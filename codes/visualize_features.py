@@ -2,15 +2,15 @@
 
     python codes/visualize_features.py --ckpt reports/models/cifarnet.pt
 
-Leaves in reports/figures/ (and the numbers behind them in reports/results/features/, measured anew only
-for another checkpoint, data set, number of images or setting):
+Leaves in reports/figures/ (and the numbers behind them in reports/results/features/, measured anew
+only for another checkpoint, data set, number of images or setting):
 
     features.png    test images by the input of the last layer: two principal components, and t-SNE
     similarity.png  linear CKA (insight/similarity.py) between the convolution blocks of small nets
 
-t-SNE needs scikit-learn; where it is missing, and so are its numbers, that panel is left out. The four
-small nets (insight/small_nets.py), with batch norm and without, of two seeds each, are trained at the
-first call. Two and a half minutes on two CPU cores, then a few seconds.
+t-SNE needs scikit-learn; where it is missing, and so are its numbers, that panel is left out. The
+four small nets (insight/small_nets.py), with batch norm and without, of two seeds each, are trained
+at the first call. Two and a half minutes on two CPU cores, then a few seconds.
 """
 
 import sys
@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.features import draw_features, draw_similarity
-from codes.figures.flags import picture_parser
+from codes.flags import picture_parser
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_npz
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.ground.style import save_figure
@@ -42,8 +42,7 @@ def main() -> None:
             neighbours = None  # of another net
     else:
         from codes.insight.features import compare_nets, neighbour_points, nets_of, principal_points
-        from codes.insight.given import net_and_data
-        from codes.insight.measured import measured
+        from codes.insight.measured import measured, net_and_data
         from codes.insight.small_nets import net_settings
         from VGG_BatchNorm.ground.cifar10 import data_checksum
 

@@ -2,11 +2,12 @@
 
     python codes/visualize_filters.py --ckpt runs/strong-s0/last.pt --image 7
 
-The filters of the first convolution (each scaled to its own range, grey is 0, sorted by contrast) and
-what each makes of one test image. For a whitening net, whose first layer is fixed, the first trained
-convolution follows below: its feature maps alone, as its filters have more than three input channels.
-Leaves filters.png in reports/figures/, and the numbers behind it in reports/results/filters.npz, measured
-anew only for another checkpoint, data set, image or setting. A few seconds.
+The filters of the first convolution (each scaled to its own range, grey is 0, sorted by contrast)
+and what each makes of one test image. For a whitening net, whose first layer is fixed, the first
+trained convolution follows below: its feature maps alone, as its filters have more than three input
+channels. Leaves filters.png in reports/figures/, and the numbers behind it in
+reports/results/filters.npz, measured anew only for another checkpoint, data set, image or setting.
+A few seconds.
 """
 
 import sys
@@ -14,8 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.filters import draw_filters
-from codes.figures.flags import picture_parser
-from VGG_BatchNorm.ground.files import FIGURES_DIR, read_npz
+from codes.flags import numbers, picture_parser
+from VGG_BatchNorm.ground.files import FIGURES_DIR
 from VGG_BatchNorm.ground.script import run_main
 from VGG_BatchNorm.ground.style import save_figure
 
@@ -24,16 +25,7 @@ def main() -> None:
     parser = picture_parser(__doc__, out=FIGURES_DIR / "filters.png")
     parser.add_argument("--image", type=int, default=7, help="number of the test image")
     args = parser.parse_args()
-    numbers = args.results / "filters.npz"
-    if args.redraw:
-        data = read_npz(numbers)
-    else:
-        from codes.insight.filters import measure
-        from codes.insight.given import net_and_data
-        from codes.insight.measured import measured
-
-        about, net, _, test = net_and_data(args)
-        data = measured(numbers, about, measure, net, test, image=args.image, maps=24)
+    data = numbers(args, "filters", image=args.image, maps=24)
     save_figure(draw_filters(data), args.out)
     print(f"{data['about']['checkpoint']}\npicture    {args.out}")
 

@@ -17,7 +17,7 @@ the top eigenvalue of the Hessian, by power iteration. The net itself is left as
     the small nets (insight/small_nets.py), trained if they are not there
 
 Numbers are kept row by row: a kill costs one, the same command goes on. Those of the same weights
-and settings are only drawn again. """
+and settings are only drawn again."""
 
 import sys
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.figures.flags import picture_parser
 from codes.figures.landscape import COMPARED, draw_compare, draw_contours, draw_path, draw_surface
+from codes.flags import picture_parser
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, read_npz
 from VGG_BatchNorm.ground.script import UserError, count, positive, run_main
 from VGG_BatchNorm.ground.style import save_figure

@@ -6,14 +6,14 @@ Trains the net of the base `quick` (studies.py), but with a first layer that is 
 the fixed whitening, and on images of full size from the start, and looks at it at moments that lie
 denser where it changes faster. Leaves learning.gif in reports/figures/, and what it is drawn from
 in reports/results/learning/learning.npz. Two minutes on two CPU cores; then a few seconds, as long
-as the settings stay the same. """
+as the settings stay the same."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.figures.flags import picture_parser
 from codes.figures.learning import draw_frames, write_gif
+from codes.flags import picture_parser
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, read_npz
 from VGG_BatchNorm.ground.script import count, run_main
 

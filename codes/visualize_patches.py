@@ -2,20 +2,19 @@
 
     python codes/visualize_patches.py --ckpt reports/models/cifarnet.pt --image 7
 
-Leaves patches.png (the patches of test images that excite a channel the most, for some channels of a
-layer in each group) and feature_maps.png (a row of feature maps for each convolution) in
+Leaves patches.png (the patches of test images that excite a channel the most, for some channels of
+a layer in each group) and feature_maps.png (a row of feature maps for each convolution) in
 reports/figures/, and the numbers behind them in reports/results/patches.npz, measured anew only for
-another checkpoint, data set, image or setting. Half a minute on two CPU cores. `make filters` draws the
-first layer.
+another checkpoint, data set, image or setting. Half a minute on two CPU cores. `make filters` draws
+the first layer.
 """
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.figures.flags import picture_parser
 from codes.figures.patches import draw_feature_maps, draw_patches
-from VGG_BatchNorm.ground.files import read_npz
+from codes.flags import numbers, picture_parser
 from VGG_BatchNorm.ground.script import run_main
 from VGG_BatchNorm.ground.style import save_figure
 
@@ -24,17 +23,7 @@ def main() -> None:
     parser = picture_parser(__doc__)
     parser.add_argument("--image", type=int, default=7, help="number of the test image")
     args = parser.parse_args()
-    numbers = args.results / "patches.npz"
-    if args.redraw:
-        data = read_npz(numbers)
-    else:
-        from codes.insight.given import net_and_data
-        from codes.insight.measured import measured
-        from codes.insight.patches import measure
-
-        about, net, _, test = net_and_data(args)
-        data = measured(numbers, about, measure, net, test,
-                        image=args.image, channels=6, patches=9, maps=12)
+    data = numbers(args, "patches", image=args.image, channels=6, patches=9, maps=12)
     print(data["about"]["checkpoint"])
     for name, draw in (("feature_maps", draw_feature_maps), ("patches", draw_patches)):
         save_figure(draw(data), args.out / f"{name}.png")

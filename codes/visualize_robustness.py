@@ -9,14 +9,14 @@ gradient (Goodfellow et al. 2015, arXiv 1412.6572), and PGD, ten smaller ones fr
 (insight/small_nets.py), trained at the first call, which differ in the first layer. Leaves
 robustness.png in reports/figures/, and in reports/results/ what it is drawn from, robustness.npz
 and robustness_noise.npz, and the accuracies to read, robustness.json. Three minutes on two CPU
-cores; the numbers of the same checkpoint, data and settings are only drawn. """
+cores; the numbers of the same checkpoint, data and settings are only drawn."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.figures.flags import picture_parser
 from codes.figures.robustness import draw_robustness
+from codes.flags import picture_parser
 from VGG_BatchNorm.ground.files import FIGURES_DIR, read_npz, write_json
 from VGG_BatchNorm.ground.script import UserError, count, run_main
 from VGG_BatchNorm.ground.style import save_figure

@@ -17,10 +17,10 @@ from PIL import Image
 from test_scripts import RESULT
 
 from codes import gallery
-from codes.figures.chosen import glow, in_place, red_and_blue
+from codes.figures.gallery import glow, in_place, red_and_blue
 from codes.figures.registry import FIGURES
-from codes.insight import chosen
-from codes.insight.chosen import choose_images
+from codes.insight import gallery as chosen
+from codes.insight.gallery import choose_images
 from codes.insight.similarity import nearest
 from codes.networks import build, restore
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint

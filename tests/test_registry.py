@@ -37,7 +37,7 @@ def test_captions_lack_no_number(figure):
 
 @pytest.mark.parametrize("module", [
     "codes.figures.robustness, codes.figures.learning, codes.figures.landscape, codes.figures.curves, "
-    "codes.figures.chosen, VGG_BatchNorm.study_figures",
+    "codes.figures.gallery, VGG_BatchNorm.study_figures",
     "codes.draw_figures",
 ])
 def test_drawings_need_no_torch(module):

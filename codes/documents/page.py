@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from codes.documents.figure_tables import TABLES, claim_tables, run_tables
 from codes.documents.tables import html, marked_up
 from codes.figures import registry
-from codes.figures.chosen import explanations
+from codes.figures.gallery import explanations
 from codes.figures.landscape import COMPARED, loss_levels, network_title
 from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.files import read_npz
@@ -139,7 +139,7 @@ def build(places: Places, data: dict) -> str:
     """The whole page.
 
     Args:
-        data: what `codes.insight.chosen.measure` found.
+        data: what `codes.insight.gallery.measure` found.
 
     Raises:
         UserError: a file of results has another shape than expected, or a figure is no picture.

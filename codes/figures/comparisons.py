@@ -41,12 +41,11 @@ def style(name: str, names: list[str]) -> dict:
 def draw_effects(runs: Comparisons):
     """What one change does to the base. The difference in validation accuracy from the study's
     first variant (dashed line), seed by seed (dots; the same first weights and batches where the
-    net is the same) and in the mean, with two standard errors over seeds (from its own deviation
-    or the study's pooled one, whichever is larger); filled and coloured where that leaves zero
-    out (blue: better, orange: worse). Each panel has its own scale. It says nothing of longer
-    training, in which dropout, strong augmentation and depth are known to do better than in a
-    few epochs. Nets without norm are held together by Muon, which keeps the norm of their
-    filters."""
+    net is the same) and in the mean, with two standard errors over seeds (from its own deviation or
+    the study's pooled one, whichever is larger); filled and coloured where that leaves zero out
+    (blue: better, orange: worse). Each panel has its own scale. It says nothing of longer training,
+    in which dropout, strong augmentation and depth are known to do better than in a few epochs.
+    Nets without norm are held together by Muon, which keeps the norm of their filters."""
     studies = [name for name in PANELS if name in runs.studies]
     columns = min(2, len(studies))
     figure, axes = plt.subplots(-(-len(studies) // columns), columns, squeeze=False,
@@ -84,8 +83,8 @@ def accuracies(runs: Comparisons, row: dict) -> dict[int, float]:
 
 def draw_losses(runs: Comparisons):
     """Loss by regularisation: validation accuracy in percent, mean ± standard deviation over seeds,
-    all under Adam, whose rate was tuned for each loss; the strength of a regulariser was tuned
-    on cross-entropy. L2 enters the gradient and is rescaled by Adam, decoupled decay is not
+    all under Adam, whose rate was tuned for each loss; the strength of a regulariser was tuned on
+    cross-entropy. L2 enters the gradient and is rescaled by Adam, decoupled decay is not
     (Loshchilov & Hutter 2019). Outlined: the best."""
     rows = {row["variant"]: row for row in runs.studies["losses"]}
     losses = [name for name in rows if " + " not in name]
@@ -119,9 +118,9 @@ def draw_losses(runs: Comparisons):
 def draw_cost(runs: Comparisons):
     """What accuracy costs: validation error against parameters and against the FLOPs of training,
     on logarithmic axes, for every net of the studies named in the legend; bars are standard
-    deviations over seeds. The line is the front, of means: no net to the left of it is better.
-    All train for as many epochs; it does not show what a net would reach if each had the epochs
-    that suit it."""
+    deviations over seeds. The line is the front, of means: no net to the left of it is better. All
+    train for as many epochs; it does not show what a net would reach if each had the epochs that
+    suit it."""
     studies = [name for name in SIZES if name in runs.studies]
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
     for axis, column, label, unit in ((axes[0], "parameters", "parameters (thousands)", 1e3),
@@ -162,11 +161,11 @@ def draw_cost(runs: Comparisons):
 
 def draw_optimizers(runs: Comparisons):
     """The optimizers, each at the rate that was best for it: the training loss over steps and over
-    seconds, means over seeds, with the standard deviation as a band. The peak after three
-    quarters is the change from small images to whole ones, whose steps take longer: an optimizer
-    is judged here by how it bears that change too; compare the losses before and after it. The
-    Muons and what is "on filters" leave biases and the head to SGD at rates of their own; the
-    others have one rate for everything. Final validation accuracy is in the legend."""
+    seconds, means over seeds, with the standard deviation as a band. The peak after three quarters
+    is the change from small images to whole ones, whose steps take longer: an optimizer is judged
+    here by how it bears that change too; compare the losses before and after it. The Muons and what
+    is "on filters" leave biases and the head to SGD at rates of their own; the others have one rate
+    for everything. Final validation accuracy is in the legend."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), sharey=True)
     rows = runs.studies["optimizers"]
     names = [row["variant"] for row in rows]
@@ -200,8 +199,8 @@ def draw_optimizers(runs: Comparisons):
 def draw_rates(runs: Comparisons):
     """How much the learning rate matters: validation accuracy of one run (seed 0) for each rate
     that was tried, the optimizers on the left, the losses (under Adam) on the right; circled the
-    one that was kept. A wide top means little tuning. An optimizer whose best rate is the first
-    or last may have a better one outside."""
+    one that was kept. A wide top means little tuning. An optimizer whose best rate is the first or
+    last may have a better one outside."""
     studies = [name for name in ("optimizers", "losses") if name in runs.studies]
     figure, axes = plt.subplots(1, len(studies), figsize=(max(8, 5.5 * len(studies)), 5),
                                 squeeze=False, sharey=True)

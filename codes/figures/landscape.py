@@ -1,7 +1,7 @@
 """The pictures of the loss around weights, each from planes of losses.
 
 A function's docstring is its picture's caption. A plane is what `codes.insight.loss_landscape.fill`
-wrote. """
+wrote."""
 
 from collections.abc import Sequence
 

@@ -33,8 +33,8 @@ def draw_curve(axis, data: dict, name: str, unit: str, factor: float, top: float
 
 
 def draw_plane(axis, data: dict) -> tuple:
-    """Axes for the path: the dots, the ring around the last, and the line as `draw_curve` has
-    it."""
+    """Axes for the path: the dots, the ring around the last, and the line as `draw_curve` has it.
+    """
     dots = axis.scatter(*data["path"].T, c=data["loss"], cmap="cividis", s=22, zorder=3)
     first, second = (f"{100 * share:.0f} %" for share in data["shares"])
     axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim(), title="path of the weights",
@@ -46,14 +46,14 @@ def draw_plane(axis, data: dict) -> tuple:
 
 
 def draw_frames(data: dict) -> list[Image.Image]:
-    """A small net while it learns, from the first step to the last; frames are denser at the start. Left:
-    the filters of its first layer, each in its own range, grey is 0; the first three start as the identity
-    of one colour each, the others from noise. Above: accuracy and loss (without label smoothing) on
-    {validation_images} validation images. Below: where the weights are, projected on the plane in which
-    their path varies most, from its end; colour is the loss. It is the path of all trained parameters as
-    they are: those that move far, whatever that does to the net, count most. And a smooth bend is no
-    finding: of a long random walk, too, two components explain 61 % and 15 % (Antognini & Sohl-Dickstein
-    2018, arXiv 1806.08805). One run."""
+    """A small net while it learns, from the first step to the last; frames are denser at the start.
+    Left: the filters of its first layer, each in its own range, grey is 0; the first three start as
+    the identity of one colour each, the others from noise. Above: accuracy and loss
+    (without label smoothing) on {validation_images} validation images. Below: where the weights
+    are, projected on the plane in which their path varies most, from its end; colour is the loss.
+    It is the path of all trained parameters as they are: those that move far, whatever that does to
+    the net, count most. And a smooth bend is no finding: of a long random walk, too, two components
+    explain 61 % and 15 % (Antognini & Sohl-Dickstein 2018, arXiv 1806.08805). One run."""
     steps, sheets, frames = data["steps"], filter_sheets(data["filters"]), []
     with plt.rc_context({"font.size": 9, "axes.titlesize": 10}):
         figure, axes = plt.subplot_mosaic([["filters", "accuracy", "loss"], ["filters", "path", "path"]],

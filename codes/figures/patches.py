@@ -54,8 +54,8 @@ def draw_feature_maps(data: dict) -> plt.Figure:
     """A test image on its way through the net: the output of each convolution after norm,
     activation and pooling, as the next one gets it; the {maps} channels of the highest peak, dark
     is low, bright is high, one scale a row. Left: the layer, how many channels it has, and the
-    pixels of each. The other channels, and what the next layer makes of their sum, are not
-    shown."""
+    pixels of each. The other channels, and what the next layer makes of their sum, are not shown.
+    """
     rows = [data["image"][None],
             *(data[f"maps_{i}"][..., None].repeat(3, axis=3) for i in range(len(data["stages"])))]
     settings = data["about"]["settings"]

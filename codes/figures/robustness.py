@@ -95,10 +95,11 @@ def draw_robustness(data: dict, noise: dict):
     change each pixel by at most ε; the accuracy that is left is an upper bound, since stronger
     attacks exist. Below: a likely part of why noise hurts this much. The first layer is a fixed
     whitening, which raises the finest differences between pixels to the size of all others, and
-    noise with them; a small net whose first layer is trained instead bears more of it (one net
-    each). Standard error: at most {images_points} points on {images} images, {attacked_points} on
-    {attacked}. The shipped net saw flips and shifts of 2 pixels in training, and none of the
-    rest."""
+    noise with them; a small net whose first layer is trained instead bears more of it
+    (one net each). Standard error: at most {images_points} points on {images} images,
+    {attacked_points} on {attacked}. The shipped net saw flips and shifts of 2 pixels in training,
+    and none of the rest.
+    """
     colours = dict(zip(data["about"]["settings"]["corruptions"], PALETTE, strict=False))
     figure = plt.figure(figsize=(12, 8))
     left, right = figure.subfigures(1, 2, width_ratios=(1.15, 1))

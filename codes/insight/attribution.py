@@ -6,27 +6,27 @@
     occlusion(net, x, said)                    # (N, rows, columns) of squares
     grad_cam(net, x, said, last_maps(net, x))  # (N, h, w)
 
-Functions of a classifier in evaluation mode, in which images do not touch each other: x (N, 3, H, W) to
-logits (N, classes). Images are normalised, so that 0 is the mean colour of the training set. `classes`
-(N,) are those whose logits are explained. Nothing of the net is changed.
+Functions of a classifier in evaluation mode, in which images do not touch each other: x
+(N, 3, H, W) to logits (N, classes). Images are normalised, so that 0 is the mean colour of the
+training set. `classes` (N,) are those whose logits are explained. Nothing of the net is changed.
 """
 
 from itertools import product
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.predictions import predict
 
 
 @torch.no_grad()
-def last_maps(net: nn.Module, x: torch.Tensor) -> nn.Module:
-    """The layer that gives the last feature maps before the last pooling: for a net of this project, what
-    follows its last convolution (norm, shortcut, activation) included."""
+def last_maps(net: nn.Module, x: Tensor) -> nn.Module:
+    """The layer that gives the last feature maps before the last pooling: for a net of this
+    project, what follows its last convolution (norm, shortcut, activation) included."""
     given = []
 
-    def note(layer: nn.Module, _, output: torch.Tensor) -> None:
+    def note(layer: nn.Module, _, output: Tensor) -> None:
         if output.ndim == 4 and not isinstance(layer, (nn.MaxPool2d, nn.AvgPool2d)):
             given.append(layer)
 
@@ -39,16 +39,16 @@ def last_maps(net: nn.Module, x: torch.Tensor) -> nn.Module:
     return given[-1]
 
 
-def grad_cam(net: nn.Module, x: torch.Tensor, classes: torch.Tensor, layer: nn.Module) -> torch.Tensor:
+def grad_cam(net: nn.Module, x: Tensor, classes: Tensor, layer: nn.Module) -> Tensor:
     """(N, h, w): where the maps A_k that `layer` gives speak for the class.
 
     relu(Σ_k α_k A_k), α_k the mean over the map of ∂logit/∂A_k (Selvaraju et al. 2017, arXiv
-    1610.02391, eq. 1 and 2). Behind global pooling, mean or max, and one linear layer, α_k is the head's
-    weight up to a factor, and the map that of CAM (Zhou et al. 2016, arXiv 1512.04150).
+    1610.02391, eq. 1 and 2). Behind global pooling, mean or max, and one linear layer, α_k is the
+    head's weight up to a factor, and the map that of CAM (Zhou et al. 2016, arXiv 1512.04150).
     """
     kept = []
 
-    def keep(_, __, output: torch.Tensor) -> torch.Tensor:
+    def keep(_, __, output: Tensor) -> Tensor:
         kept.append(output)
         return output.clone()  # what follows may work in place
 
@@ -61,12 +61,14 @@ def grad_cam(net: nn.Module, x: torch.Tensor, classes: torch.Tensor, layer: nn.M
     return (gradient.mean((2, 3), keepdim=True) * kept[-1].detach()).sum(1).relu()
 
 
-def integrated_gradients(net: nn.Module, x: torch.Tensor, classes: torch.Tensor,
-                         baseline: torch.Tensor | float = 0.0, steps: int = 64) -> torch.Tensor:
-    """(N, 3, H, W): what each value of x adds to the logit, on the straight way from `baseline` to x.
+def integrated_gradients(net: nn.Module, x: Tensor, classes: Tensor,
+                         baseline: Tensor | float = 0.0, steps: int = 64) -> Tensor:
+    """(N, 3, H, W): what each value of x adds to the logit, on the straight way from `baseline` to
+    x.
 
-    (x − b) times the mean gradient on the way, by the midpoint rule (Sundararajan et al. 2017, arXiv
-    1703.01365, eq. 1 and 3). "Complete": the sum over an image is its logit less that of the baseline.
+    (x − b) times the mean gradient on the way, by the midpoint rule (Sundararajan et al. 2017,
+    arXiv 1703.01365, eq. 1 and 3). "Complete": the sum over an image is its logit less that of the
+    baseline.
     """
     way, total = x - baseline, torch.zeros_like(x)
     for i in range(steps):
@@ -76,8 +78,8 @@ def integrated_gradients(net: nn.Module, x: torch.Tensor, classes: torch.Tensor,
 
 
 @torch.no_grad()
-def occlusion(net: nn.Module, x: torch.Tensor, classes: torch.Tensor, size: int = 6, stride: int = 2,
-              value: float = 0.0) -> torch.Tensor:
+def occlusion(net: nn.Module, x: Tensor, classes: Tensor, size: int = 6, stride: int = 2,
+              value: float = 0.0) -> Tensor:
     """(N, rows, columns): by how much the logit falls when a square is covered with `value`.
 
     The square of entry (i, j) begins at row i·stride and column j·stride; its side is `size` pixels
@@ -92,11 +94,12 @@ def occlusion(net: nn.Module, x: torch.Tensor, classes: torch.Tensor, size: int 
     return torch.stack(falls, 1).unflatten(1, (len(tops), len(lefts)))
 
 
-def choose_images(logits: torch.Tensor, labels: torch.Tensor, rows: int) -> torch.Tensor:
-    """Numbers (rows, 2) of the most confident right answer and the most confident mistake of a class.
+def choose_images(logits: Tensor, labels: Tensor, rows: int) -> Tensor:
+    """Numbers (rows, 2) of the most confident right answer and the most confident mistake of a
+    class.
 
-    The classes are those whose mistakes are the most confident, in this order; −1 where a class has no
-    right answer, or no mistake.
+    The classes are those whose mistakes are the most confident, in this order; −1 where a class has
+    no right answer, or no mistake.
     """
     confidence, predicted = logits.softmax(1).max(1)
     of_class = labels == torch.arange(logits.shape[1], device=labels.device)[:, None]  # (classes, N)
@@ -126,10 +129,10 @@ def measure(net: nn.Module, test: Split, rows: int, size: int, stride: int, step
             "gain": gain, "sum": added.sum((1, 2, 3))}
 
 
-def _logits(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+def _logits(logits: Tensor, classes: Tensor) -> Tensor:
     return logits.gather(1, classes[:, None])[:, 0]
 
 
-def _score(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+def _score(logits: Tensor, classes: Tensor) -> Tensor:
     """The images' logits, added up: its gradient by each image is that of the image's own."""
     return _logits(logits, classes).sum()

@@ -1,10 +1,10 @@
 """Corruptions of images, in five severities: `corrupt(images, "JPEG", severity=3)`.
 
-Definitions and strengths are those of CIFAR-10-C (Hendrycks & Dietterich 2019, arXiv 1903.12261, and
-the authors' make_cifar_c.py), but for three things of ours: the corruption `shift`, the seed of the
-noise, and that pixel values are rounded to the nearest, where theirs are cut. The functions behind
-`CORRUPTIONS` take images (N, 3, 32, 32) in [0, 1] on the CPU, a strength, and a generator, which only
-noise and shift use; their results may leave [0, 1].
+Definitions and strengths are those of CIFAR-10-C (Hendrycks & Dietterich 2019, arXiv 1903.12261,
+and the authors' make_cifar_c.py), but for three things of ours: the corruption `shift`, the seed of
+the noise, and that pixel values are rounded to the nearest, where theirs are cut. The functions
+behind `CORRUPTIONS` take images (N, 3, 32, 32) in [0, 1] on the CPU, a strength, and a generator,
+which only noise and shift use; their results may leave [0, 1].
 """
 
 import io
@@ -19,7 +19,8 @@ SEVERITIES = range(1, 6)
 
 
 def corrupt(images: Tensor, name: str, severity: int, seed: int = 0) -> Tensor:
-    """uint8 images (N, 3, 32, 32) under the corruption `name` of `CORRUPTIONS`; the input is left as it is.
+    """uint8 images (N, 3, 32, 32) under the corruption `name` of `CORRUPTIONS`; the input is left
+    as it is.
 
     Raises:
         ValueError: severity is not 1 to 5.
@@ -77,8 +78,8 @@ def jpeg(x: Tensor, quality: int, _) -> Tensor:
 
 
 def shift(x: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
-    """Ours: by `pixels` up or down and left or right, by chance for each image; mirrored outside, the
-    border pixel not repeated."""
+    """Ours: by `pixels` up or down and left or right, by chance for each image; mirrored outside,
+    the border pixel not repeated."""
     signs = 2 * torch.randint(2, (2, len(x), 1), generator=generator) - 1
     rows, columns = 31 - (31 - (torch.arange(32) + pixels * signs).abs()).abs()  # (N, 32) each
     image = torch.arange(len(x))[:, None, None]

@@ -1,4 +1,5 @@
-"""What the last layer of a network is given, in a plane; and how alike the blocks of small nets are.
+"""What the last layer of a network is given, in a plane; and how alike the blocks of small nets
+are.
 
     plane = principal_points(net, test)
     neighbours = neighbour_points(net, test, images=2000, perplexity=30)
@@ -36,7 +37,8 @@ def neighbour_points(net: nn.Module, test: Split, images: int, perplexity: float
 
 
 def compare_nets(train: Split, test: Split, images: int, pairs: list, nets: list[dict]) -> dict:
-    """CKA (pairs, blocks, blocks) of pairs of small nets, and both nets' validation accuracy (pairs, 2).
+    """CKA (pairs, blocks, blocks) of pairs of small nets, and both nets' validation accuracy
+    (pairs, 2).
 
     Args:
         images: so many test images, the first ones, are compared.

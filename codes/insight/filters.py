@@ -4,15 +4,15 @@
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.script import UserError
 
 
 @torch.no_grad()
-def first_convolutions(net: nn.Module, x: torch.Tensor,
-                       count: int = 2) -> list[tuple[str, nn.Conv2d, torch.Tensor]]:
+def first_convolutions(net: nn.Module, x: Tensor,
+                       count: int = 2) -> list[tuple[str, nn.Conv2d, Tensor]]:
     """(name, layer, output) of the first `count` convolutions for the images x (N, 3, 32, 32)."""
     seen, hooks = [], []
     for name, layer in net.named_modules():
@@ -26,8 +26,9 @@ def first_convolutions(net: nn.Module, x: torch.Tensor,
 
 
 def measure(net: nn.Module, test: Split, image: int, maps: int) -> dict:
-    """The first convolution's filters and its maps of a test image, both by the filters' contrast, and,
-    where that layer is a fixed whitening, the `maps` feature maps of most contrast of the next one.
+    """The first convolution's filters and its maps of a test image, both by the filters' contrast,
+    and, where that layer is a fixed whitening, the `maps` feature maps of most contrast of the next
+    one.
 
     Raises:
         UserError: there is no such image.

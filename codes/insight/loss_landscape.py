@@ -61,9 +61,9 @@ def loss_at(net: nn.Module, point: Tensors, batch: Batch) -> Tensor:
 def filter_normalized(centre: Tensors, generator: torch.Generator) -> Tensors:
     """A random direction whose every filter is as long as the filter of `centre` that it moves.
 
-    Li et al. 2018 (arXiv 1712.09913, section 4). A filter is all that makes one output channel or unit:
-    w[k] of a parameter w with two or more axes. Biases and the parameters of normalisation stay (0).
-    Drawn on the CPU: the same on every device.
+    Li et al. 2018 (arXiv 1712.09913, section 4). A filter is all that makes one output channel or
+    unit: w[k] of a parameter w with two or more axes. Biases and the parameters of normalisation
+    stay (0). Drawn on the CPU: the same on every device.
     """
     direction = {}
     for name, p in centre.items():

@@ -1,4 +1,4 @@
-"""Numbers that pictures are drawn from: measured once for a checkpoint, a data set and settings, then read.
+"""Numbers behind pictures: measured once for a checkpoint, a data set and settings, then read.
 
     about = made_from(checkpoint, args.data_dir)
     measured(args.results / "patches.npz", about, measure, net, test, image=7, channels=6)
@@ -6,27 +6,45 @@
 A drawing reads the file alone (`VGG_BatchNorm.ground.files.read_npz`), and the settings with it.
 """
 
+import argparse
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from VGG_BatchNorm.ground.cifar10 import data_checksum
+from torch import nn
+
+from codes.networks import open_network
+from VGG_BatchNorm.ground.cifar10 import Split, data_checksum, load_cifar10
 from VGG_BatchNorm.ground.files import read_npz, shown_path, write_npz
+from VGG_BatchNorm.ground.machine import use_device
 
 
 def made_from(checkpoint: Path, data_dir: Path) -> dict:
-    """What a result depends on: the checkpoint's path in the repository (elsewhere its name alone), the
-    first digits of its SHA-1 and of the data's checksum."""
+    """Return what a result depends on: the checkpoint's path in the repository (elsewhere its name
+    alone), the first digits of its SHA-1 and of the data's checksum."""
     return {"checkpoint": shown_path(checkpoint),
             "sha1": hashlib.sha1(checkpoint.read_bytes()).hexdigest()[:10],
             "data": data_checksum(data_dir)[:10]}
 
 
-def measured(path: Path, about: dict, measure: Callable[..., dict], *inputs, **settings) -> dict:
-    """The arrays in the npz file `path` by name, and `about`, which holds the settings too.
+def net_and_data(args: argparse.Namespace) -> tuple[dict, nn.Module, Split, Split]:
+    """Return `made_from` of --ckpt and --data-dir, the net in evaluation mode, and the training and
+    the test split, all on --device.
 
-    Where the file is missing, or of something else, or of other settings, `measure(*inputs, **settings)`
-    gives the arrays (tensors, numbers or lists), and they are written there.
+    Raises:
+        UserError: the checkpoint, the data or the device is missing or does not fit.
+    """
+    device = use_device(args.device)
+    path, net = open_network(args.ckpt, device)
+    train, test = (split.to(device) for split in load_cifar10(args.data_dir))
+    return made_from(path, args.data_dir), net, train, test
+
+
+def measured(path: Path, about: dict, measure: Callable[..., dict], *inputs, **settings) -> dict:
+    """Return the arrays in the npz file `path` by name, and `about`, which holds the settings too.
+
+    Where the file is missing, or of something else, or of other settings, it is written first, with
+    the arrays (tensors, numbers or lists) that `measure(*inputs, **settings)` gives.
 
     Args:
         about: what the numbers are of, as JSON gives it back (see `made_from`).

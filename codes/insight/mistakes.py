@@ -4,15 +4,15 @@
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from codes.insight.similarity import nearest, penultimate
 from VGG_BatchNorm.ground.cifar10 import Split
 from VGG_BatchNorm.ground.predictions import confusion_matrix, one_and_six_views, predict, reliability
 
 
-def look_alikes(features: torch.Tensor, labels: torch.Tensor, known: torch.Tensor,
-                known_labels: torch.Tensor, chunk: int = 500) -> torch.Tensor:
+def look_alikes(features: Tensor, labels: Tensor, known: Tensor,
+                known_labels: Tensor, chunk: int = 500) -> Tensor:
     """(N,) bool: whether the nearest of the `known` features (M, D), by cosine, is of another class."""
     near = torch.cat([nearest(part, known, 1)[1][:, 0] for part in features.split(chunk)])
     return known_labels[near] != labels

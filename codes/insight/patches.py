@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.script import UserError
@@ -18,8 +18,8 @@ GREY = 128
 
 
 class Field(NamedTuple):
-    """What the units of a stage see of the image: row i of its output (`side` rows) sees the image's rows
-    start + i·jump to start + i·jump + size − 1, and columns likewise."""
+    """What the units of a stage see of the image: row i of its output (`side` rows) sees the
+    image's rows start + i·jump to start + i·jump + size − 1, and columns likewise."""
 
     name: str
     size: int = 1
@@ -28,18 +28,20 @@ class Field(NamedTuple):
     side: int = 0
 
 
-def stages(net: nn.Module, x: torch.Tensor) -> list[tuple[Field, torch.Tensor]]:
-    """What `net` makes of the images x (N, 3, S, S), stage by stage, in the order in which they run.
+def stages(net: nn.Module, x: Tensor) -> list[tuple[Field, Tensor]]:
+    """What `net` makes of the images x (N, 3, S, S), stage by stage, in the order in which they
+    run.
 
-    A stage is a convolution, named after it, and what follows up to the next: norm, activation, pooling.
-    Each comes with its receptive field and its output (N, C, side, side). Fields follow from kernels,
-    strides and paddings alone (Dumoulin & Visin 2016, arXiv 1603.07285): for chains of layers without
-    dilation; the shortcuts of a residual net are shorter ways and widen nothing. CifarNet's whitening
-    stem is padded at the right and below, outside the layer, which moves no `start`.
+    A stage is a convolution, named after it, and what follows up to the next: norm, activation,
+    pooling. Each comes with its receptive field and its output (N, C, side, side). Fields follow
+    from kernels, strides and paddings alone (Dumoulin & Visin 2016, arXiv 1603.07285): for chains
+    of layers without dilation; the shortcuts of a residual net are shorter ways and widen nothing.
+    CifarNet's whitening stem is padded at the right and below, outside the layer, which moves no
+    `start`.
     """
     found, field = [], Field("")
 
-    def note(name: str, layer: nn.Module, output: torch.Tensor) -> None:
+    def note(name: str, layer: nn.Module, output: Tensor) -> None:
         nonlocal field
         if hasattr(layer, "kernel_size"):  # a convolution or a pooling
             kernel, stride, padding = (value if isinstance(value, int) else value[0]
@@ -63,15 +65,16 @@ def stages(net: nn.Module, x: torch.Tensor) -> list[tuple[Field, torch.Tensor]]:
     return found
 
 
-def last_of_each_size(found: list[tuple[Field, torch.Tensor]]) -> list[tuple[Field, torch.Tensor]]:
+def last_of_each_size(found: list[tuple[Field, Tensor]]) -> list[tuple[Field, Tensor]]:
     """Of the stages after the first, the last at each resolution of the output: one a group."""
     return list({field.jump: (field, output) for field, output in found[1:]}.values())
 
 
 @torch.no_grad()
-def peaks(net: nn.Module, images: torch.Tensor, batch_size: int = 250) -> dict[Field, tuple]:
-    """By layer, for the uint8 images (N, 3, 32, 32): the highest response of each channel to each image
-    (N, C), its place in the flattened map (N, C), and each channel's mean absolute response (C,)."""
+def peaks(net: nn.Module, images: Tensor, batch_size: int = 250) -> dict[Field, tuple]:
+    """By layer, for the uint8 images (N, 3, 32, 32): the highest response of each channel to each
+    image (N, C), its place in the flattened map (N, C), and each channel's mean absolute response
+    (C,)."""
     parts: dict[Field, list] = {}
     for batch in images.split(batch_size):
         for field, maps in last_of_each_size(stages(net, normalize(batch))):
@@ -81,9 +84,9 @@ def peaks(net: nn.Module, images: torch.Tensor, batch_size: int = 250) -> dict[F
     return {field: (peak, place, size.mean(0)) for field, (peak, place, size) in columns.items()}
 
 
-def cut(image: torch.Tensor, field: Field, place: int) -> torch.Tensor:
-    """What the unit at `place` of a flattened map sees of a uint8 image (3, S, S): (3, size, size), grey
-    beyond the edge. The whole image, where the field is as large."""
+def cut(image: Tensor, field: Field, place: int) -> Tensor:
+    """What the unit at `place` of a flattened map sees of a uint8 image (3, S, S): (3, size, size),
+    grey beyond the edge. The whole image, where the field is as large."""
     if field.size >= image.shape[-1]:
         return image
     top, left = (field.size + field.start + i * field.jump for i in divmod(place, field.side))
@@ -91,11 +94,12 @@ def cut(image: torch.Tensor, field: Field, place: int) -> torch.Tensor:
     return padded[:, top:top + field.size, left:left + field.size]
 
 
-def strongest(field: Field, images: torch.Tensor, peak: torch.Tensor, place: torch.Tensor,
-              mean: torch.Tensor, channels: int,
-              count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The channels (K,) whose `count` highest peaks exceed their mean response by the largest factor; the
-    numbers (K, count) of the images with these peaks, and what is seen there (K, count, s, s, 3).
+def strongest(field: Field, images: Tensor, peak: Tensor, place: Tensor,
+              mean: Tensor, channels: int,
+              count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The channels (K,) whose `count` highest peaks exceed their mean response by the largest
+    factor; the numbers (K, count) of the images with these peaks, and what is seen there
+    (K, count, s, s, 3).
 
     Args:
         images, peak, place, mean: as `peaks` takes and gives them.
@@ -110,7 +114,7 @@ def strongest(field: Field, images: torch.Tensor, peak: torch.Tensor, place: tor
     return chosen, numbers, torch.stack(patches).permute(0, 2, 3, 1).unflatten(0, numbers.shape)
 
 
-def as_bytes(maps: torch.Tensor, count: int) -> torch.Tensor:
+def as_bytes(maps: Tensor, count: int) -> Tensor:
     """The `count` of the highest peak among maps (C, h, w), on one scale from 0 to 255, uint8."""
     shown = maps[maps.amax((1, 2)).argsort(descending=True)[:count]]
     low, high = shown.min(), shown.max()

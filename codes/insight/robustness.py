@@ -82,8 +82,8 @@ def attacked_accuracies(net: nn.Module, some: Split, epsilons: list[float], step
 
 def examples(net: nn.Module, one: Split, device: torch.device, corruptions: dict[str, list],
              epsilons: list[float], steps: int) -> dict:
-    """Pictures (corruptions + 1, 6, 32, 32, 3) of one image: clean and five severities; last,
-    PGD."""
+    """Pictures (corruptions + 1, 6, 32, 32, 3) of one image: clean and five severities; last, PGD.
+    """
     rows = [torch.cat([one.images, *(corrupted(one.images, name, strength) for strength in strengths)])
             for name, strengths in corruptions.items()]
     image, label = one.to(device)

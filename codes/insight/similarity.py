@@ -3,24 +3,24 @@
     from codes.insight.similarity import cka_matrix, layer_outputs
     similar = cka_matrix(layer_outputs(one, x), layer_outputs(other, x))  # row: a block of `one`
 
-Centred kernel alignment compares which images a layer holds to be alike, not its channels: it is 1 for
-features that differ by a rotation and a factor, near 0 for unrelated ones (Kornblith et al. 2019,
-arXiv 1905.00414).
+Centred kernel alignment compares which images a layer holds to be alike, not its channels: it is 1
+for features that differ by a rotation and a factor, near 0 for unrelated ones (Kornblith et al.
+2019, arXiv 1905.00414).
 """
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 
-def gram(features: torch.Tensor) -> torch.Tensor:
+def gram(features: Tensor) -> Tensor:
     """(N, D) features of N images to their centred Gram matrix (N, N), of Frobenius norm 1 (or 0)."""
     x = features - features.mean(0)
     products = x @ x.T
     return products / products.norm().clamp(min=torch.finfo(products.dtype).tiny)
 
 
-def linear_cka(x: torch.Tensor, y: torch.Tensor) -> float:
+def linear_cka(x: Tensor, y: Tensor) -> float:
     """CKA of features (N, D) and (N, E) of the same images: eq. 4 of the paper with linear kernels.
 
     The cosine of the two Gram matrices, which is ‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖) of centred X and Y.
@@ -28,26 +28,26 @@ def linear_cka(x: torch.Tensor, y: torch.Tensor) -> float:
     return (gram(x) * gram(y)).sum().item()
 
 
-def cka_matrix(first: list[torch.Tensor], second: list[torch.Tensor]) -> torch.Tensor:
+def cka_matrix(first: list[Tensor], second: list[Tensor]) -> Tensor:
     """(len(first), len(second)) values of `linear_cka`, each Gram matrix computed once."""
     rows, columns = (torch.stack([gram(x) for x in some]).flatten(1) for some in (first, second))
     return rows @ columns.T
 
 
 @torch.no_grad()
-def layer_outputs(net: nn.Module, x: torch.Tensor, side: int = 4,
-                  batch_size: int = 250) -> list[torch.Tensor]:
+def layer_outputs(net: nn.Module, x: Tensor, side: int = 4,
+                  batch_size: int = 250) -> list[Tensor]:
     """What each convolution block of `net` makes of the images x (N, 3, H, W), normalised.
 
-    A block ends with its activation. Its maps are averaged over areas, down to `side` × `side` pixels:
-    for 2,000 images and the shipped net, 150 MB in all.
+    A block ends with its activation. Its maps are averaged over areas, down to `side` × `side`
+    pixels: for 2,000 images and the shipped net, 150 MB in all.
 
     Returns:
         features (N, channels · side²), or of all pixels where there are fewer, in the net's order.
     """
-    seen: list[list[torch.Tensor]] = []
+    seen: list[list[Tensor]] = []
 
-    def keep(_, __, maps: torch.Tensor) -> None:
+    def keep(_, __, maps: Tensor) -> None:
         if maps.ndim == 4:  # not those of linear layers
             seen[-1].append(F.adaptive_avg_pool2d(maps, min(side, maps.shape[-1])).flatten(1))
 
@@ -61,7 +61,7 @@ def layer_outputs(net: nn.Module, x: torch.Tensor, side: int = 4,
     return [torch.cat(parts) for parts in zip(*seen, strict=True)]
 
 
-def penultimate(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def penultimate(net: nn.Module, x: Tensor) -> Tensor:
     """(N, D): what the last linear layer of `net` is given for the images x (N, 3, H, W), normalised."""
     seen = []
     last = [layer for layer in net.modules() if isinstance(layer, nn.Linear)][-1]
@@ -71,7 +71,7 @@ def penultimate(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return seen[0]
 
 
-def nearest(features: torch.Tensor, known: torch.Tensor,
-            count: int) -> tuple[torch.Tensor, torch.Tensor]:
+def nearest(features: Tensor, known: Tensor,
+            count: int) -> tuple[Tensor, Tensor]:
     """Cosines and numbers (N, count) of the nearest of the `known` features (M, D), nearest first."""
     return (F.normalize(features) @ F.normalize(known).T).topk(min(count, len(known)))

@@ -3,8 +3,9 @@
     path = small_net("batch_norm", 0, train, data_checksum())
     (_, net), weights = open_network(path), read_path(path)
 
-The base `quick` (studies.py), trained now if it is not there: half a minute on two CPU cores. Kept in
-runs/small/<name>-s<seed>/: last.pt, and path.npz, its trained weights at every EVERY-th step, float16.
+The base `quick` (studies.py), trained now if it is not there: half a minute on two CPU cores. Kept
+in runs/small/<name>-s<seed>/: last.pt, and path.npz, its trained weights at every EVERY-th step,
+float16.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pixels of the small pictures on the page of `make gallery`, from what codes/insight/chosen.py
+"""Pixels of the small pictures on the page of `make gallery`, from what codes.insight.gallery.py
 measured.
 
     pixels = explanations(read_npz(results / "gallery.npz"))
@@ -27,8 +27,8 @@ def red_and_blue(values: np.ndarray, share: float) -> np.ndarray:
 
 
 def glow(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Maps (N, h, w) ≥ 0, each on its own scale and blurred, over grey uint8 images (N, S, S,
-    3)."""
+    """Maps (N, h, w) ≥ 0, each on its own scale and blurred, over grey uint8 images (N, S, S, 3).
+    """
     size = images.shape[2], images.shape[1]
     maps = np.stack([Image.fromarray(one).resize(size, Image.Resampling.BILINEAR) for one in maps])
     maps = maps / maps.max((1, 2), keepdims=True).clip(1e-12)

@@ -1,24 +1,22 @@
 """Test images to choose from on the page of `make gallery`: what a network says of them, and why.
 
-    data = measured(path, about, measure, net, train, test, **SETTINGS)
+    data = measure(net, train, test, right=4, wrong=2, neighbours=6, size=6, stride=2, steps=64)
 
 A rule chooses them (`choose_images`). Three methods (attribution.py) find the pixels that speak for
 what the net says, and the nearest training images are those of the largest cosine of what the last
-layer is given. """
+layer is given."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from codes.insight.attribution import grad_cam, integrated_gradients, last_maps, occlusion
 from codes.insight.similarity import nearest, penultimate
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.predictions import predict
 
-SETTINGS = dict(right=4, wrong=2, neighbours=6, size=6, stride=2, steps=64)  # of `measure`
 
-
-def choose_images(logits: torch.Tensor, labels: torch.Tensor, right: int,
-                  wrong: int) -> torch.Tensor:
+def choose_images(logits: Tensor, labels: Tensor, right: int,
+                  wrong: int) -> Tensor:
     """Numbers of test images, class by class: the first `right` right answers, then the `wrong`
     most confident mistakes. Where a class has fewer of one kind, there are more of the other."""
     confidence, said = logits.softmax(1).max(1)
@@ -46,7 +44,8 @@ def measure(net: nn.Module, train: Split, test: Split, *, right: int, wrong: int
     numbers = choose_images(logits, test.labels, right, wrong)
     some, logits = test.take(numbers), logits[numbers]
     x, said = normalize(some.images), logits.argmax(1)
-    cosines, near = nearest(predict(net, some, penultimate), predict(net, train, penultimate), neighbours)
+    known = predict(net, train, penultimate)
+    cosines, near = nearest(predict(net, some, penultimate), known, neighbours)
     return {"numbers": numbers, "labels": some.labels, "probabilities": logits.softmax(1),
             "images": some.images.permute(0, 2, 3, 1),
             "integrated_gradients": integrated_gradients(net, x, said, steps=steps).sum(1),

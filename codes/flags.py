@@ -1,0 +1,59 @@
+"""The flags that scripts have in common, and the numbers that those of a drawing script name.
+
+    args = picture_parser(__doc__).parse_args()
+    data = numbers(args, "patches", image=7, channels=6)
+"""
+
+import argparse
+import importlib
+import inspect
+from pathlib import Path
+
+from VGG_BatchNorm.ground.files import DATA_DIR, FIGURES_DIR, RESULTS_DIR, read_npz
+
+SHARED = {
+    "--ckpt": dict(nargs="?", help="default: the newest run, else the shipped weights"),
+    "--data-dir": dict(type=Path, default=DATA_DIR),
+    "--device": dict(default="auto")}
+
+
+def flag_parser(manual: str, *shared: str) -> argparse.ArgumentParser:
+    """Return a parser whose --help shows `manual` as it is, with those flags of SHARED."""
+    parser = argparse.ArgumentParser(description=manual,
+                                     formatter_class=argparse.RawTextHelpFormatter)
+    for flag in shared:
+        parser.add_argument(flag, **SHARED[flag])
+    return parser
+
+
+def picture_parser(manual: str, results: Path = RESULTS_DIR, out: Path = FIGURES_DIR,
+                   ckpt: bool = True) -> argparse.ArgumentParser:
+    """Return a parser with the flags of scripts that draw; `results` and `out` are defaults."""
+    parser = flag_parser(manual, *list(SHARED)[not ckpt:])
+    parser.add_argument("--results", type=Path, default=results, help="folder of the numbers")
+    parser.add_argument("--redraw", action="store_true", help="draw from the numbers as they are: "
+                        "without data set, checkpoint and torch")
+    parser.add_argument("--out", type=Path, default=out,
+                        help="the picture" if out.suffix else "folder of the pictures")
+    return parser
+
+
+def numbers(args: argparse.Namespace, name: str, **settings) -> dict:
+    """Return the numbers in <name>.npz in --results; with --redraw as they are, else those of --ckpt.
+
+    Args:
+        name: of the module of codes/insight/ whose `measure(net, [train,] test, **settings)` gives
+            them where they are not there yet.
+
+    Raises:
+        UserError: the checkpoint, the data, the device or the file is missing or does not fit.
+    """
+    path = args.results / f"{name}.npz"
+    if args.redraw:
+        return read_npz(path)
+    from codes.insight.measured import measured, net_and_data  # here: to draw again takes no torch
+
+    measure = importlib.import_module(f"codes.insight.{name}").measure
+    about, net, train, test = net_and_data(args)
+    splits = (train, test) if "train" in inspect.signature(measure).parameters else (test,)
+    return measured(path, about, measure, net, *splits, **settings)
