@@ -69,7 +69,7 @@ bn-compare: override ARGS += --groups pair rates
 bn-compare: bn-landscape ## 4     its effect on training: the two nets over learning rates, and a table
 
 figures: reports/figures/samples.png ## 1     the pictures in reports/figures/ that are missing or older than their numbers
-	$(PY) codes/draw_figures.py
+	$(PY) codes/draw_figures.py $(ARGS)
 reports/figures/samples.png: | $(VENV)/.installed
 	$(PY) VGG_BatchNorm/loaders.py
 
@@ -81,7 +81,7 @@ notebook: $(DATA) ## 1     run notebook.ipynb on few images
 	QUICK=1 PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/jupyter execute notebook.ipynb
 
 readme: $(VENV)/.installed ## 0     renew the tables of README.md and MODEL_CARD.md from the results
-	$(PY) codes/summarise.py
+	$(PY) codes/summarise.py $(ARGS)
 
 test: $(VENV)/.installed ## 2     the test suite; needs neither CIFAR-10 nor network
 	$(PY) -m pytest -q -n 2 $(ARGS)

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.findings import LAST_STUDY, steps_to
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import RESULTS_DIR, RUNS_DIR, write_csv, write_json
-from VGG_BatchNorm.ground.machine import use_device
+from VGG_BatchNorm.ground.machine import PRECISIONS, use_device
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.recorded import read_run
 from VGG_BatchNorm.study import Run, StudyRun, perform
@@ -64,10 +64,10 @@ RESCUE_RATES = (0.03, 0.1, 0.3, 1.0)
 PROBE_COST, FINE_PROBE_COST, RESCALED_COST, VALIDATION_COST = 7, 30, 150, 13
 
 
-def plan(preset: str) -> dict[str, list[Run]]:
-    """Return the runs of a preset by group."""
+def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
+    """Return the runs of a preset by group, trained in `precision`."""
     p = PRESETS[preset]
-    shared = dict(width=p["width"], n_items=p["n_items"])
+    shared = dict(width=p["width"], n_items=p["n_items"], precision=precision)
     probed = dict(probe_every=p["probe_every"], dense=p["dense"])
 
     def rescue(norm: str, lr: float, warmup: bool = False, **extra) -> Run:
@@ -120,13 +120,13 @@ def minutes(runs: list[Run], train: Split, device: torch.device) -> float:
 
 
 def choose(preset: str | None, groups: list[str], train: Split, device: torch.device,
-           results: Path) -> dict[str, list[Run]]:
+           results: Path, precision: str = "float32") -> dict[str, list[Run]]:
     """Return the runs of `preset` in these groups, by "preset/group", and print what is left to do.
 
     Without a preset: `quick` on a CPU, `standard` elsewhere. No clock has a say in what is run.
     """
     name = preset or ("quick" if device.type == "cpu" else "standard")
-    runs = {group: some for group, some in plan(name).items() if group in groups}
+    runs = {group: some for group, some in plan(name, precision).items() if group in groups}
     done = {f"{path.parent.name}/{path.stem}" for path in (results / name).glob("*/*.npz")}
     left = {group: [run for run in some if f"{group}/{run.name}" not in done]
             for group, some in runs.items()}
@@ -180,13 +180,15 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, choices=range(1, 1025), metavar="N",
                         help="CPU threads")
+    parser.add_argument("--precision", choices=PRECISIONS[1:], default="float32",
+                        help="of training; probes are float32 always (default: float32)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     args = parser.parse_args()
     device = use_device(args.device, args.threads)
     train, validation = (part.to(device)
                          for part in split_validation(load_cifar10(args.data_dir)[0]))
     scratch = RUNS_DIR / "bn" if args.out == RESULTS else args.out / "checkpoints"
-    runs = choose(args.preset, args.groups, train, device, args.out)
+    runs = choose(args.preset, args.groups, train, device, args.out, args.precision)
     for group, some in runs.items():
         for run in some:
             start = time.perf_counter()

@@ -49,6 +49,11 @@ def _by_channel(values: torch.Tensor) -> torch.Tensor:
     return values.view(1, -1, 1, 1)
 
 
+def _wide(y: torch.Tensor) -> torch.Tensor:
+    """Return y in float32 where it has fewer digits: statistics need them."""
+    return y.float() if y.dtype in (torch.bfloat16, torch.float16) else y
+
+
 class BatchNorm2d(nn.BatchNorm2d):
     """`nn.BatchNorm2d` for images (N, C, H, W), computed by this file's equation.
 
@@ -60,11 +65,13 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
         self._check_input_dim(y)
+        dtype, y = y.dtype, _wide(y)
         gamma = self.weight if self.affine else y.new_ones(self.num_features)
         beta = self.bias if self.affine else y.new_zeros(self.num_features)
         if not self.training and self.track_running_stats:
             scale = (self.running_var + self.eps).rsqrt() * gamma
-            return (y - _by_channel(self.running_mean)) * _by_channel(scale) + _by_channel(beta)
+            y = (y - _by_channel(self.running_mean)) * _by_channel(scale) + _by_channel(beta)
+            return y.to(dtype)
         m = y.numel() // y.shape[1]
         if self.training and m == 1:
             shape = tuple(y.shape)
@@ -76,7 +83,7 @@ class BatchNorm2d(nn.BatchNorm2d):
                 variance, mean = torch.var_mean(y, (0, 2, 3))  # unbiased, as torch keeps it
                 self.running_mean.lerp_(mean, share)
                 self.running_var.lerp_(variance, share)
-        return _BatchNorm.apply(y, gamma, beta, self.eps)
+        return _BatchNorm.apply(y, gamma, beta, self.eps).to(dtype)
 
 
 class NoisyBatchNorm2d(nn.BatchNorm2d):
@@ -92,9 +99,9 @@ class NoisyBatchNorm2d(nn.BatchNorm2d):
         self.seed = seed
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
-        y = super().forward(y)
+        dtype, y = y.dtype, super().forward(_wide(y))
         if not self.training:
-            return y
+            return y.to(dtype)
         generator = torch.Generator(y.device)
         generator.manual_seed(self.seed * 1_000_003 + int(self.num_batches_tracked))
 
@@ -105,7 +112,7 @@ class NoisyBatchNorm2d(nn.BatchNorm2d):
 
         shift = uniform(-0.5, 0.5, y.shape[1:]) + uniform(-0.1, 0.1, y.shape)
         normal = torch.randn(y.shape, **like)
-        return y * (uniform(1.0, 1.25, y.shape[1:]) + 0.1 * normal) + shift
+        return (y * (uniform(1.0, 1.25, y.shape[1:]) + 0.1 * normal) + shift).to(dtype)
 
 
 class LpNorm2d(nn.Module):
@@ -129,6 +136,7 @@ class LpNorm2d(nn.Module):
         self.register_buffer("running_scale", torch.ones(num_features))
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
+        dtype, y = y.dtype, _wide(y)
         mean, scale = self.running_mean, self.running_scale
         if self.training:
             mean, scale = y.mean((0, 2, 3)), self._average(y)
@@ -136,7 +144,7 @@ class LpNorm2d(nn.Module):
                 self.running_mean.lerp_(mean, self.momentum)
                 self.running_scale.lerp_(scale, self.momentum)
         factor = self.weight / (scale + self.eps)
-        return (y - _by_channel(mean)) * _by_channel(factor) + _by_channel(self.bias)
+        return ((y - _by_channel(mean)) * _by_channel(factor) + _by_channel(self.bias)).to(dtype)
 
     def _average(self, y: torch.Tensor) -> torch.Tensor:
         if self.p == float("inf"):

@@ -54,8 +54,7 @@ class Comparison:
             split.to(device) for split in (self.train, self.validation, self.whole, self.test))
 
     def settings(self, changes: dict, seed: int = 0) -> Settings:
-        precision = "bfloat16" if self.device.type == "cuda" else "float32"
-        return Settings.from_dict(self.base | changes | {"seed": seed, "precision": precision})
+        return Settings.from_dict(self.base | changes | {"seed": seed})
 
     def trainer(self, changes: dict, seed: int = 0) -> Trainer:
         settings = self.settings(changes, seed)
@@ -166,7 +165,7 @@ def main() -> None:
         raise UserError("--variants needs one --study")
     device = use_device(args.device, args.threads)
     name = args.base or ("quick" if device.type == "cpu" else "full")
-    base = BASES[name]
+    base = BASES[name] | {"precision": "bfloat16" if device.type == "cuda" else "float32"}
     results = Results(args.out / name, base | {
         "data_md5": data_checksum(args.data_dir), "device": device.type})
     comparison = Comparison(base, results, args.data_dir, device)

@@ -222,7 +222,7 @@ def build(name: str, **config) -> nn.Module:
         raise UserError(f"unknown network {name!r}; choose from {', '.join(NETWORKS)}")
     try:
         return NETWORKS[name](**config).to(memory_format=torch.channels_last)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"{name} does not take these arguments: {error}") from None
 
 

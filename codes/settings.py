@@ -123,6 +123,13 @@ class Settings:
             value, kind = getattr(self, field.name), field.metadata.get("kind")
             if kind and value != field.default and not _fits(value, kind):
                 raise UserError(f"{field.name} cannot be {value!r}")
+        for name in ("small", "middle"):
+            size, of = f"{name}_size", getattr(self, f"{name}_share")
+            if not of and getattr(self, size) != getattr(Settings, size):
+                raise UserError(f"--{name}-size does nothing without --{name}-share")
+        if 0 < self.middle_share <= self.small_share:
+            raise UserError(f"--middle-share {self.middle_share} ends before --small-share "
+                            f"{self.small_share} does; no image would be of the middle size")
         takes = network_arguments(self.network)
         _refuse(f"the network {self.network}", self.config, takes)
         config = {name: tuple(value) if isinstance(value, list) else value

@@ -17,9 +17,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.documents.readme_tables import PRESET_RUN, model_card, preset_runs, readme
 from codes.flags import flag_parser
-from codes.settings import choose_settings, parse_arguments
-from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS, load_checkpoint, save_checkpoint
-from VGG_BatchNorm.ground.files import RESULTS_DIR, ROOT, atomic_write, read_json, write_csv
+from codes.settings import DEFAULTS, choose_settings, parse_arguments
+from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.files import RESULTS_DIR, ROOT, SHIPPED_WEIGHTS, atomic_write, read_json, write_csv
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.ground.tables import markdown
 
@@ -32,6 +32,7 @@ def collect(folders: list[Path], table: Path) -> None:
     rows = {(row["preset"], row["seed"]): row for row in preset_runs(table)}
     for folder in folders:
         settings = read_json(folder / "config.json")["settings"]
+        settings = DEFAULTS | settings  # a run that does not name a setting is older than it
         flags = parse_arguments("", ["--preset", settings["preset"]])
         preset = choose_settings(flags, torch.device("cpu")).as_dict()
         changed = [name for name, value in preset.items() if settings.get(name) != value
@@ -40,7 +41,7 @@ def collect(folders: list[Path], table: Path) -> None:
             raise UserError(f"{folder} is not the preset {settings['preset']}: "
                             f"{', '.join(changed)} differ")
         result = read_json(folder / "result.json")
-        rows[result["preset"], result["seed"]] = {name: result[name] for name in PRESET_RUN}
+        rows[result["preset"], result["seed"]] = {name: result.get(name) for name in PRESET_RUN}
     write_csv(table, [dict.fromkeys(PRESET_RUN) | rows[key] for key in sorted(rows)])
 
 

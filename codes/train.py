@@ -61,7 +61,13 @@ def held_settings(folder: Path, wanted: dict, resume: bool) -> dict | None:
         return None
     config = read_json(folder / "config.json")
     defaults = Settings(network=wanted["network"]).as_dict()
-    held = defaults | config["settings"] | {"data_md5": config["data_md5"]}
+    older = config["settings"]
+    if older.get("winograd"):
+        raise UserError(f"{folder} holds a run of an older version, whose convolutions were chosen "
+                        "by time; name another folder with --out")
+    if older.pop("amp", False):  # what older versions called it
+        older["precision"] = "bfloat16"
+    held = defaults | older | {"data_md5": config["data_md5"]}
     for name, value in wanted.items():
         if value != held[name]:
             raise UserError(f"{folder} holds a run with {name} {held[name]}, not {value}; "

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_swa_avg_fn
 from tqdm import tqdm
 
 from codes.augment import batch_transform, image_transform
@@ -90,7 +90,9 @@ class Trainer:
             if isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = 1 - (1 - layer.momentum) ** min(1, part)
         self.optimizers = make_optimizers(self.net, settings)
-        self.averaged = AveragedModel(self.net, use_buffers=True) if settings.average else None
+        self.averaged = None
+        if settings.average:
+            self.averaged = AveragedModel(self.net, avg_fn=get_swa_avg_fn(), use_buffers=True)
         self.base_lr = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
         self.epoch, self.rows, self.step_losses = 0, [], []
         self.model = self.net

@@ -1,10 +1,9 @@
 """Draw the loss landscape around trained weights:
 
-    python codes/visualize_landscape.py --ckpt runs/strong-s0/last.pt    # 3 minutes on two CPU
-    cores python codes/visualize_landscape.py --frozen     # beside it, with frozen batch-norm
-    statistics: 6 python codes/visualize_landscape.py --compare    # four small nets, trained for
-    it: 4 python codes/visualize_landscape.py --path       # the path of one of them in its own
-    plane: 1
+    python codes/visualize_landscape.py --ckpt runs/strong-s0/last.pt   # 3 minutes on two cores
+    python codes/visualize_landscape.py --frozen     # beside it, with frozen statistics: 6
+    python codes/visualize_landscape.py --compare    # four small nets, trained for it: 4
+    python codes/visualize_landscape.py --path       # the path of one in its own plane: 1
 
 The loss is cross-entropy (nats) on the first --n-items training images, 32×32, in evaluation mode,
 with batch-norm statistics recomputed at each point, on a grid in a plane through the weights: along
@@ -12,9 +11,10 @@ two random directions whose filters are as long as the net's own (Li et al. 2018
 or, with --path, along the two principal directions of the weights during training. In the title:
 the top eigenvalue of the Hessian, by power iteration. The net itself is left as it is. Leaves
 
-    reports/results/landscape/   plane.npz, plane_frozen.npz, compare_<net>.npz, path.npz: the
-    numbers reports/figures/landscape/   surface.png, contour.png, compare.png, path.png runs/small/
-    the small nets (insight/small_nets.py), trained if they are not there
+    reports/results/landscape/   the numbers: plane.npz, plane_frozen.npz, compare_<net>.npz,
+                                 path.npz
+    reports/figures/landscape/   surface.png, contour.png, compare.png, path.png
+    runs/small/                  the small nets (insight/small_nets.py), trained if need be
 
 Numbers are kept row by row: a kill costs one, the same command goes on. Those of the same weights
 and settings are only drawn again."""

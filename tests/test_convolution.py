@@ -63,8 +63,9 @@ def test_a_layer_computes_what_a_direct_convolution_does(monkeypatch, size, chos
     cpu(monkeypatch, "AVX2")
     used = []
     for name, convolve in list(CONVOLVE.items()):
-        # noqa: E731
-        spy = lambda x, w, name=name, convolve=convolve: used.append(name) or convolve(x, w)
+        def spy(x, w, name=name, convolve=convolve):
+            return used.append(name) or convolve(x, w)
+
         monkeypatch.setitem(CONVOLVE, name, spy)
     layer = Conv3x3(WINOGRAD_FROM["AVX2"], 64)
     nn.init.normal_(layer.bias)

@@ -8,8 +8,13 @@ from codes import evaluate
 from codes.networks import build
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10, normalize
-from VGG_BatchNorm.ground.predictions import (accuracy, calibration_error, confusion_matrix,
-                                              one_and_six_views, predict)
+from VGG_BatchNorm.ground.predictions import (
+    accuracy,
+    calibration_error,
+    confusion_matrix,
+    one_and_six_views,
+    predict,
+)
 
 
 def test_confusion_matrix_against_a_loop():

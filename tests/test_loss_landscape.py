@@ -13,8 +13,17 @@ from torch import nn
 
 from codes import studies, visualize_landscape
 from codes.insight import small_nets
-from codes.insight.loss_landscape import (displaced, fill, filter_normalized, flat, for_landscape,
-                                          loss_at, principal_plane, top_eigenvalue, unflat)
+from codes.insight.loss_landscape import (
+    displaced,
+    fill,
+    filter_normalized,
+    flat,
+    for_landscape,
+    loss_at,
+    principal_plane,
+    top_eigenvalue,
+    unflat,
+)
 from codes.networks import build
 from VGG_BatchNorm.ground.checkpoint import save_checkpoint
 from VGG_BatchNorm.ground.files import read_npz

@@ -3,8 +3,17 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from codes.networks import (ACTIVATIONS, NORMS, POOLS, build, make_norm, network_arguments,
-                            parameter_count, restore, training_flops)
+from codes.networks import (
+    ACTIVATIONS,
+    NORMS,
+    POOLS,
+    build,
+    make_norm,
+    network_arguments,
+    parameter_count,
+    restore,
+    training_flops,
+)
 from codes.settings import DEFAULTS, Settings
 from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS, load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import normalize

@@ -9,8 +9,13 @@ import torch
 from conftest import ROOT
 from test_scripts import assert_picture
 
-from codes import (visualize_attribution, visualize_features, visualize_filters, visualize_mistakes,
-                   visualize_patches)
+from codes import (
+    visualize_attribution,
+    visualize_features,
+    visualize_filters,
+    visualize_mistakes,
+    visualize_patches,
+)
 from codes.figures import attribution, features, filters, mistakes, patches
 from codes.figures.caption import caption
 from codes.insight.measured import made_from, measured

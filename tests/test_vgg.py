@@ -3,8 +3,18 @@ import torch
 from torch import nn
 
 from VGG_BatchNorm.ground.script import UserError
-from VGG_BatchNorm.VGG import (NORMS, TABLE, VGG, VGG_A, VGG_A_BatchNorm, VGG_A_Dropout,
-                               VGG_A_Light, VGG_BatchNorm, get_number_of_parameters, init_weights_)
+from VGG_BatchNorm.VGG import (
+    NORMS,
+    TABLE,
+    VGG,
+    VGG_A,
+    VGG_A_BatchNorm,
+    VGG_A_Dropout,
+    VGG_A_Light,
+    VGG_BatchNorm,
+    get_number_of_parameters,
+    init_weights_,
+)
 
 IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -88,3 +98,14 @@ def test_initial_weights_are_glorots():
 def test_bad_arguments(options):
     with pytest.raises(UserError):
         VGG(**options)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_every_norm_trains_in_bfloat16(norm):
+    torch.manual_seed(0)
+    net, x = VGG("A", norm=norm, width=1 / 16).train(), torch.randn(4, 3, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = net(x)
+    y.float().square().sum().backward()
+    assert all(b.isfinite().all() for b in net.buffers())
+    assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import torch
 
-from VGG_BatchNorm.ground.files import ROOT, RUNS_DIR, atomic_write
+from VGG_BatchNorm.ground.files import RUNS_DIR, SHIPPED_WEIGHTS, atomic_write
 from VGG_BatchNorm.ground.script import UserError
 
-SHIPPED_WEIGHTS = ROOT / "reports" / "models" / "cifarnet.pt"
 CHECKPOINT_FORMAT = "cifar10-checkpoint-1"
 
 

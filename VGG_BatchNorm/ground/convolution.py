@@ -74,7 +74,7 @@ class _Dense(torch.autograd.Function):
         dx = None
         if ctx.needs_input_grad[0]:
             dx = (dy @ matrix).view(n, 2, 2, c).permute(0, 3, 1, 2)
-        blocks = (dy.T @ pixels).view(4, k, 2, 2, c)
+        blocks = (dy.T @ pixels).view(4, k, 2, 2, c).float()
         d_taps = blocks.new_zeros(k, 3, 3, c)
         for block, (i, j) in zip(blocks, CORNERS, strict=True):
             d_taps[:, 1 - i:3 - i, 1 - j:3 - j] += block

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import os
@@ -20,6 +21,7 @@ DATA_DIR = ROOT / "data"
 RUNS_DIR = ROOT / "runs"
 RESULTS_DIR = ROOT / "reports" / "results"
 FIGURES_DIR = ROOT / "reports" / "figures"
+SHIPPED_WEIGHTS = ROOT / "reports" / "models" / "cifarnet.pt"
 
 
 @contextlib.contextmanager
@@ -69,6 +71,11 @@ def read_json(path: Path) -> dict:
         raise UserError(f"{path} is missing") from None
     except ValueError:
         raise UserError(f"{path} is damaged: not JSON; delete it and run again") from None
+
+
+def digest(path: Path) -> str:
+    """Return the first ten digits of a file's SHA-1."""
+    return hashlib.sha1(path.read_bytes()).hexdigest()[:10]
 
 
 def shown_path(path: Path) -> str:

@@ -30,16 +30,18 @@ class Comparisons(Results):
         if not self.studies:
             raise UserError(f"no finished study in {folder}; `make compare` makes one")
 
-    def tries(self, study: str, row: dict) -> tuple[list[tuple[float, float]], tuple[float, float]]:
+    def tries(self, row: dict) -> tuple[list[tuple[float, float]], tuple[float, float]]:
         """(learning rate, accuracy in % on seed 0) of a row's tries, and of the one kept."""
-        from codes.studies import Variant, variants  # here: it needs torch, which drawing does not
-
-        kept = json.loads(row["changes"]).get("lr", self.base["lr"])
-        named = (one for one in variants(study, self.base, {}) if one.name == row["variant"])
-        variant = next(named, Variant(""))
-        found = [(one["lr"], self.find(variant.changes | one, 0)) for one in variant.tries]
-        found = [(lr, judged(run)) for lr, run in found if run and not run["failure"]]
+        changes = json.loads(row["changes"])
+        kept, others = self.lr(changes), {k: v for k, v in changes.items() if k != "lr"}
+        runs = [(json.loads(run["changes"]), run) for run in self.rows
+                if run["seed"] == 0 and not run["failure"]]
+        found = sorted((self.lr(tried), judged(run)) for tried, run in runs
+                       if {k: v for k, v in tried.items() if k != "lr"} == others)
         return found, next((one for one in found if one[0] == kept), (float("nan"),) * 2)
+
+    def lr(self, changes: dict) -> float:
+        return changes.get("lr", self.base["lr"])
 
 
 def verdict(row: dict) -> str:

@@ -8,8 +8,7 @@ from codes.documents.comparisons import by_study, overview
 from codes.documents.map import repository_map
 from codes.documents.words import spread
 from VGG_BatchNorm import findings
-from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS
-from VGG_BatchNorm.ground.files import RESULTS_DIR, ROOT, read_csv, read_json
+from VGG_BatchNorm.ground.files import RESULTS_DIR, ROOT, SHIPPED_WEIGHTS, digest, read_csv, read_json
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import Code, Table, markdown
 
@@ -47,7 +46,7 @@ def accuracy_table(rows: list[dict]) -> Table:
         memory = max(row["peak_memory_bytes"] for row in mine) / 2**30
         lines.append((Code(preset), f"{spread(one, 2)} %", f"{spread(six, 2)} %", str(len(mine)),
                       f"{mine[0]['parameters'] / 1e6:.2f} M", f"{mine[0]['flops'] / 1e15:.3f}",
-                      mine[0]["precision"] or "float32",
+                      " and ".join(sorted({row.get("precision") or "float32" for row in mine})),
                       spread([row["cpu_seconds"] / row["threads"] / 60 for row in mine], 1),
                       f"{memory:.1f} GiB"))
     return Table("", head, lines)
@@ -136,9 +135,9 @@ def model_card(results: Path) -> Table:
         "evaluation", "mistakes", "robustness", "cifarnet/result"))
     for name, about in (("evaluation", shipped), ("mistakes", mistakes),
                         ("robustness", robust["about"])):
-        if about["checkpoint"] != str(SHIPPED_WEIGHTS.relative_to(ROOT)):
-            raise UserError(f"{results / name}.json is of {about['checkpoint']}, not of the "
-                            "shipped weights; measure these")
+        if about.get("sha1") != digest(SHIPPED_WEIGHTS):
+            raise UserError(f"{results / name}.json is of {about['checkpoint']} as it was, not of "
+                            "the shipped weights; measure these")
     rows = [row for row in preset_runs(results / "runs.csv")
             if row["preset"] == run["preset"]]
     one, six = errors_in_percent(rows)
@@ -153,7 +152,8 @@ def model_card(results: Path) -> Table:
                         for eps, share in attacked if eps in (1, 2, 4))
     note = (
         f"{shipped['parameters']:,} parameters, trained on {run['images']:,} images in "
-        f"{run['seconds'] / 60:.0f} minutes ({run['device'].partition(',')[0]}, {run['threads']} "
+        f"{run['cpu_seconds'] / run['threads'] / 60:.0f} minutes "
+        f"({run['device'].partition(',')[0]}, {run['threads']} "
         f"threads, {run['flops'] / 1e15:.3f} PFLOP). By class, six views: best {best[0]} "
         f"({100 * best[1]:.1f} % right), worst {worst[0]} ({100 * worst[1]:.1f} %). "
         f"Most frequent mistakes, one view: {pairs}. "

@@ -73,7 +73,7 @@ def tuning(runs: Comparisons) -> list[tuple[list[str], float]]:
     head = ["optimizer", "rates that were tried", "best", "accuracy (%)", "median of all"]
     rows = [(head, 0.0)]
     for row in runs.studies["optimizers"]:
-        tries, kept = runs.tries("optimizers", row)
+        tries, kept = runs.tries(row)
         median, tried = statistics.median(right for _, right in tries), [lr for lr, _ in tries]
         rows.append(([row["variant"], f"{len(tries)}, from {min(tried):g} to {max(tried):g}",
                       f"{kept[0]:g}", f"{kept[1]:.2f}", f"{median:.2f}"], kept[1] - median))

@@ -240,7 +240,7 @@ def band(runs: list[dict]) -> dict:
 
 
 PARTS: dict[str, tuple[str, str, Callable[[Path], dict]]] = {  # a file, what makes it, its reader
-    "presets": ("runs.csv", "make train", presets),
+    "presets": ("runs.csv", "codes/summarise.py RUN", presets),
     "data": ("evaluation.json", "make evaluate", data),
     "compare": ("compare/quick/summary.csv", "make compare", compare),
     "scratch": ("from_scratch.csv", "make from-scratch",
@@ -248,11 +248,11 @@ PARTS: dict[str, tuple[str, str, Callable[[Path], dict]]] = {  # a file, what ma
     "bench": ("bench.json", "make bench", bench),
     "peer": ("peer.json", "codes/bench_peer.py", lambda path: {
         "text": peer_text(read_json(path)).replace("`", "")}),
-    "mistakes": ("mistakes.json", "make figures", mistakes),
-    "robustness": ("robustness.json", "make figures", robustness),
-    "similarity": ("features/similarity.npz", "make figures", similarity),
-    "landscape": ("landscape/path.npz", "make figures", landscape),
-    "learning": ("learning/learning.npz", "make figures", learning),
+    "mistakes": ("mistakes.json", "make insights", mistakes),
+    "robustness": ("robustness.json", "make insights", robustness),
+    "similarity": ("features/similarity.npz", "make insights", similarity),
+    "landscape": ("landscape/path.npz", "make landscape", landscape),
+    "learning": ("learning/learning.npz", "make insights", learning),
     "bn": ("bn/evening/summary.csv", "make bn-landscape", bn),
     "bn_bench": ("bn/bench.json", "VGG_BatchNorm/bench_study.py", bn_bench),
 }

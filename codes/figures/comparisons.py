@@ -209,7 +209,7 @@ def draw_rates(runs: Comparisons):
                  if row["tries"] and " + " not in row["variant"]]
         names = [row["variant"] for row in tuned]
         for row in tuned:
-            tries, kept = runs.tries(study, row)
+            tries, kept = runs.tries(row)
             look = style(row["variant"], names)
             axis.plot(*zip(*tries, strict=True), marker=".", **look, label=row["variant"])
             axis.plot(*kept, "o", color=look["color"], markersize=11, fillstyle="none")

@@ -7,7 +7,6 @@ To add one, write its drawing function in a file of this folder, with the captio
 and a row here: codes/draw_figures.py draws it, and the page of `make gallery` shows it.
 """
 
-import hashlib
 import inspect
 from collections.abc import Callable
 from functools import cache
@@ -24,7 +23,7 @@ from codes.figures.learning import draw_frames, write_gif
 from codes.figures.patches import draw_feature_maps, draw_patches
 from VGG_BatchNorm import findings, study_figures
 from VGG_BatchNorm.ground import style
-from VGG_BatchNorm.ground.files import ROOT, read_npz
+from VGG_BatchNorm.ground.files import ROOT, digest, read_npz
 from VGG_BatchNorm.ground.script import UserError
 
 
@@ -45,8 +44,16 @@ def read_study(folder: Path) -> tuple[findings.Runs]:
 
 
 @cache
-def read_comparisons(folder: Path) -> tuple[Comparisons]:
-    return (Comparisons(folder),)
+def read_comparisons(folder: Path, name: str) -> tuple[Comparisons]:
+    """Return the comparisons in `folder`, if they hold what the figure `name` draws.
+
+    Raises:
+        findings.NotRun: they do not.
+    """
+    found = Comparisons(folder)
+    if not set(comparisons.STUDIES_OF[name]) & found.studies.keys():
+        raise findings.NotRun
+    return (found,)
 
 
 class Figure(NamedTuple):
@@ -78,7 +85,7 @@ class Figure(NamedTuple):
 def comparison(name: str, draw_: Callable) -> Figure:
     return Figure("better", f"compare/quick/{name}.png", title_of(name), draw_,
                   ("compare/quick/*.csv",), "make compare",
-                  read=lambda paths: read_comparisons(paths[0].parent))
+                  read=lambda paths: read_comparisons(paths[0].parent, name))
 
 
 def of_study(name: str, draw_: Callable) -> Figure:
@@ -176,7 +183,7 @@ def draw(figure: Figure, results: Path, folder: Path) -> None:
     if len({about["sha1"] for about in abouts}) > 1:
         raise UserError(f"its numbers are of different checkpoints; `{figure.verb}` measures them")
     for path, about in ((ROOT / about["checkpoint"], about) for about in abouts):
-        if path.is_file() and hashlib.sha1(path.read_bytes()).hexdigest()[:10] != about["sha1"]:
+        if path.is_file() and digest(path) != about["sha1"]:
             raise UserError(f"{path.name} has changed since; `{figure.verb}` measures it")
     made, path = figure.draw(*given), folder / figure.file
     write_gif(made, path) if path.suffix == ".gif" else style.save_figure(made, path)

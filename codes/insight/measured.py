@@ -7,7 +7,6 @@ A drawing reads the file alone (`VGG_BatchNorm.ground.files.read_npz`), and the 
 """
 
 import argparse
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from torch import nn
 
 from codes.networks import open_network
 from VGG_BatchNorm.ground.cifar10 import Split, data_checksum, load_cifar10
-from VGG_BatchNorm.ground.files import read_npz, shown_path, write_npz
+from VGG_BatchNorm.ground.files import digest, read_npz, shown_path, write_npz
 from VGG_BatchNorm.ground.machine import use_device
 
 
@@ -23,7 +22,7 @@ def made_from(checkpoint: Path, data_dir: Path) -> dict:
     """Return what a result depends on: the checkpoint's path in the repository (elsewhere its name
     alone), the first digits of its SHA-1 and of the data's checksum."""
     return {"checkpoint": shown_path(checkpoint),
-            "sha1": hashlib.sha1(checkpoint.read_bytes()).hexdigest()[:10],
+            "sha1": digest(checkpoint),
             "data": data_checksum(data_dir)[:10]}
 
 
