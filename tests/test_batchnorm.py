@@ -1,3 +1,5 @@
+"""Batch norm of ours against torch's and finite differences; its noisy and Lp variants."""
+
 import math
 
 import pytest
@@ -40,8 +42,10 @@ def test_gradients_against_finite_differences_twice():
     torch.manual_seed(0)
     y = torch.randn(3, 2, 2, 2, dtype=torch.float64, requires_grad=True)
     layer = BatchNorm2d(2, track_running_stats=False).double()
-    call = lambda y, gamma, beta: torch.func.functional_call(layer, {"weight": gamma, "bias": beta},
-                                                             y)  # noqa: E731
+
+    def call(y, gamma, beta):
+        return torch.func.functional_call(layer, {"weight": gamma, "bias": beta}, y)
+
     inputs = (y, torch.randn(2, dtype=torch.float64).requires_grad_(),
               torch.randn(2).double().requires_grad_())
     assert torch.autograd.gradcheck(call, inputs)

@@ -1,3 +1,5 @@
+"""Every algorithm of a 3×3 convolution against the direct one, and which is chosen when."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -63,9 +65,8 @@ def test_a_layer_computes_what_a_direct_convolution_does(monkeypatch, size, chos
     cpu(monkeypatch, "AVX2")
     used = []
     for name, convolve in list(CONVOLVE.items()):
-        # noqa: E731
-        spy = lambda x, w, name=name, convolve=convolve: used.append(name) or convolve(x, w)
-        monkeypatch.setitem(CONVOLVE, name, spy)
+        monkeypatch.setitem(CONVOLVE, name, lambda x, w, name=name, convolve=convolve:
+                            used.append(name) or convolve(x, w))
     layer = Conv3x3(WINOGRAD_FROM["AVX2"], 64)
     nn.init.normal_(layer.bias)
     x = torch.randn(2, 64, size, size)

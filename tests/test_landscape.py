@@ -1,3 +1,5 @@
+"""The study's runs: their measures, resuming, presets and plans, and the pictures of a tiny one."""
+
 import dataclasses
 import random
 import time

@@ -1,10 +1,12 @@
+"""CifarNet's switches, parameters and FLOPs; networks built and restored by name."""
+
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from codes.networks import (ACTIVATIONS, NORMS, POOLS, build, make_norm, network_arguments,
-                            parameter_count, restore, training_flops)
+from codes import networks
+from codes.networks import build, parameter_count, restore, training_flops
 from codes.settings import DEFAULTS, Settings
 from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS, load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import normalize
@@ -12,8 +14,9 @@ from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.VGG import VGG_A, VGG_A_BatchNorm, VGG_BatchNorm, get_number_of_parameters
 
 SMALL = dict(widths=(8, 16))
-SWITCHES = ([dict(activation=name) for name in ACTIVATIONS]
-            + [dict(norm=name) for name in NORMS] + [dict(pool=name) for name in POOLS]
+SWITCHES = ([dict(activation=name) for name in networks.ACTIVATIONS]
+            + [dict(norm=name) for name in networks.NORMS]
+            + [dict(pool=name) for name in networks.POOLS]
             + [dict(dropout=0.5), dict(residual=True), dict(depth=1), dict(depth=3, residual=True),
                dict(whiten=False), dict(widths=(8, 8, 8, 8)), dict(num_classes=3)])
 
@@ -139,12 +142,12 @@ def test_restore_refuses_weights_of_another_network():
 
 def test_every_network_setting_is_an_argument_of_the_network():
     config = Settings.from_dict(DEFAULTS).config
-    assert config == network_arguments("cifarnet") and "num_classes" not in config
+    assert config == networks.network_arguments("cifarnet") and "num_classes" not in config
     build("cifarnet", **config)
 
 
 def test_group_norm_divides_the_channels():
-    groups = {channels: make_norm("group", channels).num_groups
+    groups = {channels: networks.make_norm("group", channels).num_groups
               for channels in (8, 16, 24, 64, 100, 256, 17)}
     assert groups == {8: 8, 16: 16, 24: 12, 64: 16, 100: 10, 256: 16, 17: 1}
 

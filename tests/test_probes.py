@@ -1,3 +1,5 @@
+"""Probes against known answers and finite differences; they leave a network as it was."""
+
 import copy
 
 import pytest

@@ -101,7 +101,7 @@ def write_insights(folder):
 
 
 def write_batch_norm(folder):
-    """Runs of both nets in each group; every number of one with batch norm is half of one without."""
+    """Runs of both nets in each group; with batch norm every number is half of one without."""
     rows = []
     for group, norm, optimizer, lr in (
             ("pair", "none", "sgd", 0.1), ("pair", "batch", "sgd", 0.1),
