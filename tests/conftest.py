@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,17 @@ def call(monkeypatch, capsys):
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def every_clock_lies(monkeypatch):
+    """Called with a random.Random, makes it the time that every clock tells."""
+
+    def lie(liar) -> None:
+        for name in ("perf_counter", "monotonic", "time", "process_time"):
+            monkeypatch.setattr(time, name, lambda: liar.uniform(0, 1e6))
+
+    return lie
 
 
 @pytest.fixture

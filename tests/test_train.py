@@ -23,7 +23,7 @@ from codes.settings import Settings
 from VGG_BatchNorm.ground import machine
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import load_cifar10
-from VGG_BatchNorm.ground.files import read_json
+from VGG_BatchNorm.ground.files import read_json, write_json
 from VGG_BatchNorm.ground.script import UserError
 
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
@@ -32,8 +32,8 @@ QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
 @pytest.fixture
 def tiny(call, data_dir):
     """train.py on tiny nets and data: (exit code, stdout, stderr)."""
-    return lambda folder, *flags: call(train, "--data-dir", data_dir, "--out", folder, *TINY,
-                                       *flags)
+    given = "--data-dir", data_dir, *TINY
+    return lambda folder, *flags: call(train, *given, "--out", folder, *flags)
 
 
 def same_state(ours, theirs) -> bool:
@@ -83,16 +83,14 @@ def test_the_plan_is_printed_first(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_two_runs_end_with_the_same_bits_even_if_every_clock_lies(call, data_dir, tmp_path,
-                                                                  monkeypatch, precision):
+def test_two_runs_end_with_the_same_bits_even_if_every_clock_lies(
+        tiny, tmp_path, every_clock_lies, precision):
     weights = []
-    for lie in (None, random.Random(0), random.Random(1)):
-        if lie:
-            for name in ("perf_counter", "monotonic", "time", "process_time"):
-                monkeypatch.setattr(time, name, lambda lie=lie: lie.uniform(0, 1e6))
+    for liar in (None, random.Random(0), random.Random(1)):
+        if liar:
+            every_clock_lies(liar)
         folder = tmp_path / str(len(weights))
-        flags = ["--data-dir", data_dir, "--out", folder, *TINY, "--precision", precision]
-        assert call(train, *flags)[0] == 0
+        assert tiny(folder, "--precision", precision)[0] == 0
         weights.append(load_checkpoint(folder / "last.pt")["weights"])
     first, *others = weights
     assert all(torch.equal(first[name], other[name]) for other in others for name in first)
@@ -118,7 +116,7 @@ def test_a_run_older_than_a_setting_has_its_default(finished_run, tmp_path):
     config = read_json(folder / "config.json")
     wanted = config["settings"] | {"data_md5": config["data_md5"]}
     del config["settings"]["l1"]
-    (folder / "config.json").write_text(json.dumps(config))
+    write_json(folder / "config.json", config)
     assert train.held_settings(folder, wanted, resume=True)["l1"] == 0.0
     with pytest.raises(UserError, match="with l1 0.0, not 0.001"):
         train.held_settings(folder, wanted | {"l1": 0.001}, resume=True)
@@ -127,8 +125,8 @@ def test_a_run_older_than_a_setting_has_its_default(finished_run, tmp_path):
 def test_what_is_frozen_when(data_dir):
     """Of four epochs: the whitening's bias after 30 % of the steps, the first group in the last."""
     config = {"widths": (8, 8), "whiten_bias_share": 0.3, "freeze_share": 0.25}
-    run = trainer.Trainer(Settings(batch_size=50, epochs=4, config=config),
-                          load_cifar10(data_dir)[0], torch.device("cpu"))
+    data = load_cifar10(data_dir)[0], torch.device("cpu")
+    run = trainer.Trainer(Settings(batch_size=50, epochs=4, config=config), *data)
     expected, trained = run.flops(), []
     for _ in range(4):
         before = {name: p.detach().clone() for name, p in run.net.named_parameters()}
@@ -139,9 +137,8 @@ def test_what_is_frozen_when(data_dir):
     assert ["groups.0.convs.0.weight" in names for names in trained] == [True, True, True, False]
     assert all("groups.1.convs.1.weight" in names for names in trained)
     config = {"widths": (8, 8), "whiten_bias_share": 0.3}
-    whole = trainer.Trainer(dataclasses.replace(run.settings, config=config),
-                            load_cifar10(data_dir)[0], torch.device("cpu"))
-    assert whole.flops() > expected
+    assert trainer.Trainer(dataclasses.replace(run.settings, config=config),
+                           *data).flops() > expected
 
 
 def test_validation_leaves_the_test_set_alone(tiny, tmp_path):
