@@ -1,12 +1,11 @@
 """The comparisons: every variant trains, nothing runs twice, the numbers are those of the runs."""
 
 import json
-import subprocess
 import sys
 
 import pytest
 import torch
-from conftest import ROOT, assert_picture
+from conftest import ROOT, assert_picture, finish
 
 from codes import compare, compare_results, plot_compare, studies
 from codes.compare_results import CURVE, RUN, SUMMARY, Results, best, clear, outcome, summary
@@ -54,8 +53,7 @@ def without_cost(rows: list[dict]) -> list[dict]:
 
 
 @pytest.mark.parametrize("file", ["curves.csv", "runs.csv"])
-def test_a_killed_study_ends_with_the_same_table(quick, call, data_dir, tmp_path, monkeypatch,
-                                                 file):
+def test_a_killed_study_ends_alike(quick, call, data_dir, tmp_path, monkeypatch, file):
     """Stopped just before the third run's `file` is replaced, and called again."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     asked = ("--study", "depth", "--seeds", 2)
@@ -76,16 +74,14 @@ def test_a_killed_study_ends_with_the_same_table(quick, call, data_dir, tmp_path
     code, out, _ = call(compare, *flags(data_dir, cut, *asked))
     assert code == 0 and "8 runs to do" in out
     for name in ("runs.csv", "summary.csv", "curves.csv"):
-        one, other = (without_cost(read_csv(folder / "quick" / name, {}))
-                      for folder in (whole, cut))
+        one, other = (without_cost(read_csv(each / "quick" / name, {})) for each in (whole, cut))
         assert one == other and one
     code, out, _ = call(compare, *flags(data_dir, cut, *asked))
     assert code == 0 and "0 runs to do" in out
     assert len(read_csv(cut / "quick" / "runs.csv", RUN)) == 10
 
 
-def test_tuning_keeps_the_best_try_and_reports_other_seeds(quick, call, data_dir, tmp_path,
-                                                           monkeypatch):
+def test_tuning_keeps_the_best_try(quick, call, data_dir, tmp_path, monkeypatch):
     """Nothing is trained: 0.009 is best for focal, 0.027 for cross-entropy, L2 of 1e-4."""
 
     def run(self, changes, seed):
@@ -245,8 +241,7 @@ def test_a_cell_of_another_type_is_one_line(tmp_path, text):
 
 
 def test_what_did_not_help_is_all_that_is_not_better():
-    row = {"study": "depth", "variant": "a", "accuracy": 80.0, "difference": 0.0,
-           "uncertainty": None}
+    row = dict(study="depth", variant="a", accuracy=80.0, difference=0.0, uncertainty=None)
     rows = [row, row | {"variant": "e", "accuracy": None, "difference": None}]
     rows[1:1] = [row | {"variant": name, "accuracy": 80 + points, "difference": points,
                         "uncertainty": 0.5} for name, points in (("b", 2), ("c", -2), ("d", 0.1))]
@@ -258,8 +253,7 @@ def test_what_did_not_help_is_all_that_is_not_better():
 def test_what_is_shown_is_loaded_without_torch():
     assert set(comparisons.ORDER) == set(studies.STUDIES)
     code = "import sys, codes.documents.comparisons; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
-                          check=True)
+    done = finish([sys.executable, "-c", code], cwd=ROOT)
     assert done.stdout == "False\n"
 
 

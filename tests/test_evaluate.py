@@ -67,8 +67,7 @@ def test_predict_is_in_evaluation_mode_and_gives_the_mode_back():
 def test_the_numbers_of_a_run(call, data_dir, finished_run, tmp_path):
     code, out, _ = call(evaluate, "--ckpt", finished_run / "last.pt", "--data-dir", data_dir,
                         "--out", tmp_path / "e.json")
-    written, result = (read_json(path)
-                       for path in (tmp_path / "e.json", finished_run / "result.json"))
+    written, result = map(read_json, (tmp_path / "e.json", finished_run / "result.json"))
     assert code == 0 and "test error" in out
     assert 1 - written["error"] == pytest.approx(result["test_accuracy"], abs=1e-6)
     assert 1 - written["error_six_views"] == pytest.approx(result["test_accuracy_views"], abs=1e-6)
@@ -82,8 +81,7 @@ def test_the_numbers_of_a_run(call, data_dir, finished_run, tmp_path):
                     (lambda c: c | {"network": "resnet"}, "unknown network"),
                     (lambda c: c | {"config": {"colour": 1}}, "does not take these arguments"),
                     (lambda c: c | {"format": "theirs"}, "another format")])
-def test_a_checkpoint_of_another_network_is_one_line(refused, data_dir, finished_run, tmp_path,
-                                                     spoil, text):
+def test_another_network_is_one_line(refused, data_dir, finished_run, tmp_path, spoil, text):
     torch.save(spoil(load_checkpoint(finished_run / "last.pt")), tmp_path / "other.pt")
     (tmp_path / "e.json").write_text("kept")
     assert text in refused(evaluate, "--ckpt", tmp_path / "other.pt", "--data-dir", data_dir,

@@ -189,7 +189,6 @@ def test_small_nets_are_kept_and_trained_anew_for_other_settings(quick, data_dir
 
 def test_wrong_input_is_one_line(refused, flags, tmp_path):
     (tmp_path / "bad.pt").write_bytes(b"no checkpoint")
-    for more, named in ((("--ckpt", tmp_path / "bad.pt"), "damaged"),
-                        (("--n-items", 5), "20 or more")):
+    for more, named in ((("--ckpt", tmp_path / "bad.pt"), "damaged"), (("--n-items", 5), "20 or")):
         assert named in refused(visualize_features, *flags, *more)
     assert not (tmp_path / "features.png").exists()

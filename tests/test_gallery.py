@@ -53,7 +53,7 @@ def write_results(folder: Path) -> None:
                                           "calibration_error": errors})
     attacks = {"epsilons": [0.0, 0.5], "attacks": {"FGSM": [0.9, 0.321]}}
     write_json(folder / "robustness.json",
-               {"clean": 0.9, "corruptions": {"fog": [0.8, 0.7]}} | attacks)
+               attacks | {"clean": 0.9, "corruptions": {"fog": [0.8, 0.7]}})
     row = {"study": "widths", "variant": "× 1", "changes": "{}", "n": 3, "failures": 0,
            "accuracy": 82.5, "deviation": 0.1, "difference": 0.0, "uncertainty": "", "tries": 0,
            "edge": False, "parameters": 1000, "flops": 10**12, "seconds": 9.0}
@@ -131,8 +131,7 @@ def test_a_figure_that_is_missing_is_named(site):
     lines = [line for line in site.printed.splitlines() if line.startswith("missing")]
     assert len(lines) == 1 and MISSING in lines[0] and "make figures" in lines[0]
     seen = Reader(site.page.read_text(encoding="utf-8")).seen
-    linked = [attrs["src"] for tag, attrs in seen if tag == "img"
-              and attrs["src"].startswith("figures/")]
+    linked = [a["src"] for tag, a in seen if tag == "img" and a["src"].startswith("figures/")]
     assert len(linked) == len(FIGURES) - 2  # of the GIF, the page holds the last frame
 
 
@@ -148,8 +147,7 @@ def test_predictions_are_those_of_the_net(site, data_dir):
         assert said == CLASSES[shares[one["number"]].argmax()]
         assert share == pytest.approx(shares[one["number"]].max().item(), abs=1e-4)
         assert len(one["shares"]) == 5 and len(one["maps"]) == 3 and len(one["near"]) == 6
-    names = [attrs["alt"] for tag, attrs in reader.seen if tag == "img"
-             and attrs.get("width") == "32"]
+    names = [a["alt"] for tag, a in reader.seen if tag == "img" and a.get("width") == "32"]
     assert [int(name.split()[2].strip(",")) for name in names] == [one["number"] for one in images]
 
 

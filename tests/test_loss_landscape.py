@@ -20,6 +20,8 @@ from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.style import plt
 from VGG_BatchNorm.probes import trainable
 
+top_eigenvalue = loss_landscape.top_eigenvalue
+
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
@@ -118,11 +120,9 @@ def test_top_eigenvalue_of_a_quadratic(spectrum):
         x = torch.cat([a.flatten(), b])
         return x @ matrix @ x / 2
 
-    value, residual = loss_landscape.top_eigenvalue(loss, [a, b], seeded(1), iterations=500,
-                                                    tolerance=1e-8)
+    value, residual = top_eigenvalue(loss, [a, b], seeded(1), iterations=500, tolerance=1e-8)
     assert value == pytest.approx(max(spectrum), rel=1e-6) and residual < 1e-6
-    rough, residual = loss_landscape.top_eigenvalue(loss, [a, b], seeded(1), iterations=4,
-                                                    tolerance=0.0)
+    rough, residual = top_eigenvalue(loss, [a, b], seeded(1), iterations=4, tolerance=0.0)
     assert rough <= max(spectrum) and min(abs(rough - one) for one in spectrum) <= residual + 1e-9
 
 
@@ -134,7 +134,7 @@ def test_the_net_is_left_as_it_was(net, batch):
         statistics = copy.deepcopy(ready.state_dict())
         loss_at(ready, displaced(centre, (1.0, filter_normalized(centre, seeded()))), batch)
         point = {name: p.clone().requires_grad_() for name, p in centre.items()}
-        value, _ = loss_landscape.top_eigenvalue(
+        value, _ = top_eigenvalue(
             lambda ready=ready, point=point: loss_at(ready, point, batch), list(point.values()),
             seeded(), iterations=2)
         assert np.isfinite(value)

@@ -40,8 +40,7 @@ def test_each_switch_gives_a_net_that_trains(config):
 
 
 def test_switches_do_what_they_say():
-    assert nn.BatchNorm2d in {base for layer in layers(build("cifarnet", **SMALL))
-                              for base in layer.__mro__}
+    assert any(issubclass(kind, nn.BatchNorm2d) for kind in layers(build("cifarnet", **SMALL)))
     assert nn.GroupNorm in layers(build("cifarnet", norm="group", **SMALL))
     assert nn.AvgPool2d in layers(build("cifarnet", pool="average", **SMALL))
     assert nn.SiLU in layers(build("cifarnet", activation="silu", **SMALL))
@@ -113,8 +112,7 @@ def test_vgg_a_keeps_the_kits_keys_and_shapes():
     assert "classifier.4.weight" in net.state_dict()
     assert net(torch.randn(2, 3, 32, 32)).shape == (2, 10)
     assert get_number_of_parameters(net) == parameter_count(net) == 9_750_922
-    assert VGG_A(inp_ch=1, num_classes=4,
-                 init_weights=False)(torch.randn(2, 1, 32, 32)).shape == (2, 4)
+    assert VGG_A(1, 4, init_weights=False)(torch.randn(2, 1, 32, 32)).shape == (2, 4)
 
 
 def test_vgg_batchnorm_differs_by_its_norms_alone():

@@ -1,12 +1,11 @@
 """The scripts that measure, then draw, on tiny data; the numbers kept, and drawing from those."""
 
 import importlib
-import subprocess
 import sys
 
 import pytest
 import torch
-from conftest import ROOT, assert_picture, save_net
+from conftest import ROOT, assert_picture, finish, save_net
 
 from codes import visualize_features, visualize_patches
 from codes.figures import attribution, features, filters, mistakes, patches
@@ -125,8 +124,7 @@ def test_captions_say_what_was_measured():
 def without_torch(code: str) -> None:
     """Run Python in which torch cannot be imported; it must end well."""
     code = f"import runpy, sys; sys.modules['torch'] = None; {code}"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
-                          check=False)
+    done = finish([sys.executable, "-c", code], cwd=ROOT)
     assert done.returncode == 0, done.stderr
 
 

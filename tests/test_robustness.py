@@ -104,8 +104,7 @@ def test_blurs_leave_a_constant_image(name):
 def test_shift_by_hand():
     """Pixels that say where they come from; the border is a mirror that is not itself repeated."""
     grid = torch.arange(32, dtype=torch.uint8)
-    image = torch.stack([grid[:, None].expand(32, 32), grid.expand(32, 32),
-                         torch.zeros(32, 32).byte()])
+    image = torch.stack([*torch.meshgrid(grid, grid, indexing="ij"), torch.zeros(32, 32).byte()])
     for severity, pixels in zip(SEVERITIES, (1, 2, 4, 6, 8), strict=True):
         found = corrupt(image.expand(40, 3, 32, 32), "shift", severity)
         ways = set()
@@ -231,8 +230,7 @@ def test_the_picture(call, quick, data_dir, tmp_path, monkeypatch, network):
         call(visualize_robustness, *flags)
     (tmp_path / "r.png").unlink()
     there = ("--results", tmp_path, "--out", tmp_path / "r.png", "--redraw")
-    assert call(visualize_robustness, *there, "--data-dir", tmp_path, "--ckpt",
-                tmp_path / "no.pt")[0] == 0
+    assert call(visualize_robustness, *there, "--data-dir", tmp_path, "--ckpt", "no.pt")[0] == 0
     assert_picture(tmp_path / "r.png")
 
 
@@ -255,8 +253,7 @@ def test_the_picture_says_what_was_measured():
     assert titles == ["corruptions, 400 test images", "attacks, 100 of them"]
     assert "PGD-7" in axes[0].get_yticklabels()[-1].get_text()
     assert axes[2].lines[0].get_xdata().tolist() == [0, 0.5, 1, 3]
-    assert [text.get_text()
-            for text in axes[3].get_legend().texts] == ["a fixed whitening", "trained"]
+    assert [t.get_text() for t in axes[3].get_legend().texts] == ["a fixed whitening", "trained"]
     plt.close(figure)
     found = numbers(*made_up())
     assert (found["kinds"], found["severities"], found["shifts"]) == (2, 3, "1, 2 and 5")

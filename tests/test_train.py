@@ -41,8 +41,7 @@ def same_state(ours, theirs) -> bool:
     if isinstance(ours, torch.Tensor):
         return torch.equal(ours, theirs)
     if isinstance(ours, dict):
-        return ours.keys() == theirs.keys() and all(same_state(ours[key], theirs[key])
-                                                    for key in ours)
+        return ours.keys() == theirs.keys() and all(same_state(ours[k], theirs[k]) for k in ours)
     if isinstance(ours, (list, tuple)):
         return len(ours) == len(theirs) and all(map(same_state, ours, theirs))
     return ours == theirs
@@ -83,8 +82,7 @@ def test_the_plan_is_printed_first(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_two_runs_end_with_the_same_bits_even_if_every_clock_lies(
-        tiny, tmp_path, every_clock_lies, precision):
+def test_two_runs_end_alike_even_if_every_clock_lies(tiny, tmp_path, every_clock_lies, precision):
     weights = []
     for liar in (None, random.Random(0), random.Random(1)):
         if liar:
@@ -131,8 +129,7 @@ def test_what_is_frozen_when(data_dir):
     for _ in range(4):
         before = {name: p.detach().clone() for name, p in run.net.named_parameters()}
         run.train_epoch(progress=False)
-        trained.append({name for name, p in run.net.named_parameters()
-                        if not torch.equal(p, before[name])})
+        trained.append({n for n, p in run.net.named_parameters() if not torch.equal(p, before[n])})
     assert ["stem.bias" in names for names in trained] == [True, True, False, False]
     assert ["groups.0.convs.0.weight" in names for names in trained] == [True, True, True, False]
     assert all("groups.1.convs.1.weight" in names for names in trained)
@@ -162,8 +159,7 @@ def test_another_run_in_the_folder_is_kept(refused, data_dir, finished_run, flag
     assert text in refused(train, "--data-dir", data_dir, "--out", finished_run, *TINY, *flags)
 
 
-def test_kill_9_at_random_moments_then_resume_ends_with_the_same_bits(
-        data_dir, finished_run, tmp_path):
+def test_kill_9_at_random_moments_then_resume_ends_alike(data_dir, finished_run, tmp_path):
     """Four kills: the first once an epoch is saved, the others anywhere, start-up included."""
     seed = time.time_ns()
     print(f"seed {seed}")  # shown where the test fails
@@ -347,10 +343,9 @@ def test_missing_data_and_a_damaged_checkpoint(call, refused, data_dir, finished
                                    "--widths 64,64 --n-items 100", "--widths 24,24 --norm group"])
 def test_variants_learn(call, data_dir, tmp_path, flags):
     tiny = TINY_RUN if "--network" in flags else TINY
-    code, out, _ = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *tiny,
-                        *flags.split())
+    code, _, _ = call(train, "--data-dir", data_dir, "--out", tmp_path, *tiny, *flags.split())
     assert code == 0
-    with (tmp_path / "run" / "log.csv").open() as file:
+    with (tmp_path / "log.csv").open() as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
     assert losses[-1] < losses[0] - 0.01
 
