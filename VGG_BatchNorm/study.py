@@ -230,11 +230,7 @@ class StudyRun:
                         seconds=self.seconds, run=dataclasses.asdict(self.run))
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint of the same run.
-
-        Raises:
-            UserError: it is damaged, or of another run.
-        """
+        """Go on from a checkpoint of the same run; `UserError` if it is damaged or of another."""
         saved = load_checkpoint(path, self.device)
         if saved.get("run") != dataclasses.asdict(self.run):
             raise UserError(f"{path} is of a run with other settings, or of an older version; "

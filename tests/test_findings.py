@@ -79,8 +79,7 @@ def test_the_scale_on_a_pictures_face():
         return {"run": dataclasses.asdict(Run("none", 0.1, 10)) | changes}
 
     assert "seeds" not in draw_paper.scale([run(), run(warmup=3), run(norm="batch"), run(lr=0.2)])
-    assert draw_paper.scale([run(), run(seed=1)]).endswith(
-        "10 steps of 128 images out of 45,000; 2 seeds")
+    assert "10 steps of 128 images out of 45,000; 2 seeds" in draw_paper.scale([run(), run(seed=1)])
     mixed = draw_paper.scale([run(), run(seed=1), run(lr=0.2, steps=2000)], "plain SGD")
     assert "10 to 2,000 steps" in mixed and mixed.endswith("plain SGD; 1 or 2 seeds")
 

@@ -14,7 +14,7 @@ from conftest import ROOT, heed_ctrl_c
 from VGG_BatchNorm.ground import checkpoint
 from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.files import atomic_write, read_json, write_csv, write_json
-from VGG_BatchNorm.ground.machine import use_device
+from VGG_BatchNorm.ground.machine import peak_memory, use_device
 from VGG_BatchNorm.ground.script import UserError, run_main
 
 
@@ -43,8 +43,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, monkeypat
     content = {"format": checkpoint.CHECKPOINT_FORMAT, "weights": Payload()}
     torch.save(content, tmp_path / "torch.pt")
     for name in ("plain.pt", "torch.pt"):
-        with pytest.raises(UserError,
-                           match="damaged or not a checkpoint; move it away, or name an"):
+        with pytest.raises(UserError, match="damaged or not a checkpoint; move it away, or name"):
             load_checkpoint(tmp_path / name)
     assert not (tmp_path / "should-not-exist").exists()
 
@@ -105,6 +104,12 @@ def test_pick_device():
     assert use_device().type in ("cpu", "cuda", "mps")
     with pytest.raises(UserError, match="nonsense"):
         use_device("nonsense")
+
+
+def test_peak_memory_is_none_where_nothing_tells(monkeypatch):
+    assert peak_memory(torch.device("cpu")) > 2**20
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert peak_memory(torch.device("cpu")) is None
 
 
 @pytest.mark.parametrize("error, code, text", [
