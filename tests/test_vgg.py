@@ -63,7 +63,7 @@ def test_the_kits_nets():
     dropout = VGG_A_Dropout(inp_ch=3, num_classes=10)
     assert [m.p for m in dropout.classifier if isinstance(m, nn.Dropout)] == [0.5, 0.5]
     for kind in (VGG_A_Light, VGG_A_Dropout, VGG_A, VGG_BatchNorm):
-        assert kind(1, 4)(torch.randn(2, 1, 32, 32)).shape == (2, 4)
+        assert kind(inp_ch=1, num_classes=4)(torch.randn(2, 1, 32, 32)).shape == (2, 4)
 
 
 def test_initial_weights_are_glorots():
