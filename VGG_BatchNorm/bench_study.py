@@ -106,8 +106,7 @@ def step_flops(norm: str) -> int:
     return counter.get_total_flops()
 
 
-def measure(norm: str, args: argparse.Namespace, train: Split, device: torch.device,
-            gemm: dict) -> dict:
+def measure(norm: str, args, train: Split, device: torch.device, gemm: dict) -> dict:
     """The kit's loop and ours by turns, in each precision of `gemm`, and a probe."""
     run = Run(norm, 1e-3, args.steps + 2, "adam", n_items=len(train.labels), batch_size=BATCH_SIZE)
     runs = [dataclasses.replace(run, precision=precision) for precision in gemm]

@@ -20,8 +20,7 @@ PAIR = {"none": ("VGG-A", PLAIN), "batch": ("VGG-A with batch norm", BATCH_NORM)
 def pair(runs: Runs, lr: float = 0.1) -> list[tuple[str, str, list[dict]]]:
     """(label, colour, runs by seed) of the two nets at one learning rate."""
     group = "pair" if lr == 0.1 else "rates"
-    return [(label, colour, find(runs, group, norm=norm, lr=lr))
-            for norm, (label, colour) in PAIR.items()]
+    return [(*look, find(runs, group, norm=norm, lr=lr)) for norm, look in PAIR.items()]
 
 
 def scale(drawn: list[dict], *extra: str) -> str:
@@ -95,13 +94,13 @@ def draw_envelope(runs: Runs):
              for optimizer in OPTIMIZERS for norm in PAIR}
     same_rates(found.values())
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
-    highest = 0.0
+    top = 0.0
     for (optimizer, norm), some in found.items():
         axis, (label, colour) = axes[list(OPTIMIZERS).index(optimizer)], PAIR[norm]
         losses = np.full((len(some), some[0]["run"]["steps"]), np.inf)  # off the scale: diverged
         for row, run in zip(losses, some, strict=True):
             row[: len(run["loss"])] = np.nan_to_num(run["loss"], nan=np.inf)
-        highest = max(highest, losses[np.isfinite(losses)].max())
+        top = max(top, losses[np.isfinite(losses)].max())
         min_curve, max_curve = losses.min(0), np.minimum(losses.max(0), 1e9)
         steps = np.arange(1, len(min_curve) + 1)
         axis.fill_between(steps, min_curve, max_curve, color=colour, alpha=0.35, linewidth=0,
@@ -110,8 +109,7 @@ def draw_envelope(runs: Runs):
             axis.plot(steps, curve, color=colour, linewidth=0.8)
         rates = ", ".join(f"{run['run']['lr']:g}" for run in some)
         axis.set(xlabel="step", title=f"{OPTIMIZERS[optimizer]}, LR {rates}")
-    axes[0].set(ylabel="cross-entropy of the batch (nats)", yscale="log",
-                ylim=(None, 1.1 * highest))
+    axes[0].set(ylabel="cross-entropy of the batch (nats)", yscale="log", ylim=(None, 1.1 * top))
     axes[1].legend(loc="lower left")
     return entitled(figure, some)
 

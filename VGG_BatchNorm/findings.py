@@ -28,8 +28,7 @@ def read_runs(folder: Path) -> Runs:
     Raises:
         UserError: a file is damaged.
     """
-    return {f"{path.parent.name}/{path.stem}": read_run(path)
-            for path in sorted(folder.glob("*/*.npz"))}
+    return {f"{p.parent.name}/{p.stem}": read_run(p) for p in sorted(folder.glob("*/*.npz"))}
 
 
 def find(runs: Runs, group: str, **wanted) -> list[dict]:

@@ -128,7 +128,8 @@ class StudyRun:
     def train_step(self, x: torch.Tensor, y: torch.Tensor) -> None:
         """One update; between its gradient and its step, a probe, if it is time to."""
         due = self._probe_is_due()
-        buffers = [b.clone() for b in self.net.buffers()] if due else []
+        own = list(self.net.buffers())
+        buffers = [b.clone() for b in own] if due else []
         start = time.perf_counter()
         self.net.train()
         for group in self.optimizer.param_groups:
@@ -142,7 +143,7 @@ class StudyRun:
             gradient = {name: p.grad for name, p in self.net.named_parameters() if p.requires_grad}
             at = (loss.item(), gradient) if self.run.precision == "float32" else None
             self.seconds += time.perf_counter() - start
-            with _swapped(self.net, buffers):  # the noise of noisy batch norm hangs on them
+            with _swapped(own, buffers):  # the noise of noisy batch norm hangs on them
                 before = self._probe(x, y, at, fine=due == "fine")
             start = time.perf_counter()
         self.optimizer.step()
@@ -150,7 +151,7 @@ class StudyRun:
         self.record.add(loss=loss, correct=correct)
         self.seconds += time.perf_counter() - start
         if due == "fine":
-            with _swapped(self.net, buffers):
+            with _swapped(own, buffers):
                 self._probe_update(x, y, before)
         self.step += 1
 
@@ -229,11 +230,7 @@ class StudyRun:
                         seconds=self.seconds, run=dataclasses.asdict(self.run))
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint of the same run.
-
-        Raises:
-            UserError: it is damaged, or of another run.
-        """
+        """Go on from a checkpoint of the same run; `UserError` if it is damaged or of another."""
         saved = load_checkpoint(path, self.device)
         if saved.get("run") != dataclasses.asdict(self.run):
             raise UserError(f"{path} is of a run with other settings, or of an older version; "
@@ -246,16 +243,16 @@ class StudyRun:
 
 @contextlib.contextmanager
 @torch.no_grad()
-def _swapped(net: nn.Module, buffers: list[torch.Tensor]) -> Iterator[None]:
-    """The net with other buffers for a while; then with its own again."""
-    own = [b.clone() for b in net.buffers()]
-    for b, other in zip(net.buffers(), buffers, strict=True):
-        b.copy_(other)
+def _swapped(tensors: list[torch.Tensor], others: list[torch.Tensor]) -> Iterator[None]:
+    """These tensors with the values of others for a while; then with their own again."""
+    own = [tensor.clone() for tensor in tensors]
+    for tensor, other in zip(tensors, others, strict=True):
+        tensor.copy_(other)
     try:
         yield
     finally:
-        for b, value in zip(net.buffers(), own, strict=True):
-            b.copy_(value)
+        for tensor, value in zip(tensors, own, strict=True):
+            tensor.copy_(value)
 
 
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -268,20 +265,14 @@ def rescaled(net: nn.Module, batch: probes.Batch, lr: float) -> dict[str, list[f
     """
     net.train()
     filters = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d)]
-    kept = [w.detach().clone() for w in filters]
     result = {"scale": [], "scale_loss": [], "scale_smoothness": [], "scale_rayleigh": []}
     for c in SCALES:
-        with torch.no_grad():
-            for w, original in zip(filters, kept, strict=True):
-                w.copy_(c * original)
-        found = probes.probe(net, F.cross_entropy, batch, lr)
-        bent = probes.curvature(net, F.cross_entropy, batch)
+        with _swapped(filters, [c * weight.detach() for weight in filters]):
+            found = probes.probe(net, F.cross_entropy, batch, lr)
+            bent = probes.curvature(net, F.cross_entropy, batch)
         for name, value in zip(result, (c, found["loss"], max(found["smoothness"]),
                                         bent["rayleigh"]), strict=True):
             result[name].append(value)
-    with torch.no_grad():
-        for w, original in zip(filters, kept, strict=True):
-            w.copy_(original)
     return result
 
 

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 os.environ["OMP_NUM_THREADS"] = "1"  # of the scripts: tiny work, and two may run at a time
 torch.set_num_threads(1)
 
+from VGG_BatchNorm.ground.checkpoint import save_checkpoint
 from VGG_BatchNorm.ground.cifar10 import ROW
 from VGG_BatchNorm.ground.script import run_main
 
@@ -48,6 +51,11 @@ def train_command(folder: Path, data_dir: Path, *args) -> list[str]:
     return command("codes/train.py", "--data-dir", data_dir, "--out", folder, *TINY, *args)
 
 
+def heed_ctrl_c() -> None:
+    """In a process before its program: where Ctrl-C is ignored in the background, not there."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def finish(command: list[str], **options) -> subprocess.CompletedProcess:
     """Run a script to its end; a traceback is never what the user should see."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False,
@@ -58,7 +66,7 @@ def finish(command: list[str], **options) -> subprocess.CompletedProcess:
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """A script's `main` in this process, which saves importing torch: (exit code, stdout, stderr)."""
+    """A script's `main` in this process, to import torch once: (exit code, stdout, stderr)."""
 
     def run(module, *args) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", [Path(module.__file__).name, *map(str, args)])
@@ -70,6 +78,60 @@ def call(monkeypatch, capsys):
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def every_clock_lies(monkeypatch):
+    """Called with a random.Random, makes it the time that every clock tells."""
+
+    def lie(liar) -> None:
+        for name in ("perf_counter", "monotonic", "time", "process_time"):
+            monkeypatch.setattr(time, name, lambda: liar.uniform(0, 1e6))
+
+    return lie
+
+
+@pytest.fixture
+def refused(call):
+    """What a script says of input that its user can mend: one line, and exit code 2."""
+
+    def run(module, *args) -> str:
+        code, _, err = call(module, *args)
+        assert code == 2 and len(err.splitlines()) == 1, err
+        return err
+
+    return run
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path) -> dict:
+    """Settings of the studies and small nets, cut to two steps; nets go to the test's folder."""
+    from codes import studies
+    from codes.insight import small_nets
+
+    for name, base in studies.BASES.items():
+        tiny = dict(widths=[8, 8], batch_size=50, epochs=0.4)
+        monkeypatch.setitem(studies.BASES, name, base | tiny)
+    monkeypatch.setattr(small_nets, "RUNS_DIR", tmp_path / "runs")
+    return studies.BASES["quick"]
+
+
+def save_net(path: Path, network: str = "cifarnet", **config) -> Path:
+    """The checkpoint of an untrained net, the same at every call."""
+    from codes.networks import build
+
+    torch.manual_seed(0)
+    config = ({"widths": (8, 8)} if network == "cifarnet" else {}) | config
+    save_checkpoint(path, network, config, build(network, **config).state_dict())
+    return path
+
+
+def assert_picture(path: Path) -> None:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        picture.load()
+        assert min(picture.size) > 200 and len(picture.convert("L").getcolors(256)) > 5
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from codes.insight.attribution import choose_images, grad_cam, integrated_gradients, last_maps, occlusion
+from codes.insight import attribution
+from codes.insight.attribution import choose_images, grad_cam, last_maps, occlusion
 from codes.networks import build
 
 
@@ -17,7 +18,7 @@ def seeded():
 def test_integrated_gradients_of_a_linear_model():
     net, classes = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), torch.tensor([2, 0])
     x, baseline = torch.randn(2, 2, 3, 2, 2)
-    added = integrated_gradients(net, x, classes, baseline)
+    added = attribution.integrated_gradients(net, x, classes, baseline)
     torch.testing.assert_close(added, net[1].weight.detach()[classes].view_as(x) * (x - baseline))
     with torch.no_grad():
         gain = (net(x) - net(baseline)).gather(1, classes[:, None])[:, 0]
@@ -30,9 +31,9 @@ def test_integrated_gradients_are_complete():
     with torch.no_grad():
         (logits, classes), start = net(x).max(1), net(torch.zeros_like(x))
     gain = logits - start.gather(1, classes[:, None])[:, 0]
-    added = integrated_gradients(net, x, classes).sum((1, 2, 3))
+    added = attribution.integrated_gradients(net, x, classes).sum((1, 2, 3))
     torch.testing.assert_close(added, gain, rtol=0.05, atol=0)
-    few = integrated_gradients(net, x, classes, steps=1).sum((1, 2, 3))
+    few = attribution.integrated_gradients(net, x, classes, steps=1).sum((1, 2, 3))
     assert (few - gain).abs().sum() > (added - gain).abs().sum()
 
 

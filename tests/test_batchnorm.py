@@ -1,7 +1,10 @@
+"""Batch norm of ours against torch's and finite differences; its noisy and Lp variants."""
+
 import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from VGG_BatchNorm.batchnorm import BatchNorm2d, LpNorm2d, NoisyBatchNorm2d
@@ -44,8 +47,7 @@ def test_gradients_against_finite_differences_twice():
     def call(y, gamma, beta):
         return torch.func.functional_call(layer, {"weight": gamma, "bias": beta}, y)
 
-    inputs = (y, torch.randn(2, dtype=torch.float64).requires_grad_(),
-              torch.randn(2).double().requires_grad_())
+    inputs = y, *(torch.randn(2).double().requires_grad_() for _ in range(2))
     assert torch.autograd.gradcheck(call, inputs)
     assert torch.autograd.gradgradcheck(call, inputs)
 
@@ -88,8 +90,7 @@ def test_noise_has_the_papers_moments_and_repeats():
     slope = ((noisy - noisy.mean(0)) * clean).mean(0) / clean.square().mean(0)
     assert abs(slope.mean() - 1.125) < 0.02
     layer.eval()
-    torch.testing.assert_close(layer(y),
-                               nn.functional.batch_norm(y, layer.running_mean, layer.running_var))
+    torch.testing.assert_close(layer(y), F.batch_norm(y, layer.running_mean, layer.running_var))
 
 
 @pytest.mark.parametrize("p", [1, 2, math.inf])

@@ -1,13 +1,11 @@
-"""The comparisons: every variant trains, nothing is run twice, and the numbers are those of the runs."""
+"""The comparisons: every variant trains, nothing runs twice, the numbers are those of the runs."""
 
 import json
-import subprocess
 import sys
 
 import pytest
 import torch
-from conftest import ROOT
-from test_scripts import assert_picture
+from conftest import ROOT, assert_picture, finish
 
 from codes import compare, compare_results, plot_compare, studies
 from codes.compare_results import CURVE, RUN, SUMMARY, Results, best, clear, outcome, summary
@@ -20,14 +18,8 @@ from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, write_csv
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import Strong, Table, markdown
 
-TINY = dict(widths=[8, 8], batch_size=50, epochs=0.4)  # two steps
-
-
-@pytest.fixture
-def base(monkeypatch) -> dict:
-    for name in studies.BASES:
-        monkeypatch.setitem(studies.BASES, name, studies.BASES[name] | TINY)
-    return studies.BASES["quick"]
+ROW = dict(validation_accuracy=0.5, test_accuracy=None, parameters=1, flops=1, seconds=1.0,
+           failure=None)
 
 
 def flags(data_dir, folder, *more) -> tuple:
@@ -35,21 +27,21 @@ def flags(data_dir, folder, *more) -> tuple:
 
 
 @pytest.mark.parametrize("study", [name for name in studies.STUDIES if name != "final"])
-def test_every_variant_trains(base, data_dir, tmp_path, study):
-    comparison = compare.Comparison(base, Results(tmp_path, base), data_dir, torch.device("cpu"))
-    rows = studies.variants(study, base, {})
+def test_every_variant_trains(quick, data_dir, tmp_path, study):
+    comparison = compare.Comparison(quick, Results(tmp_path, quick), data_dir, torch.device("cpu"))
+    rows = studies.variants(study, quick, {})
     assert len(rows) >= 4 and len({row.name for row in rows}) == len(rows)
     for variant in rows:
-        row, curve = comparison.run(variant.changes | (variant.tries[0] if variant.tries else {}),
-                                    1)
+        first = variant.tries[0] if variant.tries else {}
+        row, curve = comparison.run(variant.changes | first, 1)
         assert 0 <= row["validation_accuracy"] <= 1 and not row["failure"], variant
         assert curve[-1]["step"] in (1, 2) and curve[-1]["loss"] > 0 and row["flops"] > 0
 
 
-def test_the_same_seed_starts_and_shuffles_alike(base, data_dir, tmp_path):
-    comparison = compare.Comparison(base, Results(tmp_path, base), data_dir, torch.device("cpu"))
-    a, b = comparison.trainer({}, 3), comparison.trainer({"optimizer": "adam",
-                                                          "activation": "relu"}, 3)
+def test_the_same_seed_starts_and_shuffles_alike(quick, data_dir, tmp_path):
+    comparison = compare.Comparison(quick, Results(tmp_path, quick), data_dir, torch.device("cpu"))
+    changes = {}, {"optimizer": "adam", "activation": "relu"}
+    a, b = (comparison.trainer(each, 3) for each in changes)
     for x, y in zip(a.net.parameters(), b.net.parameters(), strict=True):
         assert torch.equal(x, y)
     for (x, _), (y, _) in zip(a.loader.epoch(0), b.loader.epoch(0), strict=True):
@@ -61,7 +53,7 @@ def without_cost(rows: list[dict]) -> list[dict]:
 
 
 @pytest.mark.parametrize("file", ["curves.csv", "runs.csv"])
-def test_a_killed_study_ends_with_the_same_table(base, call, data_dir, tmp_path, monkeypatch, file):
+def test_a_killed_study_ends_alike(quick, call, data_dir, tmp_path, monkeypatch, file):
     """Stopped just before the third run's `file` is replaced, and called again."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     asked = ("--study", "depth", "--seeds", 2)
@@ -82,24 +74,20 @@ def test_a_killed_study_ends_with_the_same_table(base, call, data_dir, tmp_path,
     code, out, _ = call(compare, *flags(data_dir, cut, *asked))
     assert code == 0 and "8 runs to do" in out
     for name in ("runs.csv", "summary.csv", "curves.csv"):
-        one, other = (without_cost(read_csv(folder / "quick" / name, {}))
-                      for folder in (whole, cut))
+        one, other = (without_cost(read_csv(each / "quick" / name, {})) for each in (whole, cut))
         assert one == other and one
     code, out, _ = call(compare, *flags(data_dir, cut, *asked))
     assert code == 0 and "0 runs to do" in out
     assert len(read_csv(cut / "quick" / "runs.csv", RUN)) == 10
 
 
-def test_tuning_keeps_the_best_try_and_reports_other_seeds(base, call, data_dir, tmp_path,
-                                                           monkeypatch):
-    """Runs are not trained here; the best rate is 0.009 for focal, 0.027 for cross-entropy; L2 likes 1e-4."""
+def test_tuning_keeps_the_best_try(quick, call, data_dir, tmp_path, monkeypatch):
+    """Nothing is trained: 0.009 is best for focal, 0.027 for cross-entropy, L2 of 1e-4."""
 
     def run(self, changes, seed):
         liked = {"focal": 0.009}.get(changes.get("loss"), 0.027)
-        right = 0.5 - abs(changes["lr"] - liked) - abs(changes.get("weight_decay", 0.0)
-                                                       - 1e-4) + seed / 100
-        return dict(validation_accuracy=right, test_accuracy=None, parameters=1, flops=1,
-                    seconds=1.0, failure=None), []
+        off = abs(changes["lr"] - liked) + abs(changes.get("weight_decay", 0.0) - 1e-4)
+        return ROW | {"validation_accuracy": 0.5 - off + seed / 100}, []
 
     monkeypatch.setattr(compare.Comparison, "run", run)
     asked = flags(data_dir, tmp_path, "--study", "losses", "--seeds", 2, "--variants", "focal + L2")
@@ -117,7 +105,7 @@ def test_tuning_keeps_the_best_try_and_reports_other_seeds(base, call, data_dir,
     assert "0 runs to do" in call(compare, *asked)[1]
 
 
-def test_a_variant_that_fails_is_a_row(base, call, data_dir, tmp_path, monkeypatch):
+def test_a_variant_that_fails_is_a_row(quick, call, data_dir, tmp_path, monkeypatch):
     def broken(base: dict) -> list[studies.Variant]:
         return [studies.Variant("base"), studies.Variant("broken", {"lr": 1e30})]
 
@@ -135,21 +123,19 @@ def test_a_variant_that_fails_is_a_row(base, call, data_dir, tmp_path, monkeypat
     "more, named", [(("--study", "shapes"), "invalid choice: 'shapes'"),
                     (("--study", "depth", "--variants", "7"), "unknown variant '7'; choose from"),
                     (("--variants", "relu"), "--variants needs one --study")])
-def test_unknown_names_are_one_line(base, call, data_dir, tmp_path, more, named):
+def test_unknown_names_are_one_line(quick, call, data_dir, tmp_path, more, named):
     code, _, err = call(compare, *flags(data_dir, tmp_path, *more))
     assert code == 2 and named in err and not (tmp_path / "quick" / "runs.csv").exists()
 
 
-def test_results_of_another_base_or_a_damaged_file_are_refused(base, data_dir, tmp_path):
-    results = Results(tmp_path, base | {"data_md5": data_checksum(data_dir), "device": "cpu"})
-    row = dict(validation_accuracy=0.5, test_accuracy=None, failure=None, parameters=1, flops=1,
-               seconds=1)
-    results.add({"lr": 0.1}, 1, row, [dict(step=1, seconds=1, loss=1)])
+def test_results_of_another_base_or_a_damaged_file_are_refused(quick, data_dir, tmp_path):
+    results = Results(tmp_path, quick | {"data_md5": data_checksum(data_dir), "device": "cpu"})
+    results.add({"lr": 0.1}, 1, ROW, [dict(step=1, seconds=1, loss=1)])
     assert Results(tmp_path).rows == results.rows and Results(tmp_path).curves == results.curves
-    assert Results(tmp_path).find({"lr": 0.1, "depth": base["depth"]},
-                                  1)["validation_accuracy"] == 0.5
+    found = Results(tmp_path).find({"lr": 0.1, "depth": quick["depth"]}, 1)
+    assert found["validation_accuracy"] == 0.5
     with pytest.raises(UserError, match="epochs 0.4, not 9"):
-        Results(tmp_path, base | {"epochs": 9})
+        Results(tmp_path, quick | {"epochs": 9})
     (tmp_path / "runs.csv").write_text("changes,seed\n{},1\n{}")
     with pytest.raises(UserError, match="runs.csv is damaged"):
         Results(tmp_path)
@@ -160,9 +146,7 @@ def results_of(tmp_path, accuracies: dict[str, list[float]]) -> tuple[Results, d
     settled = {name: {"lr": float(i)} for i, name in enumerate(accuracies)}
     for name, values in accuracies.items():
         for seed, value in enumerate(values, 1):
-            results.add(settled[name],
-                        seed, dict(validation_accuracy=value, test_accuracy=None, failure=None,
-                                   parameters=1000, flops=10**12, seconds=2.0), [])
+            results.add(settled[name], seed, ROW | {"validation_accuracy": value}, [])
     return results, settled
 
 
@@ -185,10 +169,10 @@ def test_summary_by_hand(tmp_path):
     assert best([rows["first"], rows["alike"], rows["worse"]]) == {}
 
 
-def test_the_best_are_put_together(base, call, data_dir, tmp_path, monkeypatch):
+def test_the_best_are_put_together(quick, call, data_dir, tmp_path, monkeypatch):
     found = {name: {} for name in studies.COMBINED}
     found |= {"augmentation": {"cutout": 8}, "optimizers": {"lr": 0.3}}
-    first, second = studies.variants("final", base, found)
+    first, second = studies.variants("final", quick, found)
     assert first.changes == {"validation": False}
     assert second.changes == {"validation": False, "cutout": 8, "lr": 0.3}
     for name in studies.COMBINED:
@@ -196,14 +180,15 @@ def test_the_best_are_put_together(base, call, data_dir, tmp_path, monkeypatch):
     assert call(compare, *flags(data_dir, tmp_path, "--study", "final", "--seeds", 1))[0] == 0
     rows = read_csv(tmp_path / "quick" / "runs.csv", RUN)
     tested = [row for row in rows if row["test_accuracy"]]
-    assert len(tested) == 1 and not tested[0]["validation_accuracy"]  # nothing was better: one and the same
+    assert len(tested) == 1  # nothing was better: one and the same
+    assert not tested[0]["validation_accuracy"]
 
 
-def test_pictures_and_page(base, call, data_dir, tmp_path, monkeypatch):
+def test_pictures_and_page(quick, call, data_dir, tmp_path, monkeypatch):
     for name in studies.STUDIES:  # a few variants draw the same pictures
-        rows = studies.variants(name, base, {each: {} for each in studies.COMBINED})
-        short = [row for row in rows if not row.like
-                 and (name, row.name) != ("components", "none")][:3]
+        rows = studies.variants(name, quick, {each: {} for each in studies.COMBINED})
+        short = [row for row in rows
+                 if not row.like and (name, row.name) != ("components", "none")][:3]
         monkeypatch.setitem(studies.STUDIES, name, lambda base, short=short: short)
     names = [name for name in studies.STUDIES if name != "final"]
     assert call(compare, *flags(data_dir, tmp_path, "--study", *names, "--seeds", 2))[0] == 0
@@ -219,8 +204,8 @@ def test_pictures_and_page(base, call, data_dir, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("study", ["losses", "depth"])
-def test_one_study_of_one_variant_is_drawn(base, call, data_dir, tmp_path, study):
-    first = studies.variants(study, base, {})[0].name
+def test_one_study_of_one_variant_is_drawn(quick, call, data_dir, tmp_path, study):
+    first = studies.variants(study, quick, {})[0].name
     asked = ("--study", study, "--variants", first, "--seeds", 1)
     assert call(compare, *flags(data_dir, tmp_path, *asked))[0] == 0
     assert call(plot_compare, tmp_path / "quick", "--out", tmp_path)[0] == 0
@@ -247,22 +232,19 @@ def test_a_table_of_numbers_is_read_once_and_written_back_the_same(tmp_path, nam
                          ["n,edge\n1.5,True\n", "n,edge\n1,maybe\n", "n,edge\n1\n", "n\n1,2\n"])
 def test_a_cell_of_another_type_is_one_line(tmp_path, text):
     (tmp_path / "t.csv").write_text("n,edge,name\n1,False,\n")
-    assert read_csv(tmp_path / "t.csv",
-                    {"n": int, "edge": bool}) == [{"n": 1, "edge": False, "name": None}]
+    types = {"n": int, "edge": bool}
+    assert read_csv(tmp_path / "t.csv", types) == [{"n": 1, "edge": False, "name": None}]
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(UserError, match="t.csv is damaged"):
-        read_csv(tmp_path / "t.csv", {"n": int, "edge": bool})
+        read_csv(tmp_path / "t.csv", types)
     assert read_csv(tmp_path / "none.csv", {}) == []
 
 
 def test_what_did_not_help_is_all_that_is_not_better():
-    row = {"study": "depth", "variant": "a", "accuracy": 80.0, "difference": 0.0,
-           "uncertainty": None}
-    rows = [row, *(row | {"variant": name,
-                          "accuracy": accuracy, "difference": points, "uncertainty": 0.5}
-                   for name, accuracy, points in (("b", 82.0, 2.0),
-                                                  ("c", 78.0, -2.0), ("d", 80.1, 0.1))),
-            row | {"variant": "e", "accuracy": None, "difference": None}]
+    row = dict(study="depth", variant="a", accuracy=80.0, difference=0.0, uncertainty=None)
+    rows = [row, row | {"variant": "e", "accuracy": None, "difference": None}]
+    rows[1:1] = [row | {"variant": name, "accuracy": 80 + points, "difference": points,
+                        "uncertainty": 0.5} for name, points in (("b", 2), ("c", -2), ("d", 0.1))]
     assert comparisons.without_effect_table({"depth": rows}).rows == [
         ("depth", "d", "+0.10 ± 0.50", "no clear difference"),
         ("depth", "c", "-2.00 ± 0.50", "worse"), ("depth", "e", "–", "failed")]
@@ -271,8 +253,7 @@ def test_what_did_not_help_is_all_that_is_not_better():
 def test_what_is_shown_is_loaded_without_torch():
     assert set(comparisons.ORDER) == set(studies.STUDIES)
     code = "import sys, codes.documents.comparisons; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
-                          check=True)
+    done = finish([sys.executable, "-c", code], cwd=ROOT)
     assert done.stdout == "False\n"
 
 

@@ -1,3 +1,5 @@
+"""Every algorithm of a 3×3 convolution against the direct one, and which is chosen when."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -46,8 +48,7 @@ def cpu(monkeypatch, units: str) -> None:
     ("AVX2", 64, 8, "winograd"), ("AVX2", 32, 8, "direct"), ("AVX512", 64, 8, "direct"),
     ("AVX512", 256, 8, "winograd"), ("AVX512", 256, 2, "dense"), ("AVX512", 256, 1, "direct"),
     ("DEFAULT", 256, 8, "direct")])
-def test_the_algorithm_follows_from_the_cpu_and_the_shapes(monkeypatch, units, channels, size,
-                                                           chosen):
+def test_the_algorithm_follows_from_cpu_and_shapes(monkeypatch, units, channels, size, chosen):
     cpu(monkeypatch, units)
     x, weight = torch.zeros(1, channels, size, size), torch.zeros(channels, channels, 3, 3)
     assert algorithm(x, weight) == chosen

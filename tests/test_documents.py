@@ -1,6 +1,5 @@
-"""The documents name only what exists, their code compiles or runs, and the exercises' answers are true."""
+"""The documents name what exists, their code compiles or runs, the exercises' answers hold."""
 
-import json
 import re
 import shutil
 import subprocess
@@ -13,13 +12,14 @@ from conftest import ROOT
 
 from codes import from_scratch, optimizers, settings, studies
 from VGG_BatchNorm.ground.cifar10 import BATCH_MD5, CLASSES, MEAN, STD
+from VGG_BatchNorm.ground.files import read_json
 
 PAGES = ("README.md", "MODEL_CARD.md", "EXERCISES.md", "data/README.md")
 WORKFLOW = ".github/workflows/ci.yml"
 MAKEFILE = (ROOT / "Makefile").read_text()
 VERBS = set(re.findall(r"^([a-z-]+):.*##", MAKEFILE, flags=re.M))
 SCRIPT_OF = dict(re.findall(r"^([a-z-]+):.*\n\t\$\(PY\) (\S+\.py)", MAKEFILE, flags=re.M))
-NOTEBOOK = json.loads((ROOT / "notebook.ipynb").read_text())
+NOTEBOOK = read_json(ROOT / "notebook.ipynb")
 CELLS = [("".join(cell["source"]), cell["cell_type"] == "code") for cell in NOTEBOOK["cells"]]
 
 
@@ -54,12 +54,12 @@ def test_what_is_named_exists(name):
 def test_flags_are_those_of_the_script(name):
     calls = re.findall(r"((?:codes|VGG_BatchNorm)/\w+\.py)([^`\n]*)", text(name))
     verbs = re.findall(r'make ([a-z-]+) ARGS="([^"]*)"', text(name))
-    for script, rest in calls + [(SCRIPT_OF[verb], rest)
-                                 for verb, rest in verbs if verb in SCRIPT_OF]:
+    calls += [(SCRIPT_OF[verb], rest) for verb, rest in verbs if verb in SCRIPT_OF]
+    for script, rest in calls:
         source = (ROOT / script).read_text()
         if "parse_arguments(" in source:
-            source += re.sub(r"(--[a-z][a-z0-9-]*)", r'"\1"',
-                             settings.make_parser("").format_help())
+            text_of_help = settings.make_parser("").format_help()
+            source += re.sub(r"(--[a-z][a-z0-9-]*)", r'"\1"', text_of_help)
         if "picture_parser(" in source:
             source += (ROOT / "codes/flags.py").read_text()
         for flag in re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", rest):
@@ -72,8 +72,8 @@ def test_sections_that_are_linked_exist(name):
     for path, section in re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", text(name)):
         page = (ROOT / name).parent / path if path else ROOT / name
         titles = re.findall(r"^#+ (.*)", page.read_text(), flags=re.M)
-        assert section in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
-                           for title in titles}
+        titles = [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+        assert section in titles
 
 
 @each_page
@@ -87,8 +87,8 @@ def test_the_notebook_compiles_and_has_neither_outputs_nor_logic():
     ids = [cell["id"] for cell in NOTEBOOK["cells"]]
     assert len(set(ids)) == len(ids) and all(re.fullmatch(r"[\w-]{1,64}", each) for each in ids)
     for cell in NOTEBOOK["cells"]:
-        assert cell["cell_type"] == "markdown" or (cell["outputs"],
-                                                   cell["execution_count"]) == ([], None)
+        made = cell.get("outputs"), cell.get("execution_count")
+        assert cell["cell_type"] == "markdown" or made == ([], None)
     for source, is_code in CELLS:
         if is_code:
             compile(re.sub(r"^( *)[!%].*", r"\1pass", source, flags=re.M), "notebook.ipynb", "exec")
@@ -113,10 +113,10 @@ def test_the_data_card_gives_the_numbers_of_the_loader():
 
 
 def answer(start: str, module) -> dict:
-    """The names of a module, and those that the block of EXERCISES.md which begins so adds to them."""
+    """The names of a module, and those of the block of EXERCISES.md that begins so."""
     names = dict(vars(module))
-    exec(next(block for block in blocks("EXERCISES.md", "python") if block.startswith(start)),
-         names)
+    (block,) = (block for block in blocks("EXERCISES.md", "python") if block.startswith(start))
+    exec(block, names)
     return names
 
 

@@ -1,4 +1,5 @@
-import json
+"""A network's accuracy, calibration and views against loops, and evaluate.py on a run."""
+
 
 import pytest
 import torch
@@ -6,15 +7,11 @@ from torch import nn
 
 from codes import evaluate
 from codes.networks import build
+from VGG_BatchNorm.ground import predictions
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10, normalize
-from VGG_BatchNorm.ground.predictions import (
-    accuracy,
-    calibration_error,
-    confusion_matrix,
-    one_and_six_views,
-    predict,
-)
+from VGG_BatchNorm.ground.files import read_json
+from VGG_BatchNorm.ground.predictions import calibration_error, predict
 
 
 def test_confusion_matrix_against_a_loop():
@@ -23,8 +20,8 @@ def test_confusion_matrix_against_a_loop():
     expected = torch.zeros(4, 4, dtype=torch.long)
     for row, label in zip(logits, labels, strict=True):
         expected[label, row.argmax()] += 1
-    assert torch.equal(confusion_matrix(logits, labels), expected)
-    assert accuracy(logits, labels) == pytest.approx(expected.trace().item() / 50)
+    assert torch.equal(predictions.confusion_matrix(logits, labels), expected)
+    assert predictions.accuracy(logits, labels) == pytest.approx(expected.trace().item() / 50)
 
 
 def test_calibration_error_against_a_loop_and_by_hand():
@@ -54,7 +51,7 @@ def test_six_views_against_each_shifted_image():
     weights = {(0, 0): 1 / 4, (-1, -1): 1 / 8, (1, 1): 1 / 8}
     expected = sum(w * (net(shifted(x, *by)) + net(shifted(x, *by).flip(-1)))
                    for by, w in weights.items())
-    one, six = one_and_six_views(net, x).unbind(1)
+    one, six = predictions.one_and_six_views(net, x).unbind(1)
     torch.testing.assert_close(six, expected)
     torch.testing.assert_close(one, net(x))
 
@@ -70,8 +67,7 @@ def test_predict_is_in_evaluation_mode_and_gives_the_mode_back():
 def test_the_numbers_of_a_run(call, data_dir, finished_run, tmp_path):
     code, out, _ = call(evaluate, "--ckpt", finished_run / "last.pt", "--data-dir", data_dir,
                         "--out", tmp_path / "e.json")
-    written, result = (json.loads(path.read_text())
-                       for path in (tmp_path / "e.json", finished_run / "result.json"))
+    written, result = map(read_json, (tmp_path / "e.json", finished_run / "result.json"))
     assert code == 0 and "test error" in out
     assert 1 - written["error"] == pytest.approx(result["test_accuracy"], abs=1e-6)
     assert 1 - written["error_six_views"] == pytest.approx(result["test_accuracy_views"], abs=1e-6)
@@ -85,13 +81,11 @@ def test_the_numbers_of_a_run(call, data_dir, finished_run, tmp_path):
                     (lambda c: c | {"network": "resnet"}, "unknown network"),
                     (lambda c: c | {"config": {"colour": 1}}, "does not take these arguments"),
                     (lambda c: c | {"format": "theirs"}, "another format")])
-def test_a_checkpoint_of_another_network_is_one_line(call, data_dir, finished_run, tmp_path, spoil,
-                                                     text):
+def test_another_network_is_one_line(refused, data_dir, finished_run, tmp_path, spoil, text):
     torch.save(spoil(load_checkpoint(finished_run / "last.pt")), tmp_path / "other.pt")
     (tmp_path / "e.json").write_text("kept")
-    code, _, err = call(evaluate, "--ckpt", tmp_path / "other.pt", "--data-dir", data_dir, "--out",
-                        tmp_path / "e.json")
-    assert code == 2 and text in err and len(err.splitlines()) == 1
+    assert text in refused(evaluate, "--ckpt", tmp_path / "other.pt", "--data-dir", data_dir,
+                           "--out", tmp_path / "e.json")
     assert (tmp_path / "e.json").read_text() == "kept"
 
 

@@ -1,6 +1,7 @@
+"""The study's runs: their measures, resuming, presets and plans, and the pictures of a tiny one."""
+
 import dataclasses
 import random
-import time
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.recorded import read_run
 from VGG_BatchNorm.study import Run, StudyRun, fresh_net, perform, rescaled
 
+CPU = torch.device("cpu")
 TINY = dict(width=1 / 16, n_items=96, batch_size=16)
 PROBED = Run("batch", 0.1, steps=14, probe_every=3, dense=0, fine=2, **TINY)
 
@@ -27,8 +29,14 @@ def same(a: dict, b: dict) -> bool:
     return arrays and all(np.array_equal(a[name], b[name], equal_nan=True) for name in arrays)
 
 
+def performed(run: Run, data, folder) -> dict:
+    """What the run leaves; its checkpoints go to the same folder."""
+    perform(run, *data, CPU, folder, folder)
+    return read_run(folder / f"{run.name}.npz")
+
+
 def test_a_run_leaves_every_measure(data, tmp_path):
-    assert perform(PROBED, *data, torch.device("cpu"), tmp_path, tmp_path)
+    assert perform(PROBED, *data, CPU, tmp_path, tmp_path)
     found = read_run(tmp_path / f"{PROBED.name}.npz")
     assert found["run"] == dataclasses.asdict(PROBED) and found["seconds_per_step"] > 0
     assert found["loss"].shape == found["correct"].shape == (14,)
@@ -46,22 +54,18 @@ def test_a_run_leaves_every_measure(data, tmp_path):
     assert found["shift_difference"][:, 0].tolist() == [0, 0, 0]
     assert found["activation_quantiles"].shape == (5, 10, 5)
     assert found["activation_gradient_norms"].shape == found["activation_dead"].shape == (5, 10)
-    assert not perform(PROBED, *data, torch.device("cpu"), tmp_path, tmp_path)  # not again
+    assert not perform(PROBED, *data, CPU, tmp_path, tmp_path)  # not again
 
 
 def test_probes_do_not_change_the_run(data, tmp_path):
-    plain = dataclasses.replace(PROBED, probe_every=0)
-    runs = []
-    for run in (plain, PROBED):
-        folder = tmp_path / str(run.probe_every)
-        perform(run, *data, torch.device("cpu"), folder, folder)
-        runs.append(read_run(folder / f"{run.name}.npz"))
-    assert all(np.array_equal(runs[0][name], runs[1][name])
-               for name in ("loss", "correct", "validation_accuracy"))
+    plain, probed = (performed(dataclasses.replace(PROBED, probe_every=every), data,
+                               tmp_path / str(every)) for every in (0, PROBED.probe_every))
+    for name in ("loss", "correct", "validation_accuracy"):
+        assert np.array_equal(plain[name], probed[name])
 
 
 def test_interrupted_and_resumed_it_ends_the_same(data, tmp_path, monkeypatch):
-    perform(PROBED, *data, torch.device("cpu"), tmp_path / "whole", tmp_path)
+    perform(PROBED, *data, CPU, tmp_path / "whole", tmp_path)
     step, calls = StudyRun.train_step, iter(range(100))
     monkeypatch.setattr(study_module, "SAVE_SECONDS", 0)
 
@@ -72,17 +76,17 @@ def test_interrupted_and_resumed_it_ends_the_same(data, tmp_path, monkeypatch):
 
     monkeypatch.setattr(StudyRun, "train_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        perform(PROBED, *data, torch.device("cpu"), tmp_path / "parts", tmp_path)
+        perform(PROBED, *data, CPU, tmp_path / "parts", tmp_path)
     assert (tmp_path / f"{PROBED.name}.pt").exists()
-    perform(PROBED, *data, torch.device("cpu"), tmp_path / "parts", tmp_path)
+    perform(PROBED, *data, CPU, tmp_path / "parts", tmp_path)
     assert not (tmp_path / f"{PROBED.name}.pt").exists()
     name = f"{PROBED.name}.npz"
     assert same(read_run(tmp_path / "whole" / name), read_run(tmp_path / "parts" / name))
 
 
 def test_a_checkpoint_of_a_run_with_other_settings_is_refused(data, tmp_path):
-    StudyRun(PROBED, data[0], torch.device("cpu")).save(tmp_path / "c.pt")
-    longer = StudyRun(dataclasses.replace(PROBED, steps=20), data[0], torch.device("cpu"))
+    StudyRun(PROBED, data[0], CPU).save(tmp_path / "c.pt")
+    longer = StudyRun(dataclasses.replace(PROBED, steps=20), data[0], CPU)
     with pytest.raises(UserError, match="other settings"):
         longer.load(tmp_path / "c.pt")
 
@@ -91,9 +95,7 @@ def test_training_in_bfloat16_is_another_run_and_its_probes_are_float32(data, tm
     """The probe at step 0 comes before any update: the same bits, but for the step's own loss."""
     half = dataclasses.replace(PROBED, precision="bfloat16")
     assert half.name != PROBED.name
-    for run in (PROBED, half):
-        perform(run, *data, torch.device("cpu"), tmp_path, tmp_path)
-    plain, other = (read_run(tmp_path / f"{run.name}.npz") for run in (PROBED, half))
+    plain, other = (performed(run, data, tmp_path) for run in (PROBED, half))
     assert other["run"]["precision"] == "bfloat16"
     assert not np.array_equal(plain["loss"], other["loss"])
     np.testing.assert_array_equal(plain["losses"][0], other["losses"][0])
@@ -101,8 +103,8 @@ def test_training_in_bfloat16_is_another_run_and_its_probes_are_float32(data, tm
 
 
 def test_the_nets_start_from_the_same_weights_and_see_the_same_batches(data):
-    plain, normed = (StudyRun(Run(norm, 0.1, 2, **TINY), data[0], torch.device("cpu"))
-                     for norm in ("none", "batch"))
+    runs = (Run(norm, 0.1, 2, **TINY) for norm in ("none", "batch"))
+    plain, normed = (StudyRun(run, data[0], CPU) for run in runs)
     weights = [[p for p in s.net.parameters() if p.ndim > 1] for s in (plain, normed)]
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
     for (x, _), (other, _) in zip(plain.loader.epoch(0), normed.loader.epoch(0), strict=True):
@@ -117,13 +119,12 @@ def test_only_norm_trains_gamma_and_beta_alone():
 
 def test_a_diverged_run_is_kept(data, tmp_path):
     run = Run("none", 1e6, steps=12, **TINY)
-    perform(run, *data, torch.device("cpu"), tmp_path, tmp_path)
-    loss = read_run(tmp_path / f"{run.name}.npz")["loss"]
+    loss = performed(run, data, tmp_path)["loss"]
     assert len(loss) < 12 and np.isfinite(loss[0]) and not np.isfinite(loss[-1])
 
 
 def test_warm_up_rises_to_the_rate(data):
-    study = StudyRun(Run("none", 0.1, 4, warmup=4, **TINY), data[0], torch.device("cpu"))
+    study = StudyRun(Run("none", 0.1, 4, warmup=4, **TINY), data[0], CPU)
     rates = []
     for x, y in study.loader.epoch(0):
         study.train_step(x, y)
@@ -132,7 +133,7 @@ def test_warm_up_rises_to_the_rate(data):
 
 
 def test_rescaling_leaves_a_normalised_net_its_loss_and_its_weights(data):
-    study = StudyRun(Run("batch", 0.1, 1, **TINY), data[0], torch.device("cpu"))
+    study = StudyRun(Run("batch", 0.1, 1, **TINY), data[0], CPU)
     batch = next(study.loader.epoch(0))
     before = [p.clone() for p in study.net.parameters()]
     found = rescaled(study.net, batch, 0.1)
@@ -152,47 +153,39 @@ def test_bad_runs_are_refused(change):
 def test_too_few_images(data, tmp_path):
     run = dataclasses.replace(PROBED, n_items=1000)
     with pytest.raises(UserError, match="1000 of 270 training images"):
-        perform(run, *data, torch.device("cpu"), tmp_path, tmp_path)
+        perform(run, *data, CPU, tmp_path, tmp_path)
 
 
 def test_a_damaged_or_foreign_result_is_neither_trusted_nor_overwritten(data, tmp_path):
     path = tmp_path / f"{PROBED.name}.npz"
     path.write_bytes(b"PK\x03\x04 half a file")
     with pytest.raises(UserError, match="damaged"):
-        perform(PROBED, *data, torch.device("cpu"), tmp_path, tmp_path)
+        perform(PROBED, *data, CPU, tmp_path, tmp_path)
     assert path.read_bytes().startswith(b"PK\x03\x04 half")
     other = dataclasses.replace(PROBED, steps=2, probe_every=0)
     path.unlink()
-    perform(other, *data, torch.device("cpu"), tmp_path, tmp_path)
+    perform(other, *data, CPU, tmp_path, tmp_path)
     with pytest.raises(UserError, match="other settings"):
-        perform(PROBED, *data, torch.device("cpu"), tmp_path, tmp_path)
+        perform(PROBED, *data, CPU, tmp_path, tmp_path)
     with pytest.raises(UserError, match="missing"):
         read_run(tmp_path / "no.npz")
 
 
 def test_the_cost_of_probes_is_what_they_compute(data, monkeypatch):
     """Gradients that a run takes, counted, against what the plan says they cost (within a half)."""
-    count = [0]
-    grad, backward = torch.autograd.grad, torch.Tensor.backward
-
-    def counted(call):
-        def wrapper(*args, **options):
-            count[0] += 1
-            return call(*args, **options)
-
-        return wrapper
-
-    monkeypatch.setattr(torch.autograd, "grad", counted(grad))
-    monkeypatch.setattr(torch.Tensor, "backward", counted(backward))
-    study = StudyRun(PROBED, data[0], torch.device("cpu"))
+    calls = []
+    for place, call in (torch.autograd, torch.autograd.grad), (torch.Tensor, torch.Tensor.backward):
+        monkeypatch.setattr(place, call.__name__, lambda *args, call=call, **options:
+                            calls.append(call) or call(*args, **options))
+    study = StudyRun(PROBED, data[0], CPU)
     for x, y in list(study.loader.epoch(0)) * 2:
         study.train_step(x, y)
     run = dataclasses.replace(PROBED, steps=12)
     after = 2 * VGG_Loss_Landscape.VALIDATION_COST + VGG_Loss_Landscape.RESCALED_COST
-    assert 0.5 < count[0] / (VGG_Loss_Landscape.cost(run) - after) < 1.5
-    count[0] = 0
+    assert 0.5 < len(calls) / (VGG_Loss_Landscape.cost(run) - after) < 1.5
+    calls.clear()
     rescaled(study.net, next(study.loader.epoch(0)), 0.1)
-    assert 0.5 < count[0] / VGG_Loss_Landscape.RESCALED_COST < 1.5
+    assert 0.5 < len(calls) / VGG_Loss_Landscape.RESCALED_COST < 1.5
 
 
 @pytest.fixture
@@ -201,57 +194,50 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(VGG_Loss_Landscape, "Run", lambda *a, **k: Run(*a, **k, batch_size=16))
     small = dict(width=1 / 16, n_items=96, pair=60, envelope=20, rates=40, rescue=20, norms=0,
                  seeds=1, probe_every=20, dense=0, other_rates=(0.05, 0.2, 0.5))
-    monkeypatch.setattr(VGG_Loss_Landscape, "PRESETS",
-                        {"quick": small, "standard": small, "paper": small})
+    presets = dict.fromkeys(("quick", "standard", "paper"), small)
+    monkeypatch.setattr(VGG_Loss_Landscape, "PRESETS", presets)
     monkeypatch.setattr(VGG_Loss_Landscape, "RESCUE_RATES", (0.1,))
     for module in (VGG_Loss_Landscape, plot_study):
         monkeypatch.setattr(module, "LAST_STUDY", tmp_path / "last.json")
 
 
 def test_the_study_end_to_end(call, data_dir, tmp_path, small):
-    flags = ["--preset", "quick", "--data-dir", data_dir, "--out", tmp_path / "bn", "--device",
-             "cpu"]
-    code, out, _ = call(VGG_Loss_Landscape, *flags)
+    flags = ["--preset", "quick", "--data-dir", data_dir, "--out", tmp_path / "bn"]
+    code, out, _ = call(VGG_Loss_Landscape, *flags, "--device", "cpu")
     first = out.splitlines()[0]
     assert code == 0 and "preset quick" in first and "minutes" in first
     rows = (tmp_path / "bn" / "quick" / "summary.csv").read_text().splitlines()
     assert len(rows) == 1 + 2 + 6 + 16 + 6
-    code, out, _ = call(VGG_Loss_Landscape, *flags)
+    code, out, _ = call(VGG_Loss_Landscape, *flags, "--device", "cpu")
     assert code == 0 and "0 pair, 0 envelope, 0 rates, 0 rescue" in out
     code, out, err = call(plot_study, "--out", tmp_path / "figures")  # of the study that ran last
-    assert code == 0 and err == "" and "`quick`" in (tmp_path / "figures" / "README.md").read_text()
-    assert len(list((tmp_path / "figures").glob("*.png"))) == 10
     gallery = (tmp_path / "figures" / "README.md").read_text()
+    assert code == 0 and err == "" and "`quick`" in gallery
+    assert len(list((tmp_path / "figures").glob("*.png"))) == 10
     assert gallery.count("![") == 10 and "None" not in gallery and "nan" not in gallery
-    verdicts = sum(gallery.count(verdict)
-                   for verdict in ("| yes |", "| **no** |", "| no clear difference |"))
+    verdicts = sum(map(gallery.count, ("| yes |", "| **no** |", "| no clear difference |")))
     assert gallery.count("| 1 |") == verdicts == len(findings.CLAIMS)
 
 
 def test_no_clock_has_a_say_in_what_is_run(data, tmp_path, monkeypatch, small):
-    device, groups, plans = torch.device("cpu"), list(VGG_Loss_Landscape.GROUPS), []
+    device, groups, plans = CPU, list(VGG_Loss_Landscape.GROUPS), []
     for seconds in (1e-9, 0.14, 1e9):
         monkeypatch.setattr(VGG_Loss_Landscape, "step_seconds", lambda *_, s=seconds: s)
         plans.append(VGG_Loss_Landscape.choose(None, groups, data[0], device, tmp_path))
     assert plans[0] == plans[1] == plans[2] and "quick/pair" in plans[0]
 
 
-def test_two_runs_are_the_same_bits_even_if_every_clock_lies(data, tmp_path, monkeypatch):
-    for folder in ("one", "two"):
-        perform(PROBED, *data, torch.device("cpu"), tmp_path / folder, tmp_path)
-        liar = random.Random(0)
-        for name in ("perf_counter", "monotonic", "time", "process_time"):
-            monkeypatch.setattr(time, name, lambda liar=liar: liar.uniform(0, 1e6))
-    one, two = (read_run(tmp_path / folder / f"{PROBED.name}.npz") for folder in ("one", "two"))
-    assert same(one, two)
+def test_two_runs_are_the_same_bits_even_if_every_clock_lies(data, tmp_path, every_clock_lies):
+    one = performed(PROBED, data, tmp_path / "one")
+    every_clock_lies(random.Random(0))
+    assert same(one, performed(PROBED, data, tmp_path / "two"))
 
 
 def test_a_diverged_pair_is_drawn_and_judged(call, data, tmp_path, monkeypatch):
     monkeypatch.setattr(plot_study, "LAST_STUDY", tmp_path / "last.json")
     folder = tmp_path / "mine" / "pair"
     for norm in ("none", "batch"):
-        perform(dataclasses.replace(PROBED, norm=norm), *data, torch.device("cpu"), folder,
-                tmp_path)
+        performed(dataclasses.replace(PROBED, norm=norm), data, folder)
     step = StudyRun.train_step
 
     def explode(self, x, y):
@@ -263,8 +249,7 @@ def test_a_diverged_pair_is_drawn_and_judged(call, data, tmp_path, monkeypatch):
     monkeypatch.setattr(StudyRun, "train_step", explode)
     lost = dataclasses.replace(PROBED, norm="none")
     (folder / f"{lost.name}.npz").unlink()
-    perform(lost, *data, torch.device("cpu"), folder, tmp_path)
-    assert np.isnan(read_run(folder / f"{lost.name}.npz")["scale_loss"]).all()
+    assert np.isnan(performed(lost, data, folder)["scale_loss"]).all()
     code, _, err = call(plot_study, folder.parent, "--out", tmp_path / "figures")
     assert code == 0 and "Traceback" not in err
     assert (tmp_path / "figures" / "08_rescaled_filters.png").exists()
@@ -273,10 +258,10 @@ def test_a_diverged_pair_is_drawn_and_judged(call, data, tmp_path, monkeypatch):
 
 def test_noisy_batch_norm_is_probed_under_the_noise_of_its_update(data, monkeypatch):
     run = dataclasses.replace(PROBED, norm="noisy_batch", fine=1)
-    study = StudyRun(run, data[0], torch.device("cpu"))
+    study = StudyRun(run, data[0], CPU)
     losses, loss = [], probes.loss_and_gradient
-    monkeypatch.setattr(probes, "loss_and_gradient", lambda *a, **k: losses.append(loss(*a, **k))
-                        or losses[-1])
+    monkeypatch.setattr(probes, "loss_and_gradient",
+                        lambda *a, **k: losses.append(loss(*a, **k)) or losses[-1])
     x, y = next(study.loader.epoch(0))
     study.train_step(x, y)
     here = study.record.lists["loss"][0]

@@ -1,3 +1,5 @@
+"""Batches and their augmentation against slow loops; fetching the data; the kit's loader."""
+
 import hashlib
 import shutil
 
@@ -20,11 +22,10 @@ def numbered(n: int) -> Split:
 
 
 def slow_view(image: np.ndarray, flip: bool, dy: int, dx: int) -> np.ndarray:
-    """(3, 32, 32) seen through a window moved by (dy, dx) over the mirrored border, then flipped."""
-    padded = np.pad(image, ((0, 0), (4, 4), (4, 4)), mode="reflect")
-    view = padded[:, 4 + dy : 36 + dy, 4 + dx : 36 + dx]
-    padded_mirror = np.pad(image[:, :, ::-1], ((0, 0), (4, 4), (4, 4)), mode="reflect")
-    return padded_mirror[:, 4 + dy : 36 + dy, 4 + dx : 36 + dx] if flip else view
+    """(3, 32, 32), flipped or not, through a window moved by (dy, dx) over the mirrored border."""
+    shown = image[:, :, ::-1] if flip else image
+    padded = np.pad(shown, ((0, 0), (4, 4), (4, 4)), mode="reflect")
+    return padded[:, 4 + dy : 36 + dy, 4 + dx : 36 + dx]
 
 
 def test_normalize_against_a_loop_over_channels():
@@ -78,8 +79,8 @@ def test_an_epoch_depends_on_seed_and_number_alone():
     loader = BatchLoader(split, 20, flip="random", translate=2, cutout=4, seed=7)
     first = [x.clone() for x, _ in loader.epoch(3)]
     torch.rand(10)
-    again = [x for x, _ in BatchLoader(split, 20, flip="random", translate=2, cutout=4,
-                                       seed=7).epoch(3)]
+    other = BatchLoader(split, 20, flip="random", translate=2, cutout=4, seed=7)
+    again = [x for x, _ in other.epoch(3)]
     assert all(map(torch.equal, first, again))
     assert not torch.equal(first[0], next(loader.epoch(4))[0])
     torch.set_rng_state(state)
@@ -133,23 +134,18 @@ def test_validation_split_is_disjoint_and_fixed():
 # --- fetch, verify, cache
 
 
-def batches_and_sums(tmp_path):
-    write_data(tmp_path / "made")
-    batches = np.split(np.fromfile(tmp_path / "made" / "cifar10.bin",
-                                   np.uint8).reshape(-1, cifar10.ROW), 6)
-    return batches, tuple(hashlib.md5(batch.tobytes()).hexdigest() for batch in batches)
-
-
-def fail(root, scratch):
-    """A source: that fails."""
-    raise OSError("no route")
-
-
 @pytest.fixture
 def sources(tmp_path, monkeypatch):
     """The official source fails, the second gives the batches; returns how often it was asked."""
-    batches, sums = batches_and_sums(tmp_path)
+    write_data(tmp_path / "made")
+    rows = np.fromfile(tmp_path / "made" / "cifar10.bin", np.uint8).reshape(-1, cifar10.ROW)
+    batches = np.split(rows, 6)
+    sums = tuple(hashlib.md5(batch.tobytes()).hexdigest() for batch in batches)
     asked = []
+
+    def fail(root, scratch):
+        """A source: that fails."""
+        raise OSError("no route")
 
     def give(root, scratch):
         """A source: that works."""

@@ -1,4 +1,4 @@
-"""The loss landscape: directions, losses, eigenvalues and paths whose answers are known; the script, tiny."""
+"""The loss landscape: directions, losses, eigenvalues and paths with known answers; the script."""
 
 import copy
 import hashlib
@@ -8,30 +8,19 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from test_scripts import assert_picture
+from conftest import assert_picture, save_net
 from torch import nn
 
-from codes import studies, visualize_landscape
-from codes.insight import small_nets
-from codes.insight.loss_landscape import (
-    displaced,
-    fill,
-    filter_normalized,
-    flat,
-    for_landscape,
-    loss_at,
-    principal_plane,
-    top_eigenvalue,
-    unflat,
-)
+from codes import visualize_landscape
+from codes.insight import loss_landscape, small_nets
+from codes.insight.loss_landscape import displaced, filter_normalized, for_landscape, loss_at
 from codes.networks import build
-from VGG_BatchNorm.ground.checkpoint import save_checkpoint
 from VGG_BatchNorm.ground.files import read_npz
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.style import plt
 from VGG_BatchNorm.probes import trainable
 
-TINY = dict(widths=[8, 8], batch_size=50, epochs=0.4)  # two steps
+top_eigenvalue = loss_landscape.top_eigenvalue
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -97,7 +86,8 @@ def test_statistics_are_those_of_the_displaced_weights(net, batch):
 def test_a_direction_has_the_norm_of_each_filter(net):
     centre = trainable(net)
     direction = filter_normalized(centre, seeded())
-    assert direction.keys() == centre.keys() and "stem.weight" not in centre  # the whitening is no weight
+    assert direction.keys() == centre.keys()
+    assert "stem.weight" not in centre  # the whitening is no weight
     for name, p in centre.items():
         if p.ndim > 1:
             torch.testing.assert_close(direction[name].flatten(1).norm(dim=1),
@@ -114,7 +104,7 @@ def test_displaced_adds_up_and_unflat_undoes_flat(net):
     centre = trainable(net)
     one, two = filter_normalized(centre, seeded(1)), filter_normalized(centre, seeded(2))
     there = displaced(centre, (2.0, one), (-0.5, two))
-    for name, p in unflat(flat(centre.values()), centre).items():
+    for name, p in loss_landscape.unflat(loss_landscape.flat(centre.values()), centre).items():
         assert torch.equal(p, centre[name]) and p.stride() == centre[name].stride()
         torch.testing.assert_close(there[name], p + 2 * one[name] - two[name] / 2)
 
@@ -144,8 +134,9 @@ def test_the_net_is_left_as_it_was(net, batch):
         statistics = copy.deepcopy(ready.state_dict())
         loss_at(ready, displaced(centre, (1.0, filter_normalized(centre, seeded()))), batch)
         point = {name: p.clone().requires_grad_() for name, p in centre.items()}
-        value, _ = top_eigenvalue(lambda ready=ready, point=point: loss_at(ready, point, batch),
-                                  list(point.values()), seeded(), iterations=2)
+        value, _ = top_eigenvalue(
+            lambda ready=ready, point=point: loss_at(ready, point, batch), list(point.values()),
+            seeded(), iterations=2)
         assert np.isfinite(value)
         for model, kept in ((net, before), (ready, statistics)):
             assert all(torch.equal(t, kept[name]) for name, t in model.state_dict().items())
@@ -155,14 +146,14 @@ def test_the_net_is_left_as_it_was(net, batch):
 
 def test_a_path_in_a_plane_is_explained_whole():
     path = torch.randn(9, 2, generator=seeded()) @ torch.randn(2, 50, generator=seeded(1)) + 5
-    directions, coordinates, explained = principal_plane(path)
+    directions, coordinates, explained = loss_landscape.principal_plane(path)
     assert explained.sum().item() == pytest.approx(1, abs=1e-9) and explained[0] > explained[1]
     torch.testing.assert_close(directions @ directions.T, torch.eye(2, dtype=torch.float64))
     assert not coordinates[-1].any()
     torch.testing.assert_close(path[-1] + coordinates @ directions, path.double(), atol=1e-4,
                                rtol=0)
     cross = torch.cat([torch.eye(3), -torch.eye(3)])  # three directions alike
-    assert principal_plane(cross)[2].sum().item() == pytest.approx(2 / 3)
+    assert loss_landscape.principal_plane(cross)[2].sum().item() == pytest.approx(2 / 3)
 
 
 def test_an_interrupted_grid_resumes(tmp_path):
@@ -179,46 +170,42 @@ def test_an_interrupted_grid_resumes(tmp_path):
 
     cut, about = tmp_path / "cut.npz", {"sha1": "a"}
     with pytest.raises(KeyboardInterrupt):
-        fill(cut, about, lambda **given: plane(first=lambda: {"eigenvalue": 2.0}, **given),
-             span=1.0)
+        loss_landscape.fill(cut, about, lambda **given: plane(first=lambda: {"eigenvalue": 2.0},
+                                                              **given), span=1.0)
     assert read_npz(cut)["loss"].shape == (2, 3)
-    resumed = fill(cut, about, lambda **_: plane(first=lambda: pytest.fail("it is there")),
-                   span=1.0)
-    whole = fill(tmp_path / "whole.npz", about, lambda **_: plane(f=lambda x, y: x * x + y),
-                 span=1.0)
+    resumed = loss_landscape.fill(
+        cut, about, lambda **_: plane(first=lambda: pytest.fail("it is there")), span=1.0)
+    whole = loss_landscape.fill(tmp_path / "whole.npz", about,
+                                lambda **_: plane(f=lambda x, y: x * x + y), span=1.0)
     assert np.array_equal(resumed["loss"], whole["loss"]) and len(seen) == 8 + 6
     assert np.array_equal(whole["loss"], xs * xs + ys[:, None])
     assert read_npz(cut)["eigenvalue"] == 2
     assert read_npz(cut)["about"] == about | {"settings": {"span": 1.0}}
-    fill(cut, about, lambda **_: pytest.fail("it is complete"), span=1.0)
-    fill(cut, about | {"sha1": "b"}, plane, span=1.0)  # of other weights
+    loss_landscape.fill(cut, about, lambda **_: pytest.fail("it is complete"), span=1.0)
+    loss_landscape.fill(cut, about | {"sha1": "b"}, plane, span=1.0)  # of other weights
     assert len(seen) == 14 + 12
-    wider = fill(cut, about | {"sha1": "b"}, plane, span=2.0)  # with other settings
+    wider = loss_landscape.fill(cut, about | {"sha1": "b"}, plane, span=2.0)  # with other settings
     assert len(seen) == 14 + 24 and wider["xs"].tolist() == [-2, 0, 2]
     cut.write_bytes(b"PK")
     with pytest.raises(UserError, match="damaged"):
-        fill(cut, about, plane, span=1.0)
+        loss_landscape.fill(cut, about, plane, span=1.0)
 
 
 @pytest.fixture
-def flags(monkeypatch, data_dir, tmp_path) -> tuple:
+def flags(monkeypatch, quick, data_dir, tmp_path) -> tuple:
     """The script's flags for a tiny run; whatever it trains goes to the test's folder."""
     monkeypatch.setitem(visualize_landscape.HESSIAN, "iterations", 2)
     monkeypatch.setattr(small_nets, "EVERY", 1)
-    monkeypatch.setattr(small_nets, "RUNS_DIR", tmp_path / "runs")
-    monkeypatch.setitem(studies.BASES, "quick", studies.BASES["quick"] | TINY)
     monkeypatch.setitem(plt.rcParams, "savefig.dpi", 60)
     return ("--data-dir", data_dir, "--results", tmp_path / "numbers", "--out",
             tmp_path / "pictures", "--device", "cpu", "--n-items", 40, "--points", 3)
 
 
 @pytest.mark.parametrize("network, config, more",
-                         [("cifarnet", {"widths": (8, 8)}, ("--frozen",)),
+                         [("cifarnet", {}, ("--frozen",)),
                           ("vgg", {"norm": "batch", "width": 1 / 16}, ())], ids=str)
 def test_pictures_of_each_network(call, flags, tmp_path, network, config, more):
-    torch.manual_seed(0)
-    save_checkpoint(tmp_path / "w.pt", network, config, build(network, **config).state_dict())
-    asked = (*flags, "--ckpt", tmp_path / "w.pt", *more)
+    asked = (*flags, "--ckpt", save_net(tmp_path / "w.pt", network, **config), *more)
     assert call(visualize_landscape, *asked)[0] == 0
     for name in ("surface", "contour"):
         assert_picture(tmp_path / "pictures" / f"{name}.png")
@@ -258,11 +245,10 @@ def test_small_nets_side_by_side_and_the_path_of_one(call, flags, tmp_path, monk
         assert ticks[0] < along.min() and along.max() < ticks[-1]
 
 
-def test_bad_input_is_one_line(call, flags, tmp_path):
+def test_bad_input_is_one_line(refused, flags, tmp_path):
     (tmp_path / "bad.pt").write_bytes(b"x" * 100)
     wrong = {"damaged": ("--ckpt", tmp_path / "bad.pt"),
              "no checkpoint": ("--ckpt", tmp_path / "no.pt"), "2 to 270": ("--n-items", 5000)}
     for said, more in wrong.items():
-        code, _, err = call(visualize_landscape, *flags, *more)
-        assert code == 2 and said in err and len(err.splitlines()) == 1
+        assert said in refused(visualize_landscape, *flags, *more)
     assert not (tmp_path / "pictures").exists() and not (tmp_path / "numbers").exists()

@@ -1,3 +1,5 @@
+"""Losses against torch's, mixed targets, and augmentation as a function of seed and epoch."""
+
 import pytest
 import torch
 import torch.nn.functional as F

@@ -61,8 +61,7 @@ def test_the_numbers_agree_with_evaluate(data_dir, tmp_path):
     about, settings = {"checkpoint": "w.pt"}, {"bins": 15, "mistakes": 24}
     data = measured(tmp_path / "m.npz", about, measure, net, train, test, **settings)
     assert (data["labels"] != data["said"]).all() and (np.diff(data["confidence"]) <= 0).all()
-    np.testing.assert_array_equal(data["images"][0],
-                                  test.images[data["numbers"][0]].permute(1, 2, 0))
+    assert np.array_equal(data["images"][0], test.images[data["numbers"][0]].permute(1, 2, 0))
     result, expected = summary(data), evaluate(net, test)
     assert result["error"] == pytest.approx(expected["error"], abs=1e-6)
     assert list(result["calibration_error"].values()) == pytest.approx(

@@ -1,3 +1,5 @@
+"""The optimizers against torch's, their formulas by hand, and the schedules."""
+
 import copy
 import io
 
@@ -31,8 +33,8 @@ def test_muon_step_by_hand():
         weight.grad = torch.randn_like(weight)
         buffer = 0.6 * buffer + weight.grad
         nesterov = (weight.grad + 0.6 * buffer).flatten(1)
-        expected = expected * 6**0.5 / expected.norm() - 0.1 * orthogonalize(nesterov).view_as(
-            expected)
+        step = 0.1 * orthogonalize(nesterov).view_as(expected)
+        expected = expected * 6**0.5 / expected.norm() - step
         optimizer.step()
         torch.testing.assert_close(weight.detach(), expected)
 
@@ -92,46 +94,41 @@ def test_the_textbooks_equal_those_of_torch(name, settings):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
 
 
+def end(make, start: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
+    """Where an optimizer takes a weight by these gradients."""
+    weight = torch.nn.Parameter(start.clone())
+    optimizer = make([weight])
+    for gradient in gradients:
+        weight.grad = gradient.clone()
+        optimizer.step()
+    return weight.detach()
+
+
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch is older than 2.9")
 @pytest.mark.parametrize("shape", [(24, 40), (32, 32)])
 def test_muon_equals_that_of_torch_on_matrices(shape):
     torch.manual_seed(0)
     start, gradients = torch.randn(shape), torch.randn(5, *shape)
-    weights = []
-    for make in (lambda p: Muon(p, 0.1, momentum=0.9, steps=5, rescale=False),
-                 lambda p: torch.optim.Muon(p, 0.1, weight_decay=0.0, momentum=0.9)):
-        weight = torch.nn.Parameter(start.clone())
-        optimizer = make([weight])
-        for gradient in gradients:
-            weight.grad = gradient.clone()
-            optimizer.step()
-        weights.append(weight.detach() - start)
-    # theirs iterates in bfloat16
-    assert (weights[0] - weights[1]).norm() < 0.03 * weights[1].norm()
+    mine, theirs = (end(make, start, gradients) - start for make in (
+        lambda p: Muon(p, 0.1, momentum=0.9, steps=5, rescale=False),
+        lambda p: torch.optim.Muon(p, 0.1, weight_decay=0.0, momentum=0.9)))
+    assert (mine - theirs).norm() < 0.03 * theirs.norm()  # theirs iterates in bfloat16
 
 
 def test_undamped_muon_is_muon():
     torch.manual_seed(0)
     start, gradients = torch.randn(6, 2, 3, 3), torch.randn(4, 6, 2, 3, 3)
-    ends = []
-    for make in (Muon, lambda p: optimizers.DampedMuon(p, damping=0.0)):
-        weight = torch.nn.Parameter(start.clone())
-        optimizer = make([weight])
-        for gradient in gradients:
-            weight.grad = gradient
-            optimizer.step()
-        ends.append(weight.detach())
-    torch.testing.assert_close(*ends)
+    makers = Muon, lambda p: optimizers.DampedMuon(p, damping=0.0)
+    torch.testing.assert_close(*(end(make, start, gradients) for make in makers))
 
 
 @pytest.mark.parametrize("shape", [(8, 30), (30, 8)])
 def test_damping_follows_its_formula(shape):
     torch.manual_seed(0)
-    optimizer = optimizers.DampedMuon([torch.nn.Parameter(torch.zeros(shape, dtype=torch.float64))],
-                                      steps=6)
-    group = optimizer.param_groups[0]
-    matrix, variance = torch.randn(shape, dtype=torch.float64), torch.tensor(
-        0.05, dtype=torch.float64)
+    weight = torch.nn.Parameter(torch.zeros(shape, dtype=torch.float64))
+    optimizer = optimizers.DampedMuon([weight], steps=6)
+    group, variance = optimizer.param_groups[0], torch.tensor(0.05, dtype=torch.float64)
+    matrix = torch.randn(shape, dtype=torch.float64)
     u, s, vt = torch.linalg.svd(matrix, full_matrices=False)
     rho = 1.6**2 + 0.6**4 / (1 - 0.6**2)
     # falls with lr from its highest on
@@ -140,7 +137,7 @@ def test_damping_follows_its_formula(shape):
         expected = s / (s**2 + damping**2 * 0.05 * rho * 30).sqrt()
         inside = u.T @ optimizer.direction(matrix, {"variance": variance}, group) @ vt.T
         assert (inside - inside.diagonal().diag()).abs().max() < 1e-6
-        ratio = inside.diagonal() / expected  # the iteration takes singular values to 0.7 … 1.2, not to 1
+        ratio = inside.diagonal() / expected  # the iteration takes them to 0.7 … 1.2, not to 1
         assert 0.65 < ratio.min() and ratio.max() < 1.25
 
 
@@ -195,17 +192,16 @@ def test_small_images_come_first():
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_trained_parameter_is_in_one_group(optimizer):
     net = build("cifarnet", widths=(8, 8), whiten=False)
-    groups = [g for o in make_optimizers(net, Settings(optimizer=optimizer))
-              for g in o.param_groups]
-    held = [id(p) for group in groups for p in group["params"]]
+    made = make_optimizers(net, Settings(optimizer=optimizer))
+    held = [id(p) for each in made for group in each.param_groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in net.parameters() if p.requires_grad)
 
 
 def test_the_table_says_what_an_optimizer_takes():
     net = build("cifarnet", widths=(8, 8))
     for name, choice in OPTIMIZERS.items():
-        made = make_optimizers(net,
-                               Settings(optimizer=name, lr=0.125, momentum=0.25, weight_decay=0.5))
+        settings = Settings(optimizer=name, lr=0.125, momentum=0.25, weight_decay=0.5)
+        made = make_optimizers(net, settings)
         assert len(made) == 1 + choice.filters_only and choice.about
         assert all(p.ndim == 4 for p in made[-1].param_groups[0]["params"]) == choice.filters_only
         group = made[-1].param_groups[0]

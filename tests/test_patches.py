@@ -15,18 +15,12 @@ def conv(padding: int = 0, kernel: int = 3) -> nn.Conv2d:
     return nn.Conv2d(3, 3, kernel, padding=padding)
 
 
-@pytest.mark.parametrize(
-    "layers, expected",  # size, jump, start, side of each stage
-    [
-        ([conv(), conv()], [(3, 1, 0, 14), (5, 1, 0, 12)]),
-        ([conv(1), nn.ReLU(inplace=True), conv(1)], [(3, 1, -1, 16), (5, 1, -2, 16)]),
-        ([conv(1), nn.MaxPool2d(2), conv(1), nn.ReLU()], [(4, 2, -1, 8), (8, 2, -3, 8)]),
-        (
-            [conv(0, kernel=2), conv(1), nn.AvgPool2d(2), conv(1)],
-            [(2, 1, 0, 15), (5, 2, -1, 7), (9, 2, -3, 7)],
-        ),
-    ],
-)
+@pytest.mark.parametrize("layers, expected", [  # size, jump, start, side of each stage
+    ([conv(), conv()], [(3, 1, 0, 14), (5, 1, 0, 12)]),
+    ([conv(1), nn.ReLU(inplace=True), conv(1)], [(3, 1, -1, 16), (5, 1, -2, 16)]),
+    ([conv(1), nn.MaxPool2d(2), conv(1), nn.ReLU()], [(4, 2, -1, 8), (8, 2, -3, 8)]),
+    ([conv(0, kernel=2), conv(1), nn.AvgPool2d(2), conv(1)],
+     [(2, 1, 0, 15), (5, 2, -1, 7), (9, 2, -3, 7)])])
 def test_receptive_fields_of_known_stacks(layers, expected):
     found = [field for field, _ in stages(nn.Sequential(*layers), torch.zeros(1, 3, 16, 16))]
     assert [field[1:] for field in found] == expected

@@ -1,3 +1,5 @@
+"""Probes against known answers and finite differences; they leave a network as it was."""
+
 import copy
 
 import pytest
@@ -110,8 +112,8 @@ def test_training_goes_the_same_way_probed_or_not_in_any_order():
         return torch.cat([t.flatten().double() for t in model.state_dict().values()])
 
     found = []
-    first = lambda model: found.append(probe(model, F.cross_entropy, BATCH, 0.1))  # noqa: E731
-    second = lambda model: found.append(curvature(model, F.cross_entropy, BATCH))  # noqa: E731
+    first, second = (lambda model: found.append(probe(model, F.cross_entropy, BATCH, 0.1)),
+                     lambda model: found.append(curvature(model, F.cross_entropy, BATCH)))
     plain = train()
     assert torch.equal(train(first, second), plain)
     assert torch.equal(train(second, first), plain)
@@ -125,8 +127,8 @@ def test_the_first_point_is_where_training_goes():
     loss.backward()
     assert found["loss"] == loss.item()
     torch.optim.SGD(model.parameters(), lr=0.1).step()
-    assert found["losses"][1] == pytest.approx(F.cross_entropy(model(BATCH[0]), BATCH[1]).item(),
-                                               rel=1e-5)
+    loss = F.cross_entropy(model(BATCH[0]), BATCH[1])
+    assert found["losses"][1] == pytest.approx(loss.item(), rel=1e-5)
 
 
 def test_rescaled_weights_before_batch_norm_are_the_same_function_of_other_smoothness():
@@ -134,12 +136,12 @@ def test_rescaled_weights_before_batch_norm_are_the_same_function_of_other_smoot
     model = net("batch").double().train()
     batch = (BATCH[0].double(), BATCH[1])
     name = "features.0.weight"
-    plain, before = curvature(model, F.cross_entropy, batch), probe(
-        model, F.cross_entropy, batch, 0.1)
+    plain = curvature(model, F.cross_entropy, batch)
+    before = probe(model, F.cross_entropy, batch, 0.1)
     with torch.no_grad():
         model.get_parameter(name).mul_(2)
-    scaled, after = curvature(model, F.cross_entropy, batch), probe(
-        model, F.cross_entropy, batch, 0.1)
+    scaled = curvature(model, F.cross_entropy, batch)
+    after = probe(model, F.cross_entropy, batch, 0.1)
     assert after["loss"] == pytest.approx(before["loss"], rel=1e-3)
     assert scaled["layer_rayleigh"][name] == pytest.approx(plain["layer_rayleigh"][name] / 4,
                                                            rel=1e-2)
@@ -185,8 +187,8 @@ def test_loss_and_gradient_that_are_known_need_not_be_found_again(norm):
     twin = copy.deepcopy(model)
     F.cross_entropy(twin(BATCH[0]), BATCH[1]).backward()
     at = loss.item(), {name: p.grad for name, p in twin.named_parameters()}
-    assert probe(model, F.cross_entropy, BATCH, 0.1,
-                 at=at) == probe(model, F.cross_entropy, BATCH, 0.1)
+    again = probe(model, F.cross_entropy, BATCH, 0.1)
+    assert probe(model, F.cross_entropy, BATCH, 0.1, at=at) == again
 
 
 def test_unused_parameters_and_linear_losses():

@@ -35,8 +35,7 @@ def write_presets(folder):
              "test_accuracy": 0.9 + seed / 100, "test_accuracy_views": 0.913 + seed / 100,
              **ENVIRONMENT, "commit": "abc"} for preset in ("fast", "strong") for seed in range(3)]
     write_csv(folder / "runs.csv", rows)
-    rows = [{"seed": 0, "test_accuracy": 0.7654, "epochs": 4, "seconds": 9, "parameters": 77,
-             **ENVIRONMENT}]
+    rows = [dict(seed=0, test_accuracy=0.7654, epochs=4, seconds=9, parameters=77, **ENVIRONMENT)]
     write_csv(folder / "from_scratch.csv", rows)
     write_json(folder / "evaluation.json",
                {"images": 1000, "error": 0.1, "error_six_views": 0.09, "calibration_error": 0.12,
@@ -101,7 +100,7 @@ def write_insights(folder):
 
 
 def write_batch_norm(folder):
-    """Runs of both nets in each group; every number of one with batch norm is half of one without."""
+    """Runs of both nets in each group; with batch norm every number is half of one without."""
     rows = []
     for group, norm, optimizer, lr in (
             ("pair", "none", "sgd", 0.1), ("pair", "batch", "sgd", 0.1),

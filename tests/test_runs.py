@@ -1,19 +1,20 @@
+"""Files that are whole or not there, checkpoints, the choice of a device, and how a script ends."""
+
 import errno
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import time
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, heed_ctrl_c
 
 from VGG_BatchNorm.ground import checkpoint
 from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.files import atomic_write, read_json, write_csv, write_json
-from VGG_BatchNorm.ground.machine import use_device
+from VGG_BatchNorm.ground.machine import peak_memory, use_device
 from VGG_BatchNorm.ground.script import UserError, run_main
 
 
@@ -31,18 +32,18 @@ def a_checkpoint(path):
 
 def test_round_trip(tmp_path):
     content = load_checkpoint(a_checkpoint(tmp_path / "a.pt"))
-    assert (content["network"] == "cifarnet" and content["config"] == {"widths": (8, 8)}
-            and content["epoch"] == 3)
+    assert content["network"] == "cifarnet" and content["config"] == {"widths": (8, 8)}
+    assert content["epoch"] == 3
     assert torch.equal(content["weights"]["w"], torch.arange(5.0))
 
 
 def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Payload()))
-    torch.save({"format": checkpoint.CHECKPOINT_FORMAT, "weights": Payload()},
-               tmp_path / "torch.pt")
+    content = {"format": checkpoint.CHECKPOINT_FORMAT, "weights": Payload()}
+    torch.save(content, tmp_path / "torch.pt")
     for name in ("plain.pt", "torch.pt"):
-        with pytest.raises(UserError, match="damaged or not a checkpoint"):
+        with pytest.raises(UserError, match="damaged or not a checkpoint; move it away, or name"):
             load_checkpoint(tmp_path / name)
     assert not (tmp_path / "should-not-exist").exists()
 
@@ -105,6 +106,12 @@ def test_pick_device():
         use_device("nonsense")
 
 
+def test_peak_memory_is_none_where_nothing_tells(monkeypatch):
+    assert peak_memory(torch.device("cpu")) > 2**20
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert peak_memory(torch.device("cpu")) is None
+
+
 @pytest.mark.parametrize("error, code, text", [
     (UserError("mend this"), 2, "mend this"),
     (OSError(errno.ENOSPC, "No space left on device", "/x/last.pt"), 2,
@@ -118,8 +125,8 @@ def test_run_main_says_one_line(error, code, text, capsys, monkeypatch):
     with pytest.raises(SystemExit) as exit_:
         run_main(main)
     lines = capsys.readouterr().err.splitlines()
-    assert (exit_.value.code == code and len(lines) == 1 and lines[0].startswith("train.py: ")
-            and text in lines[0])
+    assert exit_.value.code == code and len(lines) == 1
+    assert lines[0].startswith("train.py: ") and text in lines[0]
 
 
 def test_run_main_hides_no_defect():
@@ -152,10 +159,9 @@ SIGINT = "os.kill(os.getpid(), signal.SIGINT)"
 
 @pytest.mark.parametrize("init, end", [(SIGINT, "self.file.flush()"), ("pass", SIGINT)])
 def test_ctrl_c_is_one_line_even_where_it_strikes_a_half_made_object_or_a_destructor(init, end):
-    """As tqdm's bars are: a destructor that expects a whole object, and may be running when Ctrl-C comes."""
+    """As tqdm's bars are: a destructor that expects a whole object, or runs when Ctrl-C comes."""
     done = subprocess.run([sys.executable, "-c", HALF_MADE.format(init=init, end=end), str(ROOT)],
                           stderr=subprocess.PIPE, text=True, timeout=60, check=False,
-                          preexec_fn=lambda: signal.signal(signal.SIGINT,
-                                                           signal.default_int_handler))
+                          preexec_fn=heed_ctrl_c)
     assert done.returncode == 130 and len(done.stderr.splitlines()) == 1
     assert "stopped" in done.stderr

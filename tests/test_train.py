@@ -1,3 +1,5 @@
+"""Training: what a run leaves, kills and full disks that it survives, flags that it refuses."""
+
 import csv
 import dataclasses
 import json
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, TINY, TINY_RUN, finish, train_command
+from conftest import ROOT, TINY, TINY_RUN, finish, heed_ctrl_c, train_command
 
 from codes import train, trainer
 from codes.networks import NETWORKS, CifarNet, restore
@@ -21,7 +23,17 @@ from codes.settings import Settings
 from VGG_BatchNorm.ground import machine
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import load_cifar10
+from VGG_BatchNorm.ground.files import read_json, write_json
 from VGG_BatchNorm.ground.script import UserError
+
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+
+
+@pytest.fixture
+def tiny(call, data_dir):
+    """train.py on tiny nets and data: (exit code, stdout, stderr)."""
+    given = "--data-dir", data_dir, *TINY
+    return lambda folder, *flags: call(train, *given, "--out", folder, *flags)
 
 
 def same_state(ours, theirs) -> bool:
@@ -29,8 +41,7 @@ def same_state(ours, theirs) -> bool:
     if isinstance(ours, torch.Tensor):
         return torch.equal(ours, theirs)
     if isinstance(ours, dict):
-        return ours.keys() == theirs.keys() and all(same_state(ours[key], theirs[key])
-                                                    for key in ours)
+        return ours.keys() == theirs.keys() and all(same_state(ours[k], theirs[k]) for k in ours)
     if isinstance(ours, (list, tuple)):
         return len(ours) == len(theirs) and all(map(same_state, ours, theirs))
     return ours == theirs
@@ -40,7 +51,7 @@ def assert_same_run(folder, other):
     ours, theirs = (load_checkpoint(path / "last.pt") for path in (folder, other))
     for key in ("weights", "optimizers", "epoch", "random"):
         assert same_state(ours[key], theirs[key]), key
-    ours, theirs = (json.loads((path / "result.json").read_text()) for path in (folder, other))
+    ours, theirs = (read_json(path / "result.json") for path in (folder, other))
     for key in ("test_accuracy", "test_accuracy_views", "flops"):
         assert ours[key] == theirs[key], key
     ours, theirs = ([row.split(",")[:3] for row in (path / "log.csv").read_text().splitlines()]
@@ -51,37 +62,33 @@ def assert_same_run(folder, other):
 def test_what_a_run_leaves(finished_run):
     assert {path.name for path in finished_run.iterdir()} == {"config.json", "log.csv", "last.pt",
                                                               "result.json", "training_curves.png"}
-    config = json.loads((finished_run / "config.json").read_text())
+    config = read_json(finished_run / "config.json")
     assert config["settings"]["widths"] == [8, 8] and len(config["data_md5"]) == 32
     assert {"torch", "device", "commit"} <= config["environment"].keys()
     with (finished_run / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
-    result = json.loads((finished_run / "result.json").read_text())
+    result = read_json(finished_run / "result.json")
     assert result["test_accuracy"] > 0.3  # brightness tells the ten classes apart
     assert result["images"] == 300 and result["flops"] > 0 and result["seconds"] > 0
 
 
-def test_the_plan_is_printed_first(call, data_dir, tmp_path):
-    code, out, _ = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY, "--epochs",
-                        1)
+def test_the_plan_is_printed_first(tiny, tmp_path):
+    code, out, _ = tiny(tmp_path / "run", "--epochs", 1)
     first = out.splitlines()[0]
     assert code == 0 and "parameters" in first and "FLOP to train" in first and "minutes" in first
     assert f"checkpoint {tmp_path / 'run' / 'last.pt'}" in out and "test error" in out
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_two_runs_end_with_the_same_bits_even_if_every_clock_lies(call, data_dir, tmp_path,
-                                                                  monkeypatch, precision):
+def test_two_runs_end_alike_even_if_every_clock_lies(tiny, tmp_path, every_clock_lies, precision):
     weights = []
-    for lie in (None, random.Random(0), random.Random(1)):
-        if lie:
-            for name in ("perf_counter", "monotonic", "time", "process_time"):
-                monkeypatch.setattr(time, name, lambda lie=lie: lie.uniform(0, 1e6))
+    for liar in (None, random.Random(0), random.Random(1)):
+        if liar:
+            every_clock_lies(liar)
         folder = tmp_path / str(len(weights))
-        flags = ["--data-dir", data_dir, "--out", folder, *TINY, "--precision", precision]
-        assert call(train, *flags)[0] == 0
+        assert tiny(folder, "--precision", precision)[0] == 0
         weights.append(load_checkpoint(folder / "last.pt")["weights"])
     first, *others = weights
     assert all(torch.equal(first[name], other[name]) for other in others for name in first)
@@ -89,84 +96,76 @@ def test_two_runs_end_with_the_same_bits_even_if_every_clock_lies(call, data_dir
 
 @pytest.mark.parametrize("flags, asked", [(["--amp"], "bfloat16"),
                                           (["--precision", "float32"], "float32"), ([], "auto")])
-def test_precision_is_settled_and_written_down(call, data_dir, tmp_path, monkeypatch, flags, asked):
+def test_precision_is_settled_and_written_down(tiny, tmp_path, monkeypatch, flags, asked):
     monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx2", "avx512_bf16"})
-    code, out, _ = call(train, "--data-dir", data_dir, "--out", tmp_path, *TINY, "--epochs", 1,
-                        *flags)
+    code, out, _ = tiny(tmp_path, "--epochs", 1, *flags)
     expected = "bfloat16" if asked == "auto" else asked
     assert code == 0 and f"in {expected}" in out
-    written = json.loads((tmp_path / "config.json").read_text())["settings"]["precision"]
-    assert written == json.loads((tmp_path / "result.json").read_text())["precision"] == expected
+    written = read_json(tmp_path / "config.json")["settings"]["precision"]
+    assert written == read_json(tmp_path / "result.json")["precision"] == expected
     monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx2"})
-    code, _, err = call(train, "--data-dir", data_dir, "--out", tmp_path, *TINY, "--epochs", 1,
-                        "--resume")
+    code, _, err = tiny(tmp_path, "--epochs", 1, "--resume")
     if asked != "float32":  # a CPU without such units would go on in float32
         assert code == 2 and "with precision bfloat16, not float32" in err
 
 
 def test_a_run_older_than_a_setting_has_its_default(finished_run, tmp_path):
     folder = Path(shutil.copytree(finished_run, tmp_path / "old"))
-    config = json.loads((folder / "config.json").read_text())
+    config = read_json(folder / "config.json")
     wanted = config["settings"] | {"data_md5": config["data_md5"]}
     del config["settings"]["l1"]
-    (folder / "config.json").write_text(json.dumps(config))
+    write_json(folder / "config.json", config)
     assert train.held_settings(folder, wanted, resume=True)["l1"] == 0.0
     with pytest.raises(UserError, match="with l1 0.0, not 0.001"):
         train.held_settings(folder, wanted | {"l1": 0.001}, resume=True)
 
 
 def test_what_is_frozen_when(data_dir):
-    """Of four epochs: the whitening's bias after 30 % of the steps, the first group for the last quarter."""
+    """Of four epochs: the whitening's bias after 30 % of the steps, the first group in the last."""
     config = {"widths": (8, 8), "whiten_bias_share": 0.3, "freeze_share": 0.25}
-    run = trainer.Trainer(Settings(batch_size=50, epochs=4, config=config),
-                          load_cifar10(data_dir)[0], torch.device("cpu"))
+    data = load_cifar10(data_dir)[0], torch.device("cpu")
+    run = trainer.Trainer(Settings(batch_size=50, epochs=4, config=config), *data)
     expected, trained = run.flops(), []
     for _ in range(4):
         before = {name: p.detach().clone() for name, p in run.net.named_parameters()}
         run.train_epoch(progress=False)
-        trained.append({name for name, p in run.net.named_parameters()
-                        if not torch.equal(p, before[name])})
+        trained.append({n for n, p in run.net.named_parameters() if not torch.equal(p, before[n])})
     assert ["stem.bias" in names for names in trained] == [True, True, False, False]
     assert ["groups.0.convs.0.weight" in names for names in trained] == [True, True, True, False]
     assert all("groups.1.convs.1.weight" in names for names in trained)
     config = {"widths": (8, 8), "whiten_bias_share": 0.3}
-    whole = trainer.Trainer(dataclasses.replace(run.settings, config=config),
-                            load_cifar10(data_dir)[0], torch.device("cpu"))
-    assert whole.flops() > expected
+    assert trainer.Trainer(dataclasses.replace(run.settings, config=config),
+                           *data).flops() > expected
 
 
-def test_validation_leaves_the_test_set_alone(call, data_dir, tmp_path):
-    code, out, _ = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY,
-                        "--validation", "--epochs", 1)
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
+def test_validation_leaves_the_test_set_alone(tiny, tmp_path):
+    code, out, _ = tiny(tmp_path / "run", "--validation", "--epochs", 1)
+    result = read_json(tmp_path / "run" / "result.json")
     assert code == 0 and result["images"] == 270
     assert "validation_accuracy" in result and "test_accuracy" not in result
     assert "test" not in out.split()
 
 
-def test_a_complete_run_is_told_not_repeated(call, data_dir, finished_run):
+def test_a_complete_run_is_told_not_repeated(tiny, finished_run):
     before = (finished_run / "last.pt").stat().st_mtime_ns
-    code, out, _ = call(train, "--data-dir", data_dir, "--out", finished_run, *TINY, "--resume")
+    code, out, _ = tiny(finished_run, "--resume")
     assert code == 0 and "complete" in out and "test_accuracy" in out
     assert (finished_run / "last.pt").stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize("flags, text",
                          [(["--seed", "1", "--resume"], "seed 0, not 1"), ([], "--resume goes on")])
-def test_another_run_in_the_folder_is_kept(call, data_dir, finished_run, flags, text):
-    code, _, err = call(train, "--data-dir", data_dir, "--out", finished_run, *TINY, *flags)
-    assert code == 2 and text in err and len(err.splitlines()) == 1
+def test_another_run_in_the_folder_is_kept(refused, data_dir, finished_run, flags, text):
+    assert text in refused(train, "--data-dir", data_dir, "--out", finished_run, *TINY, *flags)
 
 
-def test_kill_9_at_random_moments_then_resume_ends_with_the_same_bits(
-        data_dir, finished_run, tmp_path):
+def test_kill_9_at_random_moments_then_resume_ends_alike(data_dir, finished_run, tmp_path):
     """Four kills: the first once an epoch is saved, the others anywhere, start-up included."""
     seed = time.time_ns()
     print(f"seed {seed}")  # shown where the test fails
     folder, chance = tmp_path / "killed", random.Random(seed)
     for attempt in range(4):
-        process = subprocess.Popen(train_command(folder, data_dir, "--resume"),
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(train_command(folder, data_dir, "--resume"), **QUIET)
         while attempt == 0 and process.poll() is None and not (folder / "log.csv").exists():
             time.sleep(0.005)
         time.sleep(chance.uniform(0, 0.05 if attempt == 0 else 4))
@@ -180,10 +179,8 @@ def test_kill_9_at_random_moments_then_resume_ends_with_the_same_bits(
 
 def test_ctrl_c_leaves_a_resumable_run(data_dir, finished_run, tmp_path):
     folder = tmp_path / "stopped"
-    process = subprocess.Popen(train_command(folder, data_dir, "--epochs", 200),
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT,
-                                                                signal.default_int_handler))
+    process = subprocess.Popen(train_command(folder, data_dir, "--epochs", 200), **QUIET,
+                               preexec_fn=heed_ctrl_c)
     while process.poll() is None and not (folder / "log.csv").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
@@ -223,39 +220,37 @@ def test_a_full_disk_keeps_the_checkpoint_that_was(call, data_dir, tmp_path, mon
 
 
 @pytest.mark.parametrize("parent", ["file", "locked"])
-def test_a_folder_that_cannot_be_written(call, data_dir, tmp_path, parent):
+def test_a_folder_that_cannot_be_written(tiny, tmp_path, parent):
     if parent == "locked" and os.geteuid() == 0:
         pytest.skip("root may write anywhere")
     (tmp_path / "file").write_text("")
     (tmp_path / "locked").mkdir(mode=0o500)
-    code, _, err = call(train, "--data-dir", data_dir, "--out", tmp_path / parent / "run", *TINY)
+    code, _, err = tiny(tmp_path / parent / "run")
     assert code == 2 and "cannot read or write" in err.splitlines()[-1]
     assert str(tmp_path / parent) in err
 
 
 @pytest.mark.parametrize("step, named", [(8, 9), (11, 12)])  # 6 steps an epoch
 def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_epoch(
-        call, data_dir, tmp_path, monkeypatch, step, named):
+        tiny, tmp_path, monkeypatch, step, named):
     plain = trainer.schedule
     monkeypatch.setattr(trainer, "schedule", lambda n, *rest: float("inf") if n == step
                         else plain(n, *rest))
     folder = tmp_path / "run"
-    code, _, err = call(train, "--data-dir", data_dir, "--out", folder, *TINY)
+    code, _, err = tiny(folder)
     assert code == 2 and f"not finite at step {named};" in err.splitlines()[-1]
     kept = load_checkpoint(folder / "last.pt")
     assert kept["epoch"] == 1 and all(w.isfinite().all() for w in kept["weights"].values())
 
 
-@pytest.mark.parametrize(
-    "flags", [["--lr", "nan"], ["--lr", "-1"], ["--epochs", "0"],
-              ["--batch-size", "0"], ["--batch-size", "301"], ["--batch-size", "ten"],
-              ["--micro-batch", "-5"], ["--widths", "8,x"], ["--depth", "0"], ["--dropout", "1"],
-              ["--device", "abacus"], ["--preset", "slow"], ["--threads", "-1"], ["--seed", "1e99"],
-              ["--n-items", "0"], ["--weight-decay", "-1"], ["--label-smoothing", "2"],
-              ["--no-such-flag"], ["--widths", "8,8,8,8", "--small-size", "8"], ["--norm", "batsh"],
-              ["--pool-first", "-1"], ["--freeze-share", "2"]], ids=" ".join)
-def test_a_bad_flag_is_one_clear_line(call, data_dir, tmp_path, flags):
-    code, _, err = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY, *flags)
+@pytest.mark.parametrize("flags", [
+    "--lr nan", "--lr -1", "--epochs 0", "--batch-size 0", "--batch-size 301", "--batch-size ten",
+    "--micro-batch -5", "--widths 8,x", "--depth 0", "--dropout 1", "--device abacus",
+    "--preset slow", "--threads -1", "--seed 1e99", "--n-items 0", "--weight-decay -1",
+    "--label-smoothing 2", "--no-such-flag", "--widths 8,8,8,8 --small-size 8", "--norm batsh",
+    "--pool-first -1", "--freeze-share 2"])
+def test_a_bad_flag_is_one_clear_line(tiny, tmp_path, flags):
+    code, _, err = tiny(tmp_path / "run", *flags.split())
     assert code == 2 and len(err.splitlines()[-1]) < 300
     assert not (tmp_path / "run").exists()
 
@@ -271,23 +266,22 @@ def test_a_bad_flag_is_one_clear_line(call, data_dir, tmp_path, flags):
     ("--optimizer sgd --bias-lr 0.1", "optimizer sgd does not take --bias-lr"),
     ("--network vgg_a --small-share 1", "cannot take images of 16×16"),
     ("--network vgg --configuration F", "unknown 'F'; choose from A, A-LRN, B")])
-def test_a_flag_that_would_do_nothing_is_refused(call, data_dir, tmp_path, flags, line):
+def test_a_flag_that_would_do_nothing_is_refused(refused, data_dir, tmp_path, flags, line):
     flags = (*TINY_RUN, "--small-share", "0", *flags.split())
-    code, _, err = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *flags)
-    assert code == 2 and line in err and len(err.splitlines()) == 1
+    assert line in refused(train, "--data-dir", data_dir, "--out", tmp_path / "run", *flags)
     assert not (tmp_path / "run").exists()
 
 
 def test_every_column_of_the_vgg_table_is_a_flag_away(call, data_dir, tmp_path):
-    flags = "--network vgg --configuration B --norm group --width 0.0625 --dropout 0.1 --epochs 0.2".split()
-    code, _, _ = call(train, "--data-dir", data_dir, "--out", tmp_path, *TINY_RUN, "--small-share",
-                      "0", *flags)
+    flags = ("--network vgg --configuration B --norm group --width 0.0625 --dropout 0.1 "
+             "--epochs 0.2 --small-share 0").split()
+    code, _, _ = call(train, "--data-dir", data_dir, "--out", tmp_path, *TINY_RUN, *flags)
     saved = load_checkpoint(tmp_path / "last.pt")
     assert code == 0 and saved["config"] == {"configuration": "B", "norm": "group", "width": 0.0625,
                                              "dropout": 0.1, "init_weights": True}
     layers = [type(layer).__name__ for layer in restore(saved).modules()]
     assert layers.count("GroupNorm") == 10 and "Dropout" in layers
-    written = json.loads((tmp_path / "config.json").read_text())["settings"]
+    written = read_json(tmp_path / "config.json")["settings"]
     assert written["configuration"] == "B" and "widths" not in written and "whiten" not in written
 
 
@@ -311,7 +305,7 @@ def test_a_new_network_and_a_new_argument_are_flags_recorded_and_restored(call, 
     share = 0.3 if name == "cifarnet" else 0.5  # presets are for CifarNet
     assert saved["config"] == {"widths": (8, 8), "loudness": 3.0, "whiten_bias_share": share}
     assert restore(saved).scale == 3 / 8
-    assert json.loads((tmp_path / "config.json").read_text())["settings"]["loudness"] == 3
+    assert read_json(tmp_path / "config.json")["settings"]["loudness"] == 3
     code, _, err = call(train, *flags, "--loudness", 2, "--resume")
     assert code == 2 and "with loudness 3.0, not 2.0" in err
 
@@ -327,7 +321,7 @@ def test_settings_are_checked_and_survive_json():
     assert Settings.from_dict(json.loads(json.dumps(settings.as_dict()))) == settings
 
 
-def test_missing_data_and_a_damaged_checkpoint(call, data_dir, finished_run, tmp_path):
+def test_missing_data_and_a_damaged_checkpoint(call, refused, data_dir, finished_run, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "checksums.txt").write_text("0 0 0 0 0 0")
     code, _, err = call(train, "--data-dir", tmp_path / "data", "--out", tmp_path / "run", *TINY)
@@ -336,29 +330,22 @@ def test_missing_data_and_a_damaged_checkpoint(call, data_dir, finished_run, tmp
     folder.mkdir()
     (folder / "config.json").write_bytes((finished_run / "config.json").read_bytes())
     (folder / "last.pt").write_bytes((finished_run / "last.pt").read_bytes()[:1000])
-    code, _, err = call(train, "--data-dir", data_dir, "--out", folder, *TINY, "--resume")
-    assert code == 2 and "last.pt is damaged" in err and len(err.splitlines()) == 1
+    assert "last.pt is damaged" in refused(train, "--data-dir", data_dir, "--out", folder, *TINY,
+                                           "--resume")
     assert (folder / "last.pt").stat().st_size == 1000
 
 
-@pytest.mark.parametrize(
-    "flags",
-    [
-        ["--optimizer", "sgd", "--lr", "0.02"],
-        ["--optimizer", "adamw", "--lr", "0.01"],
-        ["--norm", "none", "--no-whiten", "--residual", "--depth", "2", "--dropout", "0.05"],
-        ["--micro-batch", "20", "--cutout", "4", "--flip", "random", "--warmup", "0.2"],
-        ["--network", "vgg_batchnorm", "--lr", "0.01", "--epochs", "2", "--small-share", "0"],
-        ["--widths", "64,64", "--n-items", "100"],  # by Winograd's algorithm
-        ["--widths", "24,24", "--norm", "group"],
-    ],
-    ids=" ".join,
-)
+# 64: by Winograd's algorithm
+@pytest.mark.parametrize("flags", ["--optimizer sgd --lr 0.02", "--optimizer adamw --lr 0.01",
+                                   "--norm none --no-whiten --residual --depth 2 --dropout 0.05",
+                                   "--micro-batch 20 --cutout 4 --flip random --warmup 0.2",
+                                   "--network vgg_batchnorm --lr 0.01 --epochs 2 --small-share 0",
+                                   "--widths 64,64 --n-items 100", "--widths 24,24 --norm group"])
 def test_variants_learn(call, data_dir, tmp_path, flags):
     tiny = TINY_RUN if "--network" in flags else TINY
-    code, out, _ = call(train, "--data-dir", data_dir, "--out", tmp_path / "run", *tiny, *flags)
+    code, _, _ = call(train, "--data-dir", data_dir, "--out", tmp_path, *tiny, *flags.split())
     assert code == 0
-    with (tmp_path / "run" / "log.csv").open() as file:
+    with (tmp_path / "log.csv").open() as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
     assert losses[-1] < losses[0] - 0.01
 
@@ -377,8 +364,8 @@ def test_micro_batches_without_batch_norm_are_the_same_update(data_dir):
 
 def test_two_processes_give_the_update_of_one(data_dir, tmp_path):
     """torchrun and gloo, batch norm included: the same global batch, the same weights."""
-    flags = "--epochs 1 --dropout 0 --optimizer sgd --lr 0.01".split()  # Muon would magnify rounding
-    flags += ["--precision", "float32"]
+    # Muon would magnify rounding
+    flags = "--epochs 1 --dropout 0 --optimizer sgd --lr 0.01 --precision float32".split()
     one, two = tmp_path / "one", tmp_path / "two"
     assert finish(train_command(one, data_dir, *flags)).returncode == 0
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",

@@ -1,3 +1,5 @@
+"""Winograd's convolution against a direct one, and its tables against the definition."""
+
 import pytest
 import torch
 import torch.nn.functional as F

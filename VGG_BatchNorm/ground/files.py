@@ -64,7 +64,7 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 
 def read_json(path: Path) -> dict:
-    """Raises `UserError` where the file is missing or is not JSON."""
+    """Return what the file holds; `UserError` where it is missing or is not JSON."""
     try:
         return json.loads(Path(path).read_text())
     except FileNotFoundError:
