@@ -62,12 +62,13 @@ class Comparison:
         return Trainer(settings, self.train if settings.validation else self.whole, self.device)
 
     def perform(self, changes: dict, seed: int) -> float:
-        """Accuracy in percent of the base with `changes`, 0 if it failed; trained now, if not before."""
+        """Return accuracy in percent of the base with `changes`, 0 if it failed; run if need be."""
         if self.results.find(changes, seed) is None:
             row, curve = self.run(changes, seed)
             self.results.add(changes, seed, row, curve)
             print(f"{describe(changes)}, seed {seed}: "
-                  + (row["failure"] or f"{judged(row):.2f} % in {row['seconds']:.0f} s"), flush=True)
+                  + (row["failure"] or f"{judged(row):.2f} % in {row['seconds']:.0f} s"),
+                  flush=True)
         row = self.results.find(changes, seed)
         return 0.0 if row["failure"] else judged(row)
 
@@ -90,8 +91,8 @@ class Comparison:
         name = "validation" if trainer.settings.validation else "test"
         held_out = self.validation if name == "validation" else self.test
         right = accuracy(predict(trainer.net, held_out), held_out.labels)
-        return row | {f"{name}_accuracy": right, "loss": last["loss"], "train_accuracy": last["accuracy"],
-                      "seconds": seconds}, curve
+        return row | {f"{name}_accuracy": right, "loss": last["loss"],
+                      "train_accuracy": last["accuracy"], "seconds": seconds}, curve
 
     def announce(self, study: str, rows: list[Variant], seeds: int) -> None:
         """Print how many runs are left to do, at most, and for how long."""
@@ -143,8 +144,9 @@ def describe(changes: dict) -> str:
     return ", ".join(f"{name} {value}" for name, value in changes.items()) or "base"
 
 
-def points(losses: list[float], first: int, seconds: float, took: float, parts: int = 5) -> list[dict]:
-    """The mean loss of each fifth of an epoch, where it ends, and how long training had then run."""
+def points(losses: list[float], first: int, seconds: float, took: float,
+           parts: int = 5) -> list[dict]:
+    """Return the mean loss of each fifth of an epoch, its last step, and the seconds until then."""
     split = [part for part in torch.tensor(losses).tensor_split(parts) if len(part)]
     ends = itertools.accumulate(len(part) for part in split)
     return [dict(step=first + end, seconds=round(seconds + took * end / len(losses), 3),
@@ -154,13 +156,15 @@ def points(losses: list[float], first: int, seconds: float, took: float, parts: 
 def main() -> None:
     parser = flag_parser(__doc__)
     parser.add_argument("--study", nargs="+", choices=STUDIES, default=list(STUDIES))
-    parser.add_argument("--variants", nargs="+", metavar="NAME", help="of one study: these, and its first")
+    parser.add_argument("--variants", nargs="+", metavar="NAME",
+                        help="of one study: these, and its first")
     parser.add_argument("--base", choices=BASES, help="default: quick on a CPU, full on a GPU")
     parser.add_argument("--seeds", type=int, choices=range(1, 101), metavar="N", default=3)
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=count, help="CPU threads")
-    parser.add_argument("--out", type=Path, default=RESULTS_DIR / "compare", help="folder of the results")
+    parser.add_argument("--out", type=Path, default=RESULTS_DIR / "compare",
+                        help="folder of the results")
     args = parser.parse_args()
     if args.variants and len(args.study) > 1:
         raise UserError("--variants needs one --study")

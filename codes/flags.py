@@ -13,8 +13,7 @@ from VGG_BatchNorm.ground.files import DATA_DIR, FIGURES_DIR, RESULTS_DIR, read_
 
 SHARED = {
     "--ckpt": dict(nargs="?", help="default: the newest run, else the shipped weights"),
-    "--data-dir": dict(type=Path, default=DATA_DIR),
-    "--device": dict(default="auto")}
+    "--data-dir": dict(type=Path, default=DATA_DIR), "--device": dict(default="auto")}
 
 
 def flag_parser(manual: str, *shared: str) -> argparse.ArgumentParser:
@@ -39,7 +38,7 @@ def picture_parser(manual: str, results: Path = RESULTS_DIR, out: Path = FIGURES
 
 
 def numbers(args: argparse.Namespace, name: str, **settings) -> dict:
-    """Return the numbers in <name>.npz in --results; with --redraw as they are, else those of --ckpt.
+    """Return the numbers in <name>.npz in --results: with --redraw as they are, else of --ckpt.
 
     Args:
         name: of the module of codes/insight/ whose `measure(net, [train,] test, **settings)` gives

@@ -30,8 +30,9 @@ def main() -> None:
     found = mistakes.summary(data)
     if not args.redraw:
         write_json(args.results / "mistakes.json", found)
-    errors = ", ".join(f"{share:.3f} ({name})" for name, share in found["calibration_error"].items())
-    print(f"{found['checkpoint']}\ntest error {100 * found['error']:.2f} %, calibration error {errors}")
+    errors = (f"{share:.3f} ({name})" for name, share in found["calibration_error"].items())
+    print(f"{found['checkpoint']}\ntest error {100 * found['error']:.2f} %, "
+          f"calibration error {', '.join(errors)}")
     for name, draw in FIGURES.items():
         save_figure(draw(data), args.out / f"{name}.png")
         print(f"picture    {args.out / name}.png")

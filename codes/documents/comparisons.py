@@ -85,8 +85,7 @@ def without_effect(studies: dict[str, list[dict]]) -> list[dict]:
 
 def without_effect_table(studies: dict[str, list[dict]]) -> Table:
     """All that did not help, with numbers."""
-    lines = [(row["study"], row["variant"],
-              with_spread(row["difference"], row["uncertainty"], "+"),
+    lines = [(row["study"], row["variant"], with_spread(row["difference"], row["uncertainty"], "+"),
               {"unclear": "no clear difference"}.get(outcome(row), outcome(row)))
              for row in without_effect(studies)]
     return Table("", ("study", "variant", "difference (points)", ""), lines)

@@ -133,8 +133,7 @@ def model_card(results: Path) -> Table:
         if about["checkpoint"] != str(SHIPPED_WEIGHTS.relative_to(ROOT)):
             raise UserError(f"{results / name}.json is of {about['checkpoint']}, not of the "
                             "shipped weights; measure these")
-    rows = [row for row in preset_runs(results / "runs.csv")
-            if row["preset"] == run["preset"]]
+    rows = [row for row in preset_runs(results / "runs.csv") if row["preset"] == run["preset"]]
     one, six = errors_in_percent(rows)
     by_class = shipped["accuracy_by_class_six_views"]
     worst, *_, best = sorted(by_class.items(), key=lambda item: item[1])

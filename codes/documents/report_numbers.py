@@ -13,16 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codes.documents.readme_tables import (
-    SCRATCH_RUN,
-    accuracy_table,
-    bench_table,
-    errors_in_percent,
-    from_scratch_text,
-    peer_text,
-    preset_runs,
-    study_bench_table,
-)
+from codes.documents import readme_tables
 from codes.documents.report_comparisons import compare
 from codes.documents.tables import cells
 from codes.documents.words import listed, percent, spread
@@ -47,12 +38,12 @@ def some(rows: list) -> list:
 
 def presets(path: Path) -> dict:
     """runs.csv: test error and cost of each preset, and the settings behind them."""
-    rows = some(preset_runs(path))
-    found = {"table": cells(accuracy_table(rows)), "threads": rows[0]["threads"],
+    rows = some(readme_tables.preset_runs(path))
+    found = {"table": cells(readme_tables.accuracy_table(rows)), "threads": rows[0]["threads"],
              "device": rows[0]["device"].partition(",")[0], "torch": rows[0]["torch"]}
     for name in dict.fromkeys(row["preset"] for row in rows):
         mine = [row for row in rows if row["preset"] == name]
-        one, six = errors_in_percent(mine)
+        one, six = readme_tables.errors_in_percent(mine)
         settings = DEFAULTS | PRESETS[name]
         smoothing = settings["label_smoothing"]
         found[name] = {
@@ -70,7 +61,7 @@ def presets(path: Path) -> dict:
 
 def data(path: Path) -> dict:
     """evaluation.json, and what else defines the data: its parts, checksum and constants."""
-    train = preset_runs(path.with_name("runs.csv"))[0]["images"]
+    train = readme_tables.preset_runs(path.with_name("runs.csv"))[0]["images"]
     held_out = round(train * inspect.signature(split_validation).parameters["fraction"].default)
     evaluation = read_json(path)
     by_class = evaluation["accuracy_by_class_six_views"]
@@ -173,16 +164,22 @@ def learning(path: Path) -> dict:
                       ["validation loss (nats)", *(f"{loss[i]:.2f}" for i in moments)]]}
 
 
+def scratch(path: Path) -> dict:
+    rows = some(read_csv(path, readme_tables.SCRATCH_RUN))
+    return {"text": readme_tables.from_scratch_text(rows)}
+
+
 def bench(path: Path) -> dict:
     found = read_json(path)
-    table, rates = bench_table(found), [one["rate_over_gemm"] for one in found["steps"]]
+    table = readme_tables.bench_table(found)
+    rates = [one["rate_over_gemm"] for one in found["steps"]]
     return {"table": cells(table), "note": table.note,
             "low": percent(min(rates), 0), "high": percent(max(rates), 0)}
 
 
 def bn_bench(path: Path) -> dict:
     found = read_json(path)
-    table = study_bench_table(found)
+    table = readme_tables.study_bench_table(found)
     step = {row["norm"]: row["ours"]["float32"]["step_seconds"] for row in found["rows"]}
     return {"table": cells(table), "note": table.note,
             "longer": percent(step["batch"] / step["none"] - 1, 0)}
@@ -243,11 +240,10 @@ PARTS: dict[str, tuple[str, str, Callable[[Path], dict]]] = {  # a file, what ma
     "presets": ("runs.csv", "make train", presets),
     "data": ("evaluation.json", "make evaluate", data),
     "compare": ("compare/quick/summary.csv", "make compare", compare),
-    "scratch": ("from_scratch.csv", "make from-scratch",
-                lambda path: {"text": from_scratch_text(some(read_csv(path, SCRATCH_RUN)))}),
+    "scratch": ("from_scratch.csv", "make from-scratch", scratch),
     "bench": ("bench.json", "make bench", bench),
     "peer": ("peer.json", "codes/bench_peer.py", lambda path: {
-        "text": peer_text(read_json(path)).replace("`", "")}),
+        "text": readme_tables.peer_text(read_json(path)).replace("`", "")}),
     "mistakes": ("mistakes.json", "make figures", mistakes),
     "robustness": ("robustness.json", "make figures", robustness),
     "similarity": ("features/similarity.npz", "make figures", similarity),

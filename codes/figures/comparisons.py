@@ -205,8 +205,7 @@ def draw_rates(runs: Comparisons):
     figure, axes = plt.subplots(1, len(studies), figsize=(max(8, 5.5 * len(studies)), 5),
                                 squeeze=False, sharey=True)
     for axis, study in zip(axes[0], studies, strict=True):
-        tuned = [row for row in runs.studies[study]
-                 if row["tries"] and " + " not in row["variant"]]
+        tuned = [row for row in runs.studies[study] if row["tries"] and " + " not in row["variant"]]
         names = [row["variant"] for row in tuned]
         for row in tuned:
             tries, kept = runs.tries(study, row)
@@ -222,16 +221,8 @@ def draw_rates(runs: Comparisons):
 
 
 FIGURES: dict[str, Callable] = {
-    "01_effects": draw_effects,
-    "02_losses": draw_losses,
-    "03_cost": draw_cost,
-    "04_optimizers": draw_optimizers,
-    "05_learning_rates": draw_rates,
-}
+    "01_effects": draw_effects, "02_losses": draw_losses, "03_cost": draw_cost,
+    "04_optimizers": draw_optimizers, "05_learning_rates": draw_rates}
 STUDIES_OF = {  # a figure needs one of these studies
-    "01_effects": PANELS,
-    "02_losses": ("losses",),
-    "03_cost": SIZES,
-    "04_optimizers": ("optimizers",),
-    "05_learning_rates": ("optimizers",),
-}
+    "01_effects": PANELS, "02_losses": ("losses",), "03_cost": SIZES,
+    "04_optimizers": ("optimizers",), "05_learning_rates": ("optimizers",)}

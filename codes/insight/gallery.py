@@ -15,8 +15,7 @@ from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.predictions import predict
 
 
-def choose_images(logits: Tensor, labels: Tensor, right: int,
-                  wrong: int) -> Tensor:
+def choose_images(logits: Tensor, labels: Tensor, right: int, wrong: int) -> Tensor:
     """Numbers of test images, class by class: the first `right` right answers, then the `wrong`
     most confident mistakes. Where a class has fewer of one kind, there are more of the other."""
     confidence, said = logits.softmax(1).max(1)
