@@ -96,18 +96,17 @@ def measure_ways(preset: str, device: torch.device, repeats: int,
 
 def main() -> None:
     parser = flag_parser(__doc__)
-    parser.add_argument("--presets", nargs="+", choices=PRESETS,
-                        help="default: fast, strong; on a GPU all")
-    parser.add_argument("--repeats", type=int, default=5, choices=range(1, 1001), metavar="N")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--out", type=Path, default=RESULTS_DIR / "bench.json")
+    add = parser.add_argument
+    add("--presets", nargs="+", choices=PRESETS, help="default: fast, strong; on a GPU all")
+    add("--repeats", type=int, default=5, choices=range(1, 1001), metavar="N")
+    add("--device", default="auto")
+    add("--out", type=Path, default=RESULTS_DIR / "bench.json")
     args = parser.parse_args()
     device = use_device(args.device)
     presets = args.presets or (("fast", "strong") if device.type == "cpu" else tuple(PRESETS))
     precisions = dict.fromkeys(("float32", pick_precision("auto", device)))
     gemm = {precision: gemm_rate(device, args.repeats, precision) for precision in precisions}
-    print(", ".join(f"GEMM 2048³ in {name}: {rate / 1e9:.0f} GFLOP/s"
-                    for name, rate in gemm.items()))
+    print(", ".join(f"GEMM 2048³ in {name}: {r / 1e9:.0f} GFLOP/s" for name, r in gemm.items()))
     steps, ways = [], {}
     for preset in presets:
         for size in sorted({PRESETS[preset].get("small_size", DEFAULTS["small_size"]), 32}):

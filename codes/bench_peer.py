@@ -104,11 +104,9 @@ def compare(peer: ModuleType, data_dir: Path, precision: str, steps: int) -> dic
     ours.net.train().freeze(0.5)  # as in most of the training
     sizes = Counter(image_size(number, ours.steps, settings) for number in range(ours.steps))
     numbers = {size: next(n for n in range(ours.steps)
-                          if image_size(n, ours.steps, settings) == size)
-               for size in sizes}
+                          if image_size(n, ours.steps, settings) == size) for size in sizes}
     batches = ours.loader.epoch(0)
-    calls = {"peer": theirs.step,
-             **{size: lambda n=n: ours.step(*next(batches), n)[0].item()
+    calls = {"peer": theirs.step, **{size: lambda n=n: ours.step(*next(batches), n)[0].item()
                 for size, n in numbers.items()}}
     seconds = Counter()
     for turn in range(steps + 1):
@@ -123,11 +121,11 @@ def compare(peer: ModuleType, data_dir: Path, precision: str, steps: int) -> dic
 
 def main() -> None:
     parser = flag_parser(__doc__)
-    parser.add_argument("peer", type=Path, help="airbench94_muon.py")
-    parser.add_argument("--steps", type=int, default=8, choices=range(1, 13), metavar="N",
-                        help="1 to 12")
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
-    parser.add_argument("--out", type=Path, default=RESULTS_DIR / "peer.json")
+    add = parser.add_argument
+    add("peer", type=Path, help="airbench94_muon.py")
+    add("--steps", type=int, default=8, choices=range(1, 13), metavar="N", help="1 to 12")
+    add("--data-dir", type=Path, default=DATA_DIR)
+    add("--out", type=Path, default=RESULTS_DIR / "peer.json")
     args = parser.parse_args()
     use_device("cpu")
     peer = load_peer(args.peer)

@@ -144,10 +144,9 @@ def describe(changes: dict) -> str:
     return ", ".join(f"{name} {value}" for name, value in changes.items()) or "base"
 
 
-def points(losses: list[float], first: int, seconds: float, took: float,
-           parts: int = 5) -> list[dict]:
+def points(losses: list[float], first: int, seconds: float, took: float) -> list[dict]:
     """Return the mean loss of each fifth of an epoch, its last step, and the seconds until then."""
-    split = [part for part in torch.tensor(losses).tensor_split(parts) if len(part)]
+    split = [part for part in torch.tensor(losses).tensor_split(5) if len(part)]
     ends = itertools.accumulate(len(part) for part in split)
     return [dict(step=first + end, seconds=round(seconds + took * end / len(losses), 3),
                  loss=round(part.mean().item(), 5)) for part, end in zip(split, ends, strict=True)]
@@ -155,16 +154,15 @@ def points(losses: list[float], first: int, seconds: float, took: float,
 
 def main() -> None:
     parser = flag_parser(__doc__)
-    parser.add_argument("--study", nargs="+", choices=STUDIES, default=list(STUDIES))
-    parser.add_argument("--variants", nargs="+", metavar="NAME",
-                        help="of one study: these, and its first")
-    parser.add_argument("--base", choices=BASES, help="default: quick on a CPU, full on a GPU")
-    parser.add_argument("--seeds", type=int, choices=range(1, 101), metavar="N", default=3)
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=count, help="CPU threads")
-    parser.add_argument("--out", type=Path, default=RESULTS_DIR / "compare",
-                        help="folder of the results")
+    add = parser.add_argument
+    add("--study", nargs="+", choices=STUDIES, default=list(STUDIES))
+    add("--variants", nargs="+", metavar="NAME", help="of one study: these, and its first")
+    add("--base", choices=BASES, help="default: quick on a CPU, full on a GPU")
+    add("--seeds", type=int, choices=range(1, 101), metavar="N", default=3)
+    add("--data-dir", type=Path, default=DATA_DIR)
+    add("--device", default="auto")
+    add("--threads", type=count, help="CPU threads")
+    add("--out", type=Path, default=RESULTS_DIR / "compare", help="folder of the results")
     args = parser.parse_args()
     if args.variants and len(args.study) > 1:
         raise UserError("--variants needs one --study")

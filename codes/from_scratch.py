@@ -169,13 +169,14 @@ def train(net: Network, loader: BatchLoader, epochs: int, lr: float) -> None:
 
 def main() -> None:
     parser = flag_parser(__doc__)
-    parser.add_argument("--epochs", type=int, choices=range(1, 1001), metavar="N", default=4)
-    parser.add_argument("--batch-size", type=count, default=128)
-    parser.add_argument("--lr", type=positive, default=0.05)
-    parser.add_argument("--seed", type=count, default=0)
-    parser.add_argument("--n-items", type=count, help="only the first so many training images")
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
-    parser.add_argument("--out", type=Path, default=RESULTS_DIR / "from_scratch.csv")
+    add = parser.add_argument
+    add("--epochs", type=int, choices=range(1, 1001), metavar="N", default=4)
+    add("--batch-size", type=count, default=128)
+    add("--lr", type=positive, default=0.05)
+    add("--seed", type=count, default=0)
+    add("--n-items", type=count, help="only the first so many training images")
+    add("--data-dir", type=Path, default=DATA_DIR)
+    add("--out", type=Path, default=RESULTS_DIR / "from_scratch.csv")
     args = parser.parse_args()
     device = use_device("cpu")
     images, test = load_cifar10(args.data_dir)

@@ -69,9 +69,9 @@ def ship(folder: Path, path: Path = SHIPPED_WEIGHTS, log: Path = RESULTS_DIR / "
 
 def main() -> None:
     parser = flag_parser(__doc__)
-    parser.add_argument("runs", nargs="*", type=Path, help="run folders")
-    parser.add_argument("--ship", type=Path, metavar="RUN",
-                        help="the run whose weights the repository ships")
+    add = parser.add_argument
+    add("runs", nargs="*", type=Path, help="run folders")
+    add("--ship", type=Path, metavar="RUN", help="the run whose weights the repository ships")
     args = parser.parse_args()
     if args.ship:
         ship(args.ship)

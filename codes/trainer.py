@@ -132,12 +132,11 @@ class Trainer:
         self.update(number)
         return totals.unbind()
 
-    def forward_backward(self, images: Tensor, labels: Tensor, wanted: Tensor,
-                         batch: int) -> Tensor:
+    def forward_backward(self, x: Tensor, labels: Tensor, targets: Tensor, batch: int) -> Tensor:
         """Add a part's gradient; return its share of the batch's loss, and its right answers."""
         with autocast(self.device, self.settings.precision):
-            logits = self.model(images)
-        loss = LOSSES[self.settings.loss](logits.float(), wanted) / batch
+            logits = self.model(x)
+        loss = LOSSES[self.settings.loss](logits.float(), targets) / batch
         loss.backward()
         return torch.stack([loss.detach(), (logits.detach().argmax(1) == labels).sum()])
 

@@ -1,6 +1,6 @@
 """Draw the loss landscape around trained weights:
 
-    python codes/visualize_landscape.py --ckpt runs/strong-s0/last.pt    # 3 minutes on two cores
+    python codes/visualize_landscape.py --ckpt runs/strong-s0/last.pt  # 3 minutes on two CPU cores
     python codes/visualize_landscape.py --frozen    # also with frozen batch-norm statistics: 6
     python codes/visualize_landscape.py --compare   # four small nets, trained for it: 4
     python codes/visualize_landscape.py --path      # the path of one of them in its own plane: 1
@@ -11,9 +11,9 @@ two random directions whose filters are as long as the net's own (Li et al. 2018
 or, with --path, along the two principal directions of the weights during training. In the title:
 the top eigenvalue of the Hessian, by power iteration. The net itself is left as it is. Leaves
 
-    reports/results/landscape/   plane.npz, plane_frozen.npz, compare_<net>.npz, path.npz: the
-    numbers reports/figures/landscape/   surface.png, contour.png, compare.png, path.png runs/small/
-    the small nets (insight/small_nets.py), trained if they are not there
+    reports/results/landscape/   numbers: plane.npz, plane_frozen.npz, compare_<net>.npz, path.npz
+    reports/figures/landscape/   surface.png, contour.png, compare.png, path.png
+    runs/small/                  the small nets (insight/small_nets.py), trained if not there
 
 Numbers are kept row by row: a kill costs one, the same command goes on. Those of the same weights
 and settings are only drawn again.
@@ -88,27 +88,25 @@ def shown_name(network: str, widths: Sequence[int] = ()) -> str:
 
 def main() -> None:
     parser = picture_parser(__doc__, RESULTS_DIR / "landscape", FIGURES_DIR / "landscape")
+    add = parser.add_argument
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--frozen", action="store_true",
                       help="also with batch-norm statistics frozen")
     kind.add_argument("--compare", action="store_true", help="four small nets instead of --ckpt")
     kind.add_argument("--path", action="store_true",
                       help="the training path of a small net instead")
-    parser.add_argument("--n-items", type=count, default=400,
-                        help="training images the loss is taken of")
-    parser.add_argument("--points", type=int, choices=range(3, 202, 2), metavar="N", default=21,
-                        help="of the grid, along each direction; odd")
-    parser.add_argument("--span", type=positive, default=1.0,
-                        help="of random directions, to either side")
-    parser.add_argument("--seed", type=count, default=0, help="of directions and small nets")
+    add("--n-items", type=count, default=400, help="training images the loss is taken of")
+    add("--points", type=int, choices=range(3, 202, 2), metavar="N", default=21,
+        help="of the grid, along each direction; odd")
+    add("--span", type=positive, default=1.0, help="of random directions, to either side")
+    add("--seed", type=count, default=0, help="of directions and small nets")
     args = parser.parse_args()
     if not args.redraw:
         measure_planes(args)
+    names, pictures = ["path"], {"path": draw_path}
     if args.compare:
         names, pictures = [f"compare_{name}" for name in COMPARED], {"compare": draw_compare}
-    elif args.path:
-        names, pictures = ["path"], {"path": draw_path}
-    else:
+    elif not args.path:
         names = ["plane", "plane_frozen"][:1 + args.frozen]
         pictures = {"surface": draw_surface, "contour": draw_contours}
     planes = [read_npz(args.results / f"{name}.npz") for name in names]

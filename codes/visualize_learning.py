@@ -35,8 +35,9 @@ def measure_numbers(args) -> None:
 def main() -> None:
     parser = picture_parser(__doc__, RESULTS_DIR / "learning", FIGURES_DIR / "learning.gif",
                             ckpt=False)
-    parser.add_argument("--frames", type=int, choices=range(2, 201), metavar="N", default=40)
-    parser.add_argument("--seed", type=count, default=0)
+    add = parser.add_argument
+    add("--frames", type=int, choices=range(2, 201), metavar="N", default=40)
+    add("--seed", type=count, default=0)
     args = parser.parse_args()
     if not args.redraw:
         measure_numbers(args)

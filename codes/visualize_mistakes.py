@@ -26,7 +26,7 @@ FIGURES = {"confusion": mistakes.draw_confusion, "calibration": mistakes.draw_ca
 
 def main() -> None:
     args = picture_parser(__doc__).parse_args()
-    data = numbers(args, "mistakes", bins=15, mistakes=24)
+    data = numbers(args, "mistakes", "train", "test", bins=15, mistakes=24)
     found = mistakes.summary(data)
     if not args.redraw:
         write_json(args.results / "mistakes.json", found)

@@ -58,9 +58,8 @@ def draw_around(axis, plane: dict, levels: np.ndarray, title: str):
 
 
 def add_colour_bar(figure, filled, axes, levels: np.ndarray) -> None:
-    bar = figure.colorbar(filled, ax=axes, label="cross-entropy (nats)", ticks=levels[::3],
-                          format="%.2g")
-    bar.minorticks_off()
+    figure.colorbar(filled, ax=axes, label="cross-entropy (nats)", ticks=levels[::3],
+                    format="%.2g").minorticks_off()
 
 
 def draw_surface(plane: dict, *_):

@@ -114,7 +114,7 @@ def as_bytes(maps: Tensor, count: int) -> Tensor:
 
 
 @torch.no_grad()
-def measure(net: nn.Module, test: Split, image: int, channels: int, patches: int,
+def measure(net: nn.Module, test: Split, *, image: int, channels: int, patches: int,
             maps: int) -> dict:
     """Return all that the two pictures show.
 

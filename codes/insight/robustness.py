@@ -54,9 +54,9 @@ def pgd(net: nn.Module, x: Tensor, labels: Tensor, eps: float, generator: torch.
     return moved
 
 
-def accuracies(net: nn.Module, test: Split, name: str, strengths: list,
-               device: torch.device) -> list[float]:
+def accuracies(net: nn.Module, test: Split, name: str, strengths: list) -> list[float]:
     """Return the accuracy on `test`, which is on the CPU, under a corruption of each strength."""
+    device = next(net.parameters()).device
     splits = (Split(corrupted(test.images, name, one), test.labels).to(device) for one in strengths)
     found = [accuracy(predict(net, split), split.labels) for split in splits]
     print(f"{name:<15}" + "".join(f"{100 * share:6.1f}" for share in found), flush=True)
@@ -110,7 +110,7 @@ def measure(net: nn.Module, test: Split, *, images: int, attacked: int,
     test, one = test.take(slice(images)), test.take(slice(example, example + 1))
     whole, some = test.to(device), test.take(slice(attacked)).to(device)
     return {"clean": accuracy(predict(net, whole), whole.labels),
-            "corruptions": [accuracies(net, test, *each, device) for each in corruptions.items()],
+            "corruptions": [accuracies(net, test, *each) for each in corruptions.items()],
             "attacks": list(attacked_accuracies(net, some, epsilons, steps).values()),
             **examples(net, one, device, corruptions, epsilons, steps),
             "environment": json.dumps(environment(device))}
@@ -129,7 +129,7 @@ def noise_by_first_layer(train: Split, test: Split, *, images: int, nets: dict[s
     for name, one in nets.items():
         _, net = open_network(small_net(name, one["seed"], train, one["data_md5"]), device)
         clean = accuracy(predict(net, test.to(device)), test.labels.to(device))
-        found.append([clean, *accuracies(net, test, NOISE, strengths, device)])
+        found.append([clean, *accuracies(net, test, NOISE, strengths)])
     return {"accuracy": found}
 
 
