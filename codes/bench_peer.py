@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 
 
 def load_peer(path: Path) -> ModuleType:
-    """The peer's file as a module; nothing in it is compiled.
+    """Return the peer's file as a module; nothing in it is compiled.
 
     Raises:
         UserError: missing, or not the file this was written for.
@@ -96,7 +96,7 @@ class Peer:
 
 
 def compare(peer: ModuleType, data_dir: Path, precision: str, steps: int) -> dict:
-    """Mean seconds of a step of each, by turns, and of the two whole recipes."""
+    """Return mean seconds of a step of each, by turns, and of the two whole recipes."""
     train = load_cifar10(data_dir)[0]
     theirs = Peer(peer, train, precision)
     settings = Settings.from_dict({**DEFAULTS, **PRESETS["strong"], "precision": precision})

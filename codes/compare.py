@@ -109,7 +109,7 @@ class Comparison:
               flush=True)
 
     def seconds(self, changes: dict) -> float:
-        """What a run with `changes` will take, if it keeps the FLOP rate of the base."""
+        """Return what a run with `changes` will take, if it keeps the FLOP rate of the base."""
         for one in ({}, changes):
             if (text := key(one, self.base)) not in self.flops:
                 self.flops[text] = self.trainer(one).flops()
@@ -118,7 +118,7 @@ class Comparison:
         return self.base_seconds * self.flops[key(changes, self.base)] / self.flops["{}"]
 
     def choose(self, variant: Variant, start: dict) -> dict:
-        """The try of `variant` that is kept: the best on top of `start`, its changes."""
+        """Return the try of `variant` that is kept: the best on top of `start`, its changes."""
         scores = [self.perform(start | one, 0) for one in variant.tries]
         return variant.tries[scores.index(max(scores))] if scores else {}
 
@@ -136,7 +136,7 @@ class Comparison:
 
 
 def with_likes(variant: Variant, chosen: dict[str, dict]) -> dict:
-    """The changes of a variant, and the kept tries that it takes over."""
+    """Return the changes of a variant, and the kept tries that it takes over."""
     return variant.changes | {k: v for name in variant.like for k, v in chosen[name].items()}
 
 

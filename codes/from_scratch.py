@@ -68,7 +68,7 @@ class Conv3x3(Linear):
         return padded[:, 1:-1, 1:-1]
 
     def windows(self) -> list[tuple[slice, slice, slice]]:
-        """Where in the padded image each of the nine taps meets the pixels."""
+        """Return where in the padded image each of the nine taps meets the pixels."""
         _, height, width, _ = self.shape
         return [(slice(None), slice(i, i + height), slice(j, j + width))
                 for i in range(3) for j in range(3)]
@@ -113,7 +113,7 @@ class Flatten:
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean loss over (N, C) logits and (N,) labels, and its gradient: (softmax − one-hot) / N."""
+    """Return the mean loss of (N, C) logits and (N,) labels; its gradient, (softmax − one-hot) / N."""
     log_p = logits - logits.logsumexp(1, keepdim=True)
     rows = torch.arange(len(labels), device=labels.device)
     gradient = log_p.exp()

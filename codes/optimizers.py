@@ -150,7 +150,7 @@ class Muon(Optimizer):
         """See the gradient before it enters the momentum."""
 
     def direction(self, matrix: Tensor, state: dict, group: dict) -> Tensor:
-        """Where to go, given the momentum as a matrix (K, C·h·w)."""
+        """Return where to go, given the momentum as a matrix (K, C·h·w)."""
         return orthogonalize(matrix, group["steps"])
 
 

@@ -35,7 +35,7 @@ def read_settings(path: Path) -> dict:
 
 
 def set_pdf(content: dict, figures: Path) -> bytes:
-    """report.typ with this content, as a PDF without a date.
+    """Return report.typ with this content, as a PDF without a date.
 
     Raises:
         UserError: no Typst, a picture is missing, or the text asks for what is not in the content.

@@ -45,7 +45,7 @@ def collect(folders: list[Path], table: Path) -> None:
 
 
 def renew(text: str, tables: dict[str, str]) -> str:
-    """`text` with each table put between its markers."""
+    """Return `text` with each table put between its markers."""
     for name, table in tables.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
         text, found = re.subn(pattern, lambda m, table=table: f"{m[1]}{table}\n{m[2]}", text,

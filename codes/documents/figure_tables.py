@@ -20,7 +20,7 @@ def in_percent(share: float) -> str:
 
 
 def captioned(caption: str, table: Table) -> list[Table]:
-    """The table with that caption; none if it has no row."""
+    """Return the table with that caption; none if it has no row."""
     return [table._replace(note=caption)] if table.rows else []
 
 
@@ -30,7 +30,7 @@ def run_tables(results: Path) -> list[Table]:
 
 
 def claim_tables(results: Path) -> list[Table]:
-    """The paper's claims beside the runs."""
+    """Return the paper's claims beside the runs."""
     table = findings.table(findings.read_runs(results / "bn" / "evening"))
     return captioned(f"The paper's claims and these runs. {table.note}", table)
 

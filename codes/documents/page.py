@@ -1,5 +1,4 @@
-"""The page of `make gallery`: the figures with their numbers, test images to choose from, a surface
-to turn.
+"""The page of `make gallery`: figures with their numbers, test images to choose, a surface to turn.
 
     html = build(Places(path, figures, results), read_npz(results / "gallery.npz"))
 
@@ -38,7 +37,7 @@ class Places(NamedTuple):
     results: Path
 
     def link(self, path: Path) -> str:
-        """What the page calls a file."""
+        """Return what the page calls a file."""
         return quote(Path(os.path.relpath(path, self.page.parent)).as_posix())
 
 
@@ -54,7 +53,7 @@ def data_uri(picture: Image.Image | np.ndarray) -> str:
 
 
 def plate(figure: registry.Figure, places: Places) -> dict:
-    """What the page shows of a figure; of an animation its last frame, and a button that plays it.
+    """Return what the page shows of a figure; of an animation its last frame, and how to play it.
 
     Raises:
         UserError: the file is no picture.
@@ -79,7 +78,7 @@ def plate(figure: registry.Figure, places: Places) -> dict:
 
 
 def plates(places: Places) -> dict[str, list[dict]]:
-    """The figures that are there, by section; the others are named."""
+    """Return the figures that are there, by section; the others are named."""
     found = {figure.section: [] for figure in registry.FIGURES}
     for figure in registry.FIGURES:
         if (places.figures / figure.file).exists():
@@ -94,8 +93,7 @@ def plates(places: Places) -> dict[str, list[dict]]:
 
 
 def chosen(data: dict) -> dict:
-    """The test images to choose from: what each button has, in order, and what is shown of each
-    image."""
+    """Return the test images to choose from: each button, in order, and what is shown of each."""
     found = {"thumbs": [], "records": [], **data["about"], **data["about"]["settings"],
              "filters": ["all", "mistakes",
                          *(CLASSES[label] for label in np.unique(data["labels"]))]}
@@ -119,7 +117,7 @@ def chosen(data: dict) -> dict:
 
 
 def surfaces(results: Path) -> list[dict]:
-    """The planes of losses that are there and whole, cut off as in the figures."""
+    """Return the planes of losses that are there and whole, cut off as in the figures."""
     small = {f"compare_{name}": f"small net with {label}" for name, label in COMPARED.items()}
     found = []
     for name, title in {"plane": "", **small}.items():
@@ -141,7 +139,7 @@ def surfaces(results: Path) -> list[dict]:
 
 
 def build(places: Places, data: dict) -> str:
-    """The whole page.
+    """Return the whole page.
 
     Args:
         data: what `codes.insight.gallery.measure` found.

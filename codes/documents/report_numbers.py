@@ -78,7 +78,7 @@ def data(path: Path) -> dict:
 
 
 def network(settings: dict) -> list[dict]:
-    """The stages of CifarNet: name, channels, side of the output in pixels, parameters."""
+    """Return the stages of CifarNet: name, channels, side of the output in pixels, parameters."""
     net, side = build("cifarnet", **Settings.from_dict(settings).config), 32
     parts = [("whitening" if net.whiten else "convolution", net.WHITEN_CHANNELS, 1, net.stem)]
     groups = enumerate(zip(settings["widths"], net.groups, strict=True), 1)
@@ -204,7 +204,7 @@ def bn(path: Path) -> dict:
 
 
 def effect_on_training(rows: list[dict]) -> list[list[str]]:
-    """A row for each learning rate and net: accuracy, and steps to given accuracies."""
+    """Return a row for each learning rate and net: accuracy, and steps to given accuracies."""
     lines = [["LR", "net", "seeds", "steps", "validation accuracy (%)", "steps to 50 %", "to 70 %"]]
     groups: dict[tuple, list[dict]] = {}
     for row in sorted(rows, key=lambda row: (row["lr"], row["norm"] == "batch")):
@@ -226,7 +226,7 @@ def reached(steps: list[int | None]) -> str:
 
 
 def band(runs: list[dict]) -> dict:
-    """Of runs that differ in rate: the median width of their band of losses, and where they end."""
+    """Return, of runs that differ in rate, the median width of their band of losses, and its end."""
     steps = min(len(run["loss"]) for run in runs)
     loss = np.stack([run["loss"][:steps] for run in runs])
     last, guess = loss[:, -50:].mean(1), np.log(len(CLASSES))
@@ -255,7 +255,7 @@ PARTS: dict[str, tuple[str, str, Callable[[Path], dict]]] = {  # a file, what ma
 
 
 def collect(results: Path) -> dict:
-    """All that report.typ shows, by the name of the part.
+    """Return all that report.typ shows, by the name of the part.
 
     Raises:
         UserError: a file is missing or of another shape; names it, and what makes it.

@@ -82,7 +82,7 @@ def of_study(name: str, draw_: Callable) -> Figure:
 
 
 def title_of(name: str) -> str:
-    """"02_learning_rates" is "Learning rates"."""
+    """Return the title: "02_learning_rates" is "Learning rates"."""
     return name[3:].replace("_", " ").capitalize()
 
 

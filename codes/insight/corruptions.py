@@ -54,13 +54,13 @@ def defocus_blur(x: Tensor, strength: list[float], _) -> Tensor:
 
 
 def contrast(x: Tensor, factor: float, _) -> Tensor:
-    """The distance of each pixel from the image's mean, by channel, times `factor`."""
+    """Return the distance of each pixel from the image's mean, by channel, times `factor`."""
     mean = x.mean((2, 3), keepdim=True)
     return mean + factor * (x - mean)
 
 
 def brightness(x: Tensor, added: float, _) -> Tensor:
-    """The value of HSV, the largest channel, plus `added`, at most 1; black becomes grey."""
+    """Return the value of HSV, the largest channel, plus `added`, at most 1; black becomes grey."""
     value = x.amax(1, keepdim=True)
     brighter = (value + added).clamp(max=1)
     return torch.where(value > 0, x * brighter / value.clamp(min=1e-6), brighter)

@@ -16,7 +16,7 @@ from VGG_BatchNorm.ground.predictions import predict
 
 
 def choose_images(logits: Tensor, labels: Tensor, right: int, wrong: int) -> Tensor:
-    """Numbers of test images, class by class: the first `right` right answers, then the `wrong`
+    """Return numbers of test images, class by class: the first `right` right answers, then the `wrong`
     most confident mistakes. Where a class has fewer of one kind, there are more of the other."""
     confidence, said = logits.softmax(1).max(1)
     chosen = []
@@ -31,7 +31,7 @@ def choose_images(logits: Tensor, labels: Tensor, right: int, wrong: int) -> Ten
 
 def measure(net: nn.Module, train: Split, test: Split, *, right: int, wrong: int, neighbours: int,
             size: int, stride: int, steps: int) -> dict:
-    """All that is shown of the N images chosen; pictures are uint8 (…, S, S, 3).
+    """Return all that is shown of the N images chosen; pictures are uint8 (…, S, S, 3).
 
     Args:
         right, wrong: images of a class, as for `choose_images`.

@@ -41,7 +41,7 @@ def fgsm(net: nn.Module, x: Tensor, labels: Tensor, eps: float, _=None) -> Tenso
 
 def pgd(net: nn.Module, x: Tensor, labels: Tensor, eps: float, generator: torch.Generator,
         steps: int = 10) -> Tensor:
-    """`steps` steps of 2.5 · eps / steps, held within eps of x (N, 3, H, W) and in [0, 1].
+    """Take `steps` steps of 2.5 · eps / steps, held within eps of x (N, 3, H, W) and in [0, 1].
 
     Args:
         generator: on the CPU; draws the start, uniform within eps.
