@@ -134,6 +134,6 @@ def sorted_by_effect(rows: list[dict]) -> list[dict]:
 
 
 def best(rows: list[dict]) -> dict:
-    """Return changes of the best variant that beats the study's first clearly; {} where none does."""
+    """Return changes of the best variant that beats the study's first clearly; {} if none does."""
     better = [row for row in rows if outcome(row) == "better"]
     return json.loads(sorted_by_effect(better)[-1]["changes"]) if better else {}

@@ -113,7 +113,7 @@ class Flatten:
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean loss of (N, C) logits and (N,) labels; its gradient, (softmax − one-hot) / N."""
+    """Return the mean loss of logits (N, C), and its gradient: (softmax − one-hot) / N."""
     log_p = logits - logits.logsumexp(1, keepdim=True)
     rows = torch.arange(len(labels), device=labels.device)
     gradient = log_p.exp()

@@ -56,7 +56,7 @@ def compare(path: Path) -> dict:
 
 
 def study(rows: list[dict]) -> dict:
-    """Return its table, which variants are better and worse than the first, and a phrase for each."""
+    """Return its table, which variants are better or worse than the first, a phrase for each."""
     first, others = rows[0], list(reversed(sorted_by_effect(rows[1:])))
     return {"table": cells(study_table(rows)), "first": first["variant"], "n": first["n"],
             "accuracy": with_spread(first["accuracy"], first["deviation"]),

@@ -226,7 +226,7 @@ def reached(steps: list[int | None]) -> str:
 
 
 def band(runs: list[dict]) -> dict:
-    """Return, of runs that differ in rate, the median width of their band of losses, and its end."""
+    """Return, of runs that differ in rate, the median width of their band of losses; its end."""
     steps = min(len(run["loss"]) for run in runs)
     loss = np.stack([run["loss"][:steps] for run in runs])
     last, guess = loss[:, -50:].mean(1), np.log(len(CLASSES))

@@ -16,8 +16,9 @@ from VGG_BatchNorm.ground.predictions import predict
 
 
 def choose_images(logits: Tensor, labels: Tensor, right: int, wrong: int) -> Tensor:
-    """Return numbers of test images, class by class: the first `right` right answers, then the `wrong`
-    most confident mistakes. Where a class has fewer of one kind, there are more of the other."""
+    """Return numbers of test images, class by class: the first `right` right answers, then the
+    `wrong` most confident mistakes. Where a class has fewer of one kind, it has more of the other.
+    """
     confidence, said = logits.softmax(1).max(1)
     chosen = []
     for label in range(logits.shape[1]):
