@@ -14,7 +14,7 @@ AUGMENTS = ("none", "trivial", "mixup", "cutmix")
 
 
 def image_transform(name: str) -> Callable[[Tensor], Tensor] | None:
-    """What `BatchLoader` does to uint8 images (B, 3, 32, 32), each by itself; None: nothing."""
+    """Return what `BatchLoader` does to each of uint8 images (B, 3, 32, 32); None: nothing."""
     if name != "trivial":
         return None
     from torchvision.transforms import v2  # here: only these augmentations need it
@@ -24,7 +24,7 @@ def image_transform(name: str) -> Callable[[Tensor], Tensor] | None:
 
 
 def batch_transform(name: str) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
-    """What mixes a batch: images (B, 3, H, W) and target probabilities (B, C); None: nothing.
+    """Return what mixes images (B, 3, H, W) and target probabilities (B, C); None: nothing.
 
     The share is drawn once a batch, uniform in 0 … 1, from torch's global random state.
     """

@@ -33,14 +33,19 @@ from VGG_BatchNorm.ground.script import run_main
 from VGG_BatchNorm.ground.timing import best_seconds, gemm_rate
 
 
-def measure_steps(preset: str, size: int, device: torch.device, repeats: int, gemm: dict) -> list[dict]:
-    """Seconds, rate and loader's share of a training step of `preset` on size² images, a row a precision."""
+def random_images(n: int) -> Split:
+    images = torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8)
+    return Split(images, torch.randint(10, (n,)))
+
+
+def measure_steps(preset: str, size: int, device: torch.device, repeats: int,
+                  gemm: dict) -> list[dict]:
+    """Return seconds, rate and loader's share of a step on size² images, a row a precision."""
     settings = {**DEFAULTS, **PRESETS[preset], "small_size": size, "small_share": 1.0, "seed": 0,
                 "compile": False}
-    n = 2 * settings["batch_size"]
-    data = Split(torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (n,))).to(device)
-    trainers = {precision: Trainer(Settings.from_dict(settings | {"precision": precision}), data, device)
-                for precision in gemm}
+    data = random_images(2 * settings["batch_size"]).to(device)
+    trainers = {name: Trainer(Settings.from_dict(settings | {"precision": name}), data, device)
+                for name in gemm}
     best = dict.fromkeys(gemm, float("inf"))
     loader = best_seconds(lambda: next(trainers["float32"].loader.epoch(0)), repeats, device)
     x, y = next(trainers["float32"].loader.epoch(0))
@@ -51,17 +56,17 @@ def measure_steps(preset: str, size: int, device: torch.device, repeats: int, ge
             best[precision] = min(best[precision], seconds)
     flops = training_flops(trainer.net, size) * settings["batch_size"]
     return [{"preset": preset, "image_size": size, "batch_size": settings["batch_size"],
-             "precision": precision, "step_seconds": seconds, "step_flops_per_second": flops / seconds,
+             "precision": precision, "step_seconds": seconds,
+             "step_flops_per_second": flops / seconds,
              "rate_over_gemm": flops / seconds / gemm[precision], "loader_share": loader / seconds}
             for precision, seconds in best.items()]
 
 
-def measure_ways(preset: str, device: torch.device, repeats: int, batch: int = 200) -> dict[str, float]:
-    """Seconds of forward and backward of `batch` whole images, by name of the way to compute them."""
+def measure_ways(preset: str, device: torch.device, repeats: int,
+                 batch: int = 200) -> dict[str, float]:
+    """Return the seconds of forward and backward of `batch` whole images, by name of the way."""
     settings = {**DEFAULTS, **PRESETS[preset], "seed": 0, "precision": "float32", "compile": False}
-    images = torch.randint(256, (2000, 3, 32, 32), dtype=torch.uint8)
-    data = Split(images, torch.randint(10, (2000,))).to(device)
-    trainer = Trainer(Settings.from_dict(settings), data, device)
+    trainer = Trainer(Settings.from_dict(settings), random_images(2000).to(device), device)
     x = next(trainer.loader.epoch(0))[0][:batch]
     plain, whole = trainer.net.train(), copy.deepcopy(trainer.net).to(torch.bfloat16).train()
     convolutions = torch.backends.mkldnn.conv
@@ -91,16 +96,17 @@ def measure_ways(preset: str, device: torch.device, repeats: int, batch: int = 2
 
 def main() -> None:
     parser = flag_parser(__doc__)
-    parser.add_argument("--presets", nargs="+", choices=PRESETS, help="default: fast, strong; on a GPU all")
-    parser.add_argument("--repeats", type=int, default=5, choices=range(1, 1001), metavar="N")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--out", type=Path, default=RESULTS_DIR / "bench.json")
+    add = parser.add_argument
+    add("--presets", nargs="+", choices=PRESETS, help="default: fast, strong; on a GPU all")
+    add("--repeats", type=int, default=5, choices=range(1, 1001), metavar="N")
+    add("--device", default="auto")
+    add("--out", type=Path, default=RESULTS_DIR / "bench.json")
     args = parser.parse_args()
     device = use_device(args.device)
     presets = args.presets or (("fast", "strong") if device.type == "cpu" else tuple(PRESETS))
     precisions = dict.fromkeys(("float32", pick_precision("auto", device)))
     gemm = {precision: gemm_rate(device, args.repeats, precision) for precision in precisions}
-    print(", ".join(f"GEMM 2048³ in {name}: {rate / 1e9:.0f} GFLOP/s" for name, rate in gemm.items()))
+    print(", ".join(f"GEMM 2048³ in {name}: {r / 1e9:.0f} GFLOP/s" for name, r in gemm.items()))
     steps, ways = [], {}
     for preset in presets:
         for size in sorted({PRESETS[preset].get("small_size", DEFAULTS["small_size"]), 32}):
@@ -108,7 +114,8 @@ def main() -> None:
             steps += rows
             for row in rows:
                 rate = row["step_flops_per_second"] / 1e9
-                print(f"{preset:<7}{size} px {row['precision']:<9}: {row['step_seconds']:.3f} s a step, "
+                print(f"{preset:<7}{size} px {row['precision']:<9}: "
+                      f"{row['step_seconds']:.3f} s a step, "
                       f"{rate:.0f} GFLOP/s = {row['rate_over_gemm']:.2f} of GEMM; "
                       f"loader {100 * row['loader_share']:.1f} %", flush=True)
     if "bfloat16" in gemm:

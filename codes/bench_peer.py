@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 
 
 def load_peer(path: Path) -> ModuleType:
-    """The peer's file as a module; nothing in it is compiled.
+    """Return the peer's file as a module; nothing in it is compiled.
 
     Raises:
         UserError: missing, or not the file this was written for.
@@ -58,7 +58,8 @@ class Peer:
     def __init__(self, peer: ModuleType, train: Split, precision: str):
         dtype = getattr(torch, precision)
         patches = {kind: lambda self, dtype=dtype: self.to(dtype) for kind in ("half", "bfloat16")}
-        self.patches = [mock.patch.multiple(cls, **patches) for cls in (torch.Tensor, torch.nn.Module)]
+        self.patches = [mock.patch.multiple(cls, **patches)
+                        for cls in (torch.Tensor, torch.nn.Module)]
         with self.patches[0], self.patches[1]:
             self.loader, self.net, self.optimizers = self.start(peer, train)
             self.batches = iter(self.loader)
@@ -69,8 +70,8 @@ class Peer:
         load = torch.load
         with (tempfile.TemporaryDirectory() as folder,  # in the layout its loader reads
               mock.patch.object(torch, "load", lambda path, **_: load(path))):
-            torch.save({"images": train.images.permute(0, 2, 3, 1).contiguous(), "labels": train.labels,
-                        "classes": None}, Path(folder) / "train.pt")
+            torch.save({"images": train.images.permute(0, 2, 3, 1).contiguous(),
+                        "labels": train.labels, "classes": None}, Path(folder) / "train.pt")
             loader = peer.CifarLoader(folder, train=True, batch_size=BATCH_SIZE,
                                       aug=dict(flip=True, translate=2))
         net = peer.CifarNet().to(memory_format=torch.channels_last)
@@ -95,18 +96,18 @@ class Peer:
 
 
 def compare(peer: ModuleType, data_dir: Path, precision: str, steps: int) -> dict:
-    """Mean seconds of a step of each, by turns, and of the two whole recipes."""
+    """Return mean seconds of a step of each, by turns, and of the two whole recipes."""
     train = load_cifar10(data_dir)[0]
     theirs = Peer(peer, train, precision)
     settings = Settings.from_dict({**DEFAULTS, **PRESETS["strong"], "precision": precision})
     ours = Trainer(settings, train, CPU)
     ours.net.train().freeze(0.5)  # as in most of the training
     sizes = Counter(image_size(number, ours.steps, settings) for number in range(ours.steps))
-    numbers = {size: next(n for n in range(ours.steps) if image_size(n, ours.steps, settings) == size)
-               for size in sizes}
+    numbers = {size: next(n for n in range(ours.steps)
+                          if image_size(n, ours.steps, settings) == size) for size in sizes}
     batches = ours.loader.epoch(0)
-    calls = {"peer": theirs.step,
-             **{size: lambda n=n: ours.step(*next(batches), n)[0].item() for size, n in numbers.items()}}
+    calls = {"peer": theirs.step, **{size: lambda n=n: ours.step(*next(batches), n)[0].item()
+                for size, n in numbers.items()}}
     seconds = Counter()
     for turn in range(steps + 1):
         for name, call in calls.items():
@@ -120,10 +121,11 @@ def compare(peer: ModuleType, data_dir: Path, precision: str, steps: int) -> dic
 
 def main() -> None:
     parser = flag_parser(__doc__)
-    parser.add_argument("peer", type=Path, help="airbench94_muon.py")
-    parser.add_argument("--steps", type=int, default=8, choices=range(1, 13), metavar="N", help="1 to 12")
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
-    parser.add_argument("--out", type=Path, default=RESULTS_DIR / "peer.json")
+    add = parser.add_argument
+    add("peer", type=Path, help="airbench94_muon.py")
+    add("--steps", type=int, default=8, choices=range(1, 13), metavar="N", help="1 to 12")
+    add("--data-dir", type=Path, default=DATA_DIR)
+    add("--out", type=Path, default=RESULTS_DIR / "peer.json")
     args = parser.parse_args()
     use_device("cpu")
     peer = load_peer(args.peer)

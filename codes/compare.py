@@ -61,12 +61,13 @@ class Comparison:
         return Trainer(settings, self.train if settings.validation else self.whole, self.device)
 
     def perform(self, changes: dict, seed: int) -> float:
-        """Accuracy in percent of the base with `changes`, 0 if it failed; trained now, if not before."""
+        """Return accuracy in percent of the base with `changes`, 0 if it failed; run if need be."""
         if self.results.find(changes, seed) is None:
             row, curve = self.run(changes, seed)
             self.results.add(changes, seed, row, curve)
             print(f"{describe(changes)}, seed {seed}: "
-                  + (row["failure"] or f"{judged(row):.2f} % in {row['seconds']:.0f} s"), flush=True)
+                  + (row["failure"] or f"{judged(row):.2f} % in {row['seconds']:.0f} s"),
+                  flush=True)
         row = self.results.find(changes, seed)
         return 0.0 if row["failure"] else judged(row)
 
@@ -89,8 +90,8 @@ class Comparison:
         name = "validation" if trainer.settings.validation else "test"
         held_out = self.validation if name == "validation" else self.test
         right = accuracy(predict(trainer.net, held_out), held_out.labels)
-        return row | {f"{name}_accuracy": right, "loss": last["loss"], "train_accuracy": last["accuracy"],
-                      "seconds": seconds}, curve
+        return row | {f"{name}_accuracy": right, "loss": last["loss"],
+                      "train_accuracy": last["accuracy"], "seconds": seconds}, curve
 
     def announce(self, study: str, rows: list[Variant], seeds: int) -> None:
         """Print how many runs are left to do, at most, and for how long."""
@@ -107,7 +108,7 @@ class Comparison:
               flush=True)
 
     def seconds(self, changes: dict) -> float:
-        """What a run with `changes` will take, if it keeps the FLOP rate of the base."""
+        """Return what a run with `changes` will take, if it keeps the FLOP rate of the base."""
         for one in ({}, changes):
             if (text := key(one, self.base)) not in self.flops:
                 self.flops[text] = self.trainer(one).flops()
@@ -116,7 +117,7 @@ class Comparison:
         return self.base_seconds * self.flops[key(changes, self.base)] / self.flops["{}"]
 
     def choose(self, variant: Variant, start: dict) -> dict:
-        """The try of `variant` that is kept: the best on top of `start`, its changes."""
+        """Return the try of `variant` that is kept: the best on top of `start`, its changes."""
         scores = [self.perform(start | one, 0) for one in variant.tries]
         return variant.tries[scores.index(max(scores))] if scores else {}
 
@@ -134,7 +135,7 @@ class Comparison:
 
 
 def with_likes(variant: Variant, chosen: dict[str, dict]) -> dict:
-    """The changes of a variant, and the kept tries that it takes over."""
+    """Return the changes of a variant, and the kept tries that it takes over."""
     return variant.changes | {k: v for name in variant.like for k, v in chosen[name].items()}
 
 
@@ -142,9 +143,9 @@ def describe(changes: dict) -> str:
     return ", ".join(f"{name} {value}" for name, value in changes.items()) or "base"
 
 
-def points(losses: list[float], first: int, seconds: float, took: float, parts: int = 5) -> list[dict]:
-    """The mean loss of each fifth of an epoch, where it ends, and how long training had then run."""
-    split = [part for part in torch.tensor(losses).tensor_split(parts) if len(part)]
+def points(losses: list[float], first: int, seconds: float, took: float) -> list[dict]:
+    """Return the mean loss of each fifth of an epoch, its last step, and the seconds until then."""
+    split = [part for part in torch.tensor(losses).tensor_split(5) if len(part)]
     ends = itertools.accumulate(len(part) for part in split)
     return [dict(step=first + end, seconds=round(seconds + took * end / len(losses), 3),
                  loss=round(part.mean().item(), 5)) for part, end in zip(split, ends, strict=True)]
@@ -152,14 +153,15 @@ def points(losses: list[float], first: int, seconds: float, took: float, parts: 
 
 def main() -> None:
     parser = flag_parser(__doc__)
-    parser.add_argument("--study", nargs="+", choices=STUDIES, default=list(STUDIES))
-    parser.add_argument("--variants", nargs="+", metavar="NAME", help="of one study: these, and its first")
-    parser.add_argument("--base", choices=BASES, help="default: quick on a CPU, full on a GPU")
-    parser.add_argument("--seeds", type=int, choices=range(1, 101), metavar="N", default=3)
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=count, help="CPU threads")
-    parser.add_argument("--out", type=Path, default=RESULTS_DIR / "compare", help="folder of the results")
+    add = parser.add_argument
+    add("--study", nargs="+", choices=STUDIES, default=list(STUDIES))
+    add("--variants", nargs="+", metavar="NAME", help="of one study: these, and its first")
+    add("--base", choices=BASES, help="default: quick on a CPU, full on a GPU")
+    add("--seeds", type=int, choices=range(1, 101), metavar="N", default=3)
+    add("--data-dir", type=Path, default=DATA_DIR)
+    add("--device", default="auto")
+    add("--threads", type=count, help="CPU threads")
+    add("--out", type=Path, default=RESULTS_DIR / "compare", help="folder of the results")
     args = parser.parse_args()
     if args.variants and len(args.study) > 1:
         raise UserError("--variants needs one --study")

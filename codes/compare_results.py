@@ -36,12 +36,12 @@ class Results:
         self.curves = read_csv(folder / "curves.csv", CURVE)
 
     def seeds(self, changes: str) -> dict[int, dict]:
-        """The runs of a variant by seed, in their order; seed 0, which tries, left out."""
+        """Return the runs of a variant by seed, in their order; seed 0, which tries, left out."""
         return {row["seed"]: row for row in sorted(self.rows, key=lambda row: row["seed"])
                 if row["changes"] == changes and row["seed"]}
 
     def find(self, changes: dict, seed: int) -> dict | None:
-        """The row of a run, or None. `changes` may name settings that equal the base's."""
+        """Return the row of a run, or None. `changes` may name settings that equal the base's."""
         mine = key(changes, self.base), seed
         return next((row for row in self.rows if (row["changes"], row["seed"]) == mine), None)
 
@@ -60,20 +60,20 @@ class Results:
 
 
 def key(changes: dict, base: dict) -> str:
-    """What differs from the base, as runs.csv has it."""
+    """Return what differs from the base, as runs.csv has it."""
     names = (name for name in sorted(changes) if changes[name] != base[name])
     return json.dumps({name: changes[name] for name in names})
 
 
 def judged(row: dict) -> float:
-    """Accuracy in percent of a run that did not fail, on whatever it was judged by."""
+    """Return accuracy in percent of a run that did not fail, on whatever it was judged by."""
     on_test = row["validation_accuracy"] is None
     return 100 * row["test_accuracy" if on_test else "validation_accuracy"]
 
 
 def summary(study: str, settled: dict[str, dict], tried: dict[str, tuple[dict, ...]],
             results: Results) -> list[dict]:
-    """A row for each variant of a study, in its order; of all its runs but those of seed 0.
+    """Return a row for each variant of a study, in its order; of all its runs but those of seed 0.
 
     Columns: accuracies in percent, of the runs that did not fail; `difference` from the first
     variant, mean over the seeds that both have; `uncertainty` of that mean, over seeds, for these
@@ -117,23 +117,23 @@ def deviation(values: list[float]) -> float | None:
 
 
 def clear(row: dict) -> bool:
-    """Whether the difference from the study's first variant is more than its uncertainty."""
+    """Return whether the difference from the study's first variant is more than its uncertainty."""
     return row["uncertainty"] is not None and abs(row["difference"]) > row["uncertainty"]
 
 
 def outcome(row: dict) -> str:
-    """How a variant compares with its study's first: better, worse, unclear, or failed."""
+    """Return how a variant compares with its study's first: better, worse, unclear, or failed."""
     if row["accuracy"] is None:
         return "failed"
     return "unclear" if not clear(row) else "better" if row["difference"] > 0 else "worse"
 
 
 def sorted_by_effect(rows: list[dict]) -> list[dict]:
-    """From worst to best; what failed with all seeds first."""
+    """Return them from worst to best; what failed with all seeds first."""
     return sorted(rows, key=lambda row: -math.inf if row["accuracy"] is None else row["accuracy"])
 
 
 def best(rows: list[dict]) -> dict:
-    """Changes of the best variant that beats the study's first clearly; {} where none does."""
+    """Return changes of the best variant that beats the study's first clearly; {} if none does."""
     better = [row for row in rows if outcome(row) == "better"]
     return json.loads(sorted_by_effect(better)[-1]["changes"]) if better else {}

@@ -21,11 +21,11 @@ from VGG_BatchNorm.ground.script import UserError, run_main
 def main() -> None:
     drawn = {figure.file: figure for figure in FIGURES if figure.sources}
     parser = flag_parser(__doc__)
-    parser.add_argument("figures", nargs="*", metavar="FILE",
-                        help="such as robustness.png; default: every figure")
-    parser.add_argument("--all", action="store_true", help="also those that are up to date")
-    parser.add_argument("--results", type=Path, default=RESULTS_DIR, help="folder of the numbers")
-    parser.add_argument("--out", type=Path, default=FIGURES_DIR, help="folder of the pictures")
+    add = parser.add_argument
+    add("figures", nargs="*", metavar="FILE", help="such as robustness.png; default: every figure")
+    add("--all", action="store_true", help="also those that are up to date")
+    add("--results", type=Path, default=RESULTS_DIR, help="folder of the numbers")
+    add("--out", type=Path, default=FIGURES_DIR, help="folder of the pictures")
     args = parser.parse_args()
     if unknown := set(args.figures) - set(drawn):
         raise UserError(f"no figure {', '.join(sorted(unknown))}; there are {', '.join(drawn)}")

@@ -29,14 +29,12 @@ def evaluate(net: nn.Module, split: Split) -> dict:
     matrix = predictions.confusion_matrix(averaged, split.labels)
     by_class = matrix.diagonal() / matrix.sum(1)
     return {
-        "images": len(split.labels),
-        "error": 1 - predictions.accuracy(logits, split.labels),
+        "images": len(split.labels), "error": 1 - predictions.accuracy(logits, split.labels),
         "error_six_views": 1 - predictions.accuracy(averaged, split.labels),
         "calibration_error": predictions.calibration_error(logits, split.labels),
         "calibration_error_six_views": predictions.calibration_error(averaged, split.labels),
         "accuracy_by_class_six_views": dict(zip(CLASSES, by_class.tolist(), strict=True)),
-        "confusion_matrix_six_views": matrix.tolist(),
-    }
+        "confusion_matrix_six_views": matrix.tolist(),}
 
 
 def main() -> None:

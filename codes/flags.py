@@ -1,20 +1,18 @@
 """The flags that scripts have in common, and the numbers that those of a drawing script name.
 
     args = picture_parser(__doc__).parse_args()
-    data = numbers(args, "patches", image=7, channels=6)
+    data = numbers(args, "patches", "test", image=7, channels=6)
 """
 
 import argparse
 import importlib
-import inspect
 from pathlib import Path
 
 from VGG_BatchNorm.ground.files import DATA_DIR, FIGURES_DIR, RESULTS_DIR, read_npz
 
 SHARED = {
     "--ckpt": dict(nargs="?", help="default: the newest run, else the shipped weights"),
-    "--data-dir": dict(type=Path, default=DATA_DIR),
-    "--device": dict(default="auto")}
+    "--data-dir": dict(type=Path, default=DATA_DIR), "--device": dict(default="auto")}
 
 
 def flag_parser(manual: str, *shared: str) -> argparse.ArgumentParser:
@@ -38,12 +36,13 @@ def picture_parser(manual: str, results: Path = RESULTS_DIR, out: Path = FIGURES
     return parser
 
 
-def numbers(args: argparse.Namespace, name: str, **settings) -> dict:
-    """Return the numbers in <name>.npz in --results; with --redraw as they are, else those of --ckpt.
+def numbers(args: argparse.Namespace, name: str, *splits: str, **settings) -> dict:
+    """Return the numbers in <name>.npz in --results: with --redraw as they are, else of --ckpt.
 
     Args:
-        name: of the module of codes/insight/ whose `measure(net, [train,] test, **settings)` gives
-            them where they are not there yet.
+        name: of the module of codes/insight/ whose `measure(net, *splits, **settings)` gives them
+            where they are not there yet.
+        splits: of the data that it is given: train, test.
 
     Raises:
         UserError: the checkpoint, the data, the device or the file is missing or does not fit.
@@ -54,6 +53,6 @@ def numbers(args: argparse.Namespace, name: str, **settings) -> dict:
     from codes.insight.measured import measured, net_and_data  # here: to draw again takes no torch
 
     measure = importlib.import_module(f"codes.insight.{name}").measure
-    about, net, train, test = net_and_data(args)
-    splits = (train, test) if "train" in inspect.signature(measure).parameters else (test,)
-    return measured(path, about, measure, net, *splits, **settings)
+    about, net, *data = net_and_data(args)
+    data = dict(zip(("train", "test"), data, strict=True))
+    return measured(path, about, measure, net, *(data[split] for split in splits), **settings)

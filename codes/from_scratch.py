@@ -47,7 +47,7 @@ class Linear:
 
 
 class Conv3x3(Linear):
-    """(N, H, W, inputs) to (N, H, W, outputs): a `Linear` layer on each pixel's 3×3 neighbourhood."""
+    """(N, H, W, inputs) to (N, H, W, outputs): a `Linear` on each pixel's 3×3 neighbourhood."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__(9 * inputs, outputs)
@@ -61,16 +61,17 @@ class Conv3x3(Linear):
 
     def backward(self, dy: Tensor) -> Tensor:
         n, height, width, channels = self.shape
-        d_patches = super().backward(dy.reshape(-1, dy.shape[3])).view(n, height, width, 9, channels)
+        d_patches = super().backward(dy.flatten(0, 2)).view(n, height, width, 9, channels)
         padded = dy.new_zeros(n, height + 2, width + 2, channels)
-        for i, window in enumerate(self.windows()):  # a pixel is in nine patches: their gradients add up
+        for i, window in enumerate(self.windows()):  # a pixel is in nine patches, which add up
             padded[window] += d_patches[:, :, :, i]
         return padded[:, 1:-1, 1:-1]
 
     def windows(self) -> list[tuple[slice, slice, slice]]:
-        """Where in the padded image each of the nine taps meets the pixels."""
+        """Return where in the padded image each of the nine taps meets the pixels."""
         _, height, width, _ = self.shape
-        return [(slice(None), slice(i, i + height), slice(j, j + width)) for i in range(3) for j in range(3)]
+        return [(slice(None), slice(i, i + height), slice(j, j + width))
+                for i in range(3) for j in range(3)]
 
 
 class MaxPool2x2:
@@ -79,13 +80,14 @@ class MaxPool2x2:
     def forward(self, x: Tensor) -> Tensor:
         n, height, width, channels = self.shape = x.shape
         fours = x.view(n, height // 2, 2, width // 2, 2, channels).transpose(2, 3)
-        largest, self.which = fours.reshape(n, height // 2, width // 2, 4, channels).max(3, keepdim=True)
+        largest, self.which = fours.flatten(3, 4).max(3, keepdim=True)
         return largest.squeeze(3)
 
     def backward(self, dy: Tensor) -> Tensor:
         n, height, width, channels = self.shape
-        fours = dy.new_zeros(n, height // 2, width // 2, 4, channels).scatter_(3, self.which, dy.unsqueeze(3))
-        return fours.view(n, height // 2, width // 2, 2, 2, channels).transpose(2, 3).reshape(self.shape)
+        fours = dy.new_zeros(n, height // 2, width // 2, 4, channels)
+        fours.scatter_(3, self.which, dy.unsqueeze(3))
+        return fours.unflatten(3, (2, 2)).transpose(2, 3).reshape(self.shape)
 
 
 class ReLU:
@@ -111,7 +113,7 @@ class Flatten:
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean loss over (N, C) logits and (N,) labels, and its gradient: (softmax − one-hot) / N."""
+    """Return the mean loss of logits (N, C), and its gradient: (softmax − one-hot) / N."""
     log_p = logits - logits.logsumexp(1, keepdim=True)
     rows = torch.arange(len(labels), device=labels.device)
     gradient = log_p.exp()
@@ -127,10 +129,11 @@ class Network:
         for width in widths:
             self.layers += [Conv3x3(channels, width), MaxPool2x2(), ReLU()]
             channels, size = width, size // 2
-        self.layers += [Flatten(), Linear(size * size * channels, hidden), ReLU(), Linear(hidden, 10)]
+        self.layers += [Flatten(), Linear(size**2 * channels, hidden), ReLU(), Linear(hidden, 10)]
 
     def parameters(self) -> list[Tensor]:
-        return [p for layer in self.layers if isinstance(layer, Linear) for p in (layer.weight, layer.bias)]
+        return [p for layer in self.layers if isinstance(layer, Linear)
+                for p in (layer.weight, layer.bias)]
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
@@ -143,9 +146,9 @@ class Network:
 
 
 def accuracy(net: Network, split: Split) -> float:
-    right = sum((net.forward(normalize(images).permute(0, 2, 3, 1)).argmax(1) == labels).sum().item()
-                for images, labels in zip(split.images.split(1000), split.labels.split(1000), strict=True))
-    return right / len(split.labels)
+    said = [net.forward(normalize(images).permute(0, 2, 3, 1)).argmax(1)
+            for images in split.images.split(1000)]
+    return (torch.cat(said) == split.labels).sum().item() / len(split.labels)
 
 
 def train(net: Network, loader: BatchLoader, epochs: int, lr: float) -> None:
@@ -166,15 +169,16 @@ def train(net: Network, loader: BatchLoader, epochs: int, lr: float) -> None:
 
 def main() -> None:
     parser = flag_parser(__doc__)
-    parser.add_argument("--epochs", type=int, choices=range(1, 1001), metavar="N", default=4)
-    parser.add_argument("--batch-size", type=count, default=128)
-    parser.add_argument("--lr", type=positive, default=0.05)
-    parser.add_argument("--seed", type=count, default=0)
-    parser.add_argument("--n-items", type=count, help="only the first so many training images")
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
-    parser.add_argument("--out", type=Path, default=RESULTS_DIR / "from_scratch.csv")
+    add = parser.add_argument
+    add("--epochs", type=int, choices=range(1, 1001), metavar="N", default=4)
+    add("--batch-size", type=count, default=128)
+    add("--lr", type=positive, default=0.05)
+    add("--seed", type=count, default=0)
+    add("--n-items", type=count, help="only the first so many training images")
+    add("--data-dir", type=Path, default=DATA_DIR)
+    add("--out", type=Path, default=RESULTS_DIR / "from_scratch.csv")
     args = parser.parse_args()
-    use_device("cpu")
+    device = use_device("cpu")
     images, test = load_cifar10(args.data_dir)
     images = images.take(slice(args.n_items))
     torch.manual_seed(args.seed)
@@ -185,10 +189,10 @@ def main() -> None:
     seconds = round(time.perf_counter() - start, 1)
     row = dict(seed=args.seed, test_accuracy=accuracy(net, test), images=len(images.labels),
                epochs=args.epochs, lr=args.lr, seconds=seconds,
-               parameters=sum(p.numel() for p in net.parameters()), **environment(torch.device("cpu")))
+               parameters=sum(p.numel() for p in net.parameters()), **environment(device))
     others = [one for one in read_csv(args.out, {"seed": int}) if one["seed"] != args.seed]
     write_csv(args.out, sorted([*others, row], key=lambda row: row["seed"]))
-    print(f"test accuracy {100 * row['test_accuracy']:.2f} % after {row['seconds']:.0f} s; {args.out}")
+    print(f"test accuracy {100 * row['test_accuracy']:.2f} % after {seconds:.0f} s; {args.out}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ def main() -> None:
     parser = picture_parser(__doc__, out=ROOT / "reports" / "index.html")
     parser.add_argument("--figures", type=Path, default=FIGURES_DIR, help="folder of the pictures")
     args = parser.parse_args()
-    data = numbers(args, "gallery", right=4, wrong=2, neighbours=6, size=6, stride=2, steps=64)
+    data = numbers(args, "gallery", "train", "test", right=4, wrong=2, neighbours=6, size=6,
+                   stride=2, steps=64)
     page = build(Places(args.out, args.figures, args.results), data)
     with atomic_write(args.out) as file:
         file.write(page.encode())

@@ -1,11 +1,11 @@
-"""Losses by name. Each takes logits (N, C) and target probabilities (N, C) and sums over the N examples."""
+"""Losses by name, of logits (N, C) and target probabilities (N, C), summed over the N examples."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def soft_targets(labels: Tensor, classes: int, smoothing: float = 0.0) -> Tensor:
-    """Labels (N,) as probabilities (N, classes): 1 − smoothing on the label, the rest on all alike."""
+    """Return (N, classes): 1 − smoothing on the label (N,), the rest spread over all classes."""
     return F.one_hot(labels, classes).float().mul_(1 - smoothing).add_(smoothing / classes)
 
 
@@ -31,5 +31,3 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 LOSSES = {function.__name__: function
           for function in (cross_entropy, focal, squared_error, binary_cross_entropy)}
-
-

@@ -11,8 +11,8 @@ The arguments of a network's constructor are the flags that `codes/train.py --ne
 with the same defaults; a run records them, and its checkpoint is restored with them. To add a
 network, write a class and enter it in NETWORKS. It may have two more methods:
 
-    prepare(images)    set what is computed from training images (N, 3, 32, 32), normalised, before the run
-    freeze(progress)   before each epoch: fix what is trained no more; 0 ≤ progress < 1 of the steps are done
+    prepare(images)    before the run: set what follows from normalised images (N, 3, 32, 32)
+    freeze(progress)   before each epoch: fix what is trained no more; progress: steps done, 0 … 1
 """
 
 import copy
@@ -78,7 +78,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 def make_norm(norm: str, channels: int) -> nn.Module:
-    """A norm of `NORMS`; group norm has the most groups, up to 16, that divide the channels evenly."""
+    """Return a norm of `NORMS`; group norm has as many groups, up to 16, as divide the channels."""
     if norm == "batch":
         return BatchNorm(channels)
     if norm == "group":
@@ -139,8 +139,8 @@ class CifarNet(nn.Module):
 
     WHITEN_CHANNELS = 24  # 3 · 2 · 2 directions, and each with the other sign
 
-    def __init__(self, num_classes: int = 10, widths: tuple[int, ...] = (64, 256, 256), depth: int = 2,
-                 activation: str = "gelu", norm: str = "batch", pool: str = "max",
+    def __init__(self, num_classes: int = 10, widths: tuple[int, ...] = (64, 256, 256),
+                 depth: int = 2, activation: str = "gelu", norm: str = "batch", pool: str = "max",
                  dropout: float = 0.0, residual: bool = False, whiten: bool = True,
                  pool_first: int = 0, whiten_bias_share: float = 0.375, freeze_share: float = 0.0):
         super().__init__()
@@ -155,7 +155,8 @@ class CifarNet(nn.Module):
             raise UserError(f"pool_first counts groups, 0 to {len(widths)}; not {pool_first}")
         if not 0 <= whiten_bias_share <= 1 or not 0 <= freeze_share <= 1:
             raise UserError("whiten_bias_share and freeze_share are shares, from 0 to 1")
-        self.whiten, self.whiten_bias_share, self.freeze_share = whiten, whiten_bias_share, freeze_share
+        self.whiten, self.whiten_bias_share = whiten, whiten_bias_share
+        self.freeze_share = freeze_share
         self.stem = (nn.Conv2d(3, self.WHITEN_CHANNELS, 2) if whiten
                      else DiracConv3x3(3, self.WHITEN_CHANNELS))
         self.stem.weight.requires_grad_(not whiten)
@@ -174,7 +175,7 @@ class CifarNet(nn.Module):
 
     @torch.no_grad()
     def prepare(self, images: Tensor, eps: float = 5e-4) -> None:
-        """Set the first filters to the scaled eigenvectors of 2×2 patches of `images` (N, 3, H, W)."""
+        """Set the first filters to scaled eigenvectors of 2×2 patches of `images` (N, 3, H, W)."""
         if not self.whiten:
             return
         patches = images.unfold(2, 2, 1).unfold(3, 2, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, 12)
@@ -190,7 +191,7 @@ class CifarNet(nn.Module):
             self.groups[0].requires_grad_(False)
 
     def features(self, x: Tensor) -> Tensor:
-        """(N, 3, S, S) to the (N, widths[-1]) features that the head sees."""
+        """Return the (N, widths[-1]) features of (N, 3, S, S) that the head sees."""
         if self.whiten:
             x = F.pad(x, (0, 1, 0, 1), mode="replicate")  # a 2×2 filter then keeps the size
         x = self.groups(self.activation(self.stem(x)))
@@ -206,14 +207,14 @@ FROM_THE_DATA = ("num_classes", "inp_ch")  # arguments that no run may choose
 
 
 def network_arguments(name: str) -> dict:
-    """The arguments that a run may set of a network in `NETWORKS`, with their defaults."""
+    """Return the arguments that a run may set of a network in `NETWORKS`, with their defaults."""
     return {argument.name: argument.default
             for argument in inspect.signature(NETWORKS[name]).parameters.values()
             if argument.name not in FROM_THE_DATA}
 
 
 def build(name: str, **config) -> nn.Module:
-    """A fresh network, channels last, by the name and arguments that a checkpoint carries.
+    """Return a fresh network, channels last, by the name and arguments that a checkpoint carries.
 
     Raises:
         UserError: unknown name or argument.
@@ -227,7 +228,7 @@ def build(name: str, **config) -> nn.Module:
 
 
 def restore(checkpoint: dict) -> nn.Module:
-    """The network of a checkpoint read by `load_checkpoint`, in evaluation mode, float32.
+    """Return the network of a checkpoint read by `load_checkpoint`, in evaluation mode, float32.
 
     Raises:
         UserError: the weights are of another network.
@@ -242,7 +243,8 @@ def restore(checkpoint: dict) -> nn.Module:
     return net.eval()
 
 
-def open_network(path: Path | str | None, device: torch.device | str = "cpu") -> tuple[Path, nn.Module]:
+def open_network(path: Path | str | None,
+                 device: torch.device | str = "cpu") -> tuple[Path, nn.Module]:
     """Return the path of a checkpoint, and its network in evaluation mode on `device`, float32.
 
     Args:
@@ -256,7 +258,7 @@ def open_network(path: Path | str | None, device: torch.device | str = "cpu") ->
 
 
 def parameter_count(net: nn.Module) -> int:
-    """All weights and biases, the frozen ones too; running statistics are not parameters."""
+    """Return the number of weights and biases, frozen ones too; running statistics are none."""
     return sum(p.numel() for p in net.parameters())
 
 
@@ -267,7 +269,7 @@ def freeze(net: nn.Module, progress: float) -> None:
 
 
 def training_flops(net: nn.Module, size: int = 32) -> int:
-    """FLOPs (2 a multiply-add) of forward and backward for one image of `size` × `size`.
+    """Return FLOPs (2 a multiply-add) of forward and backward for one image of `size` × `size`.
 
     What is frozen in `net` needs no gradient, nor do layers before it. Counted on direct
     convolutions, whatever algorithm computes them, and on torch's "meta" device, where shapes flow

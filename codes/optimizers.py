@@ -45,7 +45,8 @@ class SGD(Optimizer):
 
     def __init__(self, params, lr: float, momentum: float = 0.0, weight_decay: float = 0.0,
                  nesterov: bool = False):
-        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay,
+                         nesterov=nesterov)
 
     def update(self, p, grad, state, group):
         lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
@@ -69,7 +70,8 @@ class Adam(Optimizer):
 
     def __init__(self, params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0.0, decoupled: bool = False):
-        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, decoupled=decoupled)
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
+                         decoupled=decoupled)
 
     def update(self, p, grad, state, group):
         lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
@@ -95,7 +97,7 @@ class AdamW(Adam):
 
 
 def orthogonalize(matrix: Tensor, steps: int = 3) -> Tensor:
-    """The nearest semi-orthogonal matrix to a (m, n) `matrix`, roughly: U Vᵀ of its SVD U S Vᵀ.
+    """Return, roughly, the semi-orthogonal matrix nearest to (m, n): U Vᵀ of its SVD U S Vᵀ.
 
     Newton–Schulz iteration X ← a X + (b A + c A²) X with A = X Xᵀ. It is applied to the singular
     values alone; the coefficients (Jordan 2024, kellerjordan.github.io/posts/muon) take them near 1
@@ -148,7 +150,7 @@ class Muon(Optimizer):
         """See the gradient before it enters the momentum."""
 
     def direction(self, matrix: Tensor, state: dict, group: dict) -> Tensor:
-        """Where to go, given the momentum as a matrix (K, C·h·w)."""
+        """Return where to go, given the momentum as a matrix (K, C·h·w)."""
         return orthogonalize(matrix, group["steps"])
 
 
@@ -186,10 +188,11 @@ class DampedMuon(Muon):
     direction is ever left out. The evidence is in reports/figures/compare/quick/README.md.
     """
 
-    def __init__(self, params, lr: float = 0.24, momentum: float = 0.6, steps: int = 3, rescale: bool = True,
-                 damping: float = 2.0, anneal: bool = True, precision: str | None = None):
-        super().__init__(params, lr, momentum, steps, rescale, precision, damping=damping, anneal=anneal,
-                         peak_lr=0.0)
+    def __init__(self, params, lr: float = 0.24, momentum: float = 0.6, steps: int = 3,
+                 rescale: bool = True, damping: float = 2.0, anneal: bool = True,
+                 precision: str | None = None):
+        super().__init__(params, lr, momentum, steps, rescale, precision, damping=damping,
+                         anneal=anneal, peak_lr=0.0)
 
     def start(self, p, state):
         state["variance"], state["seen"] = p.new_zeros(()), 0
@@ -220,7 +223,7 @@ class Choice(NamedTuple):
     """What `--optimizer NAME` means.
 
     Args:
-        make: the class; called with parameters, the learning rate, and the settings it takes by name.
+        make: the class; called with parameters, the learning rate, and `takes` by name.
         about: what it is for, in one line.
         takes: settings of a run, by name, that it takes beside lr.
         start: settings to start from, where they are not the defaults.
@@ -236,8 +239,9 @@ class Choice(NamedTuple):
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """All that it takes, or SGD beside it."""
-        return ("lr", *self.takes, *(("bias_lr", "head_lr", "weight_decay") if self.filters_only else ()))
+        """Return all that it takes, or SGD beside it."""
+        sgd = ("bias_lr", "head_lr", "weight_decay") if self.filters_only else ()
+        return ("lr", *self.takes, *sgd)
 
 
 _SGD = dict(takes=("momentum", "nesterov", "weight_decay"),
@@ -258,8 +262,8 @@ OPTIMIZERS = {  # own_*: ours in place of torch's
     "own_sgd": Choice(SGD, "everything: the same, ours", **_SGD),
     "rmsprop": Choice(torch.optim.RMSprop, "everything: steps over the root of the mean g²",
                       ("weight_decay",), dict(lr=1e-3, weight_decay=0.0)),
-    "adam": Choice(torch.optim.Adam, "everything: little to tune; weight decay is L2 in the loss", **_ADAM),
+    "adam": Choice(torch.optim.Adam, "everything: little to tune; weight decay is L2 in the loss",
+                   **_ADAM),
     "own_adam": Choice(Adam, "everything: the same, ours", **_ADAM),
     "adamw": Choice(torch.optim.AdamW, "everything: Adam with decoupled weight decay", **_ADAMW),
-    "own_adamw": Choice(AdamW, "everything: the same, ours", **_ADAMW),
-}
+    "own_adamw": Choice(AdamW, "everything: the same, ours", **_ADAMW),}

@@ -29,9 +29,9 @@ def newest(results: Path) -> Path:
 
 def main() -> None:
     parser = flag_parser(__doc__)
-    parser.add_argument("results", nargs="?", type=Path,
-                        help="folder of a base (default: the newest)")
-    parser.add_argument("--out", type=Path, help="folder of the pictures")
+    add = parser.add_argument
+    add("results", nargs="?", type=Path, help="folder of a base (default: the newest)")
+    add("--out", type=Path, help="folder of the pictures")
     args = parser.parse_args()
     folder = args.results or newest(RESULTS_DIR / "compare")
     runs = Comparisons(folder)

@@ -35,7 +35,7 @@ def read_settings(path: Path) -> dict:
 
 
 def set_pdf(content: dict, figures: Path) -> bytes:
-    """report.typ with this content, as a PDF without a date.
+    """Return report.typ with this content, as a PDF without a date.
 
     Raises:
         UserError: no Typst, a picture is missing, or the text asks for what is not in the content.
@@ -59,11 +59,11 @@ def set_pdf(content: dict, figures: Path) -> bytes:
 
 def main() -> None:
     parser = flag_parser(__doc__)
-    parser.add_argument("--results", type=Path, default=RESULTS_DIR, help="folder of the numbers")
-    parser.add_argument("--figures", type=Path, default=FIGURES_DIR, help="folder of the pictures")
-    parser.add_argument("--settings", type=Path, default=SOURCE.with_suffix(".json"),
-                        help="title, names and links")
-    parser.add_argument("--out", type=Path, default=SOURCE.with_suffix(".pdf"))
+    add = parser.add_argument
+    add("--results", type=Path, default=RESULTS_DIR, help="folder of the numbers")
+    add("--figures", type=Path, default=FIGURES_DIR, help="folder of the pictures")
+    add("--settings", type=Path, default=SOURCE.with_suffix(".json"), help="title, names and links")
+    add("--out", type=Path, default=SOURCE.with_suffix(".pdf"))
     args = parser.parse_args()
     settings = read_settings(args.settings)
     pdf = set_pdf(collect(args.results) | {"settings": settings}, args.figures)

@@ -42,15 +42,15 @@ def _setting(default, kind, about: str | None = None):
     """A field of `Settings`.
 
     Args:
-        kind: what reads its flag and raises where that is out of range; or the values to choose from;
-            or bool.
+        kind: what reads its flag and raises where that is out of range; or the values to choose
+            from; or bool.
         about: the flag's help.
     """
     return dataclasses.field(default=default, metadata={"kind": kind, "about": about})
 
 
 def _fits(value, kind) -> bool:
-    """Whether a setting of this kind may have this value."""
+    """Return whether a setting of this kind may have this value."""
     if kind is bool:
         return isinstance(value, bool)
     if not callable(kind):
@@ -93,7 +93,8 @@ class Settings:
     lr: float = _setting(0.15, positive, "on what the optimizer trains")
     momentum: float = _setting(0.6, share)
     nesterov: bool = _setting(True, bool, "of SGD")
-    bias_lr: float = _setting(0.053, positive, "where filters have their own optimizer; for one example")
+    bias_lr: float = _setting(0.053, positive,
+                              "where filters have their own optimizer; for one example")
     head_lr: float = _setting(0.67, positive, "likewise")
     weight_decay: float = _setting(
         2e-6, not_negative, "likewise; with one optimizer for everything, as torch has it")
@@ -138,16 +139,17 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: dict) -> "Settings":
-        """The settings named in `values`; names that are no field are the network's arguments."""
+        """Return the settings named in `values`; names that are no field are the network's arguments."""
         fields = {name: value for name, value in values.items() if name in FIELDS}
         return cls(config={name: values[name] for name in values if name not in FIELDS}, **fields)
 
     def as_dict(self) -> dict:
-        """All settings in one flat dict, with lists for tuples, as JSON gives it back."""
+        """Return all settings in one flat dict, with lists for tuples, as JSON gives it back."""
         flat = {}
         for name, value in vars(self).items():
             flat |= value if name == "config" else {name: value}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in flat.items()}
+        return {name: list(value) if isinstance(value, tuple) else value
+                for name, value in flat.items()}
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings) if field.name != "config"}
@@ -157,22 +159,23 @@ PRESETS = {
     "fast": dict(epochs=4, small_share=0.5, micro_batch=200, lr=0.24, whiten_bias_share=0.25),
     "strong": dict(epochs=11, small_share=0.4, micro_batch=250, lr=0.2, whiten_bias_share=0.3),
     "best": dict(widths=(128, 384, 512), depth=3, residual=True, epochs=45, batch_size=1024,
-                 lr=0.2, translate=4, cutout=12, whiten_bias_share=0.07),
-}
+                 lr=0.2, translate=4, cutout=12, whiten_bias_share=0.07),}
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
-    """The flags of `codes/train.py`: its own, those of `Settings`, and every network's arguments."""
+    """Return the parser of `codes/train.py`: its flags, those of `Settings` and of the networks."""
     parser = flag_parser(description)
     run = parser.add_argument_group("the run")
     run.add_argument("--preset", choices=PRESETS, help="default: fast on a CPU, best on a GPU")
     run.add_argument("--out", type=Path, help="run folder")
-    run.add_argument("--resume", action="store_true", help="go on with the run in --out, if there is one")
+    run.add_argument("--resume", action="store_true",
+                     help="go on with the run in --out, if there is one")
     run.add_argument("--data-dir", type=Path, default=DATA_DIR)
     run.add_argument("--device", default="auto")
     run.add_argument("--threads", type=count, help="CPU threads (default: torch's choice)")
     run.add_argument("--precision", choices=PRECISIONS, default="auto",
-                     help="of convolutions and matrix products (default: bfloat16 where the hardware has it)")
+                     help="of convolutions and matrix products (default: bfloat16 where the "
+                          "hardware has it)")
     run.add_argument("--amp", action="store_const", const="bfloat16", dest="precision",
                      help="the same as --precision bfloat16")
     recipe = parser.add_argument_group("the recipe (defaults: the preset's)")
@@ -209,7 +212,7 @@ def parse_arguments(description: str, argv: list[str] | None = None) -> argparse
 
 
 def choose_settings(args: argparse.Namespace, device: torch.device) -> Settings:
-    """The defaults, overridden by the preset, by the optimizer's own rates, and by the flags.
+    """Return the defaults, overridden by the preset, by the optimizer's own rates, and by the flags.
 
     Presets are for CifarNet, under Muon; other networks start from sgd, on images of full size.
 
@@ -222,12 +225,13 @@ def choose_settings(args: argparse.Namespace, device: torch.device) -> Settings:
              if value is not None and (name in FIELDS or name in arguments)}
     start, optimizer = PRESETS[preset], Settings.optimizer
     if flags.get("network", Settings.network) != Settings.network:
-        start = {name: value for name, value in start.items() if name in FIELDS} | {"small_share": 0.0}
+        start = {name: start[name] for name in start if name in FIELDS} | {"small_share": 0.0}
         optimizer = "sgd"
     optimizer = flags.get("optimizer", optimizer)
     choice = OPTIMIZERS[optimizer]
     some_take = {name for each in OPTIMIZERS.values() for name in each.settings} - {"precision"}
-    _refuse(f"the optimizer {optimizer}", {name: flags[name] for name in flags if name in some_take},
-            choice.settings)
+    _refuse(f"the optimizer {optimizer}",
+            {name: flags[name] for name in flags if name in some_take}, choice.settings)
+    precision = pick_precision(args.precision, device)
     return Settings.from_dict(start | {"optimizer": optimizer} | choice.start | flags
-                              | {"preset": preset, "precision": pick_precision(args.precision, device)})
+                              | {"preset": preset, "precision": precision})

@@ -15,9 +15,10 @@ COMMON = DEFAULTS | dict(validation=True, n_items=None, compile=False)
 BASES = {  # half a minute to two minutes a run on two CPU cores; a GPU
     "quick": COMMON | dict(widths=[16, 64, 64], epochs=4, batch_size=500, lr=0.24, small_share=0.75,
                            whiten_bias_share=0.25),
-    "full": COMMON | dict(widths=[64, 256, 256], epochs=20, lr=0.2, translate=4, whiten_bias_share=0.15),
+    "full": COMMON | dict(widths=[64, 256, 256], epochs=20, lr=0.2, translate=4,
+                          whiten_bias_share=0.15),
 }
-COMBINED = ("components", "augmentation", "activations", "optimizers")  # whose best `final` puts together
+COMBINED = ("components", "augmentation", "activations", "optimizers")  # `final` takes their best
 
 
 class Variant(NamedTuple):
@@ -36,12 +37,12 @@ class Variant(NamedTuple):
 
 
 def rates(centre: float, factor: float = 3.0) -> tuple[dict, ...]:
-    """Five learning rates, `factor` apart."""
+    """Return five learning rates, `factor` apart."""
     return tuple({"lr": float(f"{centre * factor ** i:.2g}")} for i in range(-2, 3))
 
 
 def variants(study: str, base: dict, found: dict[str, dict]) -> list[Variant]:
-    """The rows of `study`. Only `final` needs what the others found: {study: best changes}."""
+    """Return the rows of `study`; `final` alone needs what others found: {study: best changes}."""
     if study == "final":
         best = {name: value for each in COMBINED for name, value in found[each].items()}
         both = [Variant("base", {"validation": False}),
@@ -60,8 +61,7 @@ def _widths(base: dict) -> list[Variant]:
 
 def _depth(base: dict) -> list[Variant]:
     return [Variant("2 convolutions a group"), Variant("1 a group", {"depth": 1}),
-            Variant("3 a group", {"depth": 3}),
-            Variant("2 a group, residual", {"residual": True}),
+            Variant("3 a group", {"depth": 3}), Variant("2 a group, residual", {"residual": True}),
             Variant("3 a group, residual", {"depth": 3, "residual": True})]
 
 
@@ -70,25 +70,26 @@ def _components(base: dict) -> list[Variant]:
     together, since biases at the base's rate alone undo such a net. Their filters keep the norm
     that Muon rescales them to, which is a help of another kind.
     """
-    slower = tuple({name: float(f"{base[name] / 3**i:.2g}") for name in ("lr", "bias_lr", "head_lr")}
+    slower = tuple({name: float(f"{base[name] / 3**i:.2g}")
+                    for name in ("lr", "bias_lr", "head_lr")}
                    for i in range(5))
     parts = {"batch norm": {}, "dropout": {"dropout": 0.1}, "residual": {"residual": True}}
-    plain = {"norm": "none"}
     found = []
     for chosen in itertools.product((True, False), repeat=3):
         names = [name for name, yes in zip(parts, chosen, strict=True) if yes]
-        changes = {k: v for name in names for k, v in parts[name].items()} | ({} if chosen[0] else plain)
         norm, dropout, residual = chosen
+        changes = {k: v for name in names for k, v in parts[name].items()}
+        changes |= {} if norm else {"norm": "none"}
         tries = slower if not (norm or dropout) else ()
         like = ("residual" if residual else "none",) if dropout and not norm else ()
         found.append(Variant(" + ".join(names) or "none", changes, tries, like))
-    order = ["batch norm", "none", "residual"]  # what the others lean on comes before them
-    return sorted(found, key=lambda variant: order.index(variant.name) if variant.name in order else 3)
+    order = {"batch norm": 0, "none": 1, "residual": 2}  # what others lean on comes before them
+    return sorted(found, key=lambda variant: order.get(variant.name, 3))
 
 
 def _activations(base: dict) -> list[Variant]:
-    names = ("gelu", "relu", "leaky_relu", "elu", "silu", "mish", "hardswish", "tanh", "none")
-    return [Variant(name, {"activation": name} if name != base["activation"] else {}) for name in names]
+    return [Variant(name, {"activation": name} if name != base["activation"] else {}) for name in (
+        "gelu", "relu", "leaky_relu", "elu", "silu", "mish", "hardswish", "tanh", "none")]
 
 
 def _augmentation(base: dict) -> list[Variant]:
@@ -101,18 +102,21 @@ def _augmentation(base: dict) -> list[Variant]:
                 "mixup": {"augment": "mixup"}, "CutMix": {"augment": "cutmix"}}.items())]
 
 
+def whole(optimizer: str, **more) -> dict:
+    """Return the changes to an optimizer, from the settings that it starts from."""
+    return {"optimizer": optimizer, **OPTIMIZERS[optimizer].start, **more}
+
+
 def _optimizers(base: dict) -> list[Variant]:
     """Muon is for filters: biases and head have SGD at rates of their own, which the presets' runs
     chose.
 
     "On filters" exchanges Muon alone; the rest have one optimizer and one rate for everything.
     """
-    def whole(name: str, **more) -> dict:
-        return {"optimizer": name, **OPTIMIZERS[name].start, **more}
-
-    return [Variant("Muon", {}, rates(base["lr"])),
-            Variant("DampedMuon (ours)", {"optimizer": "damped_muon"}, rates(base["lr"])),
-            Variant("DampedMuon, not annealed", {"optimizer": "damped_muon_constant"}, rates(base["lr"])),
+    muon = rates(base["lr"])
+    return [Variant("Muon", {}, muon),
+            Variant("DampedMuon (ours)", {"optimizer": "damped_muon"}, muon),
+            Variant("DampedMuon, not annealed", {"optimizer": "damped_muon_constant"}, muon),
             Variant("SGD, Nesterov, on filters", whole("sgd_filters"), rates(0.9)),
             Variant("Adam on filters", whole("adam_filters"), rates(9e-3)),
             Variant("SGD", whole("sgd", momentum=0.0), rates(9.0)),
@@ -126,41 +130,41 @@ def _optimizers(base: dict) -> list[Variant]:
 def _whole_images(base: dict) -> list[Variant]:
     """Optimizers of the filters where no image is small, for as many FLOPs as the base spends."""
     small = 1 - (base["small_size"] / 32) ** 2
-    whole = {"small_share": 0.0, "epochs": base["epochs"] * (1 - small * base["small_share"])}
-    return [Variant("Muon", whole, rates(base["lr"])),
-            *(Variant(name, whole | {"optimizer": optimizer, **OPTIMIZERS[optimizer].start}, rates(centre))
-              for name, optimizer, centre in (("SGD, Nesterov, on filters", "sgd_filters", 0.9),
-                                              ("Adam on filters", "adam_filters", 9e-3))),
+    same_cost = {"small_share": 0.0, "epochs": base["epochs"] * (1 - small * base["small_share"])}
+    return [Variant("Muon", same_cost, rates(base["lr"])),
+            Variant("SGD, Nesterov, on filters", same_cost | whole("sgd_filters"), rates(0.9)),
+            Variant("Adam on filters", same_cost | whole("adam_filters"), rates(9e-3)),
             Variant("Muon, small images first")]
 
 
 def _losses(base: dict) -> list[Variant]:
-    """Under Adam: there, L2 in the loss and decoupled decay are two things, and Muon rescales both away."""
-    losses = {"cross-entropy": dict(label_smoothing=0.0), "label smoothing": dict(label_smoothing=0.2),
-              "focal": dict(loss="focal", label_smoothing=0.0),
-              "squared error": dict(loss="squared_error", label_smoothing=0.0),
-              "binary cross-entropy": dict(loss="binary_cross_entropy", label_smoothing=0.0)}
+    """Under Adam: there, L2 in the loss and decoupled decay differ, and Muon rescales both away."""
+    losses = {"cross-entropy": {}, "label smoothing": {}, "focal": {"loss": "focal"},
+              "squared error": {"loss": "squared_error"},
+              "binary cross-entropy": {"loss": "binary_cross_entropy"}}
+    losses = {name: loss | {"label_smoothing": 0.2 if name == "label smoothing" else 0.0}
+              for name, loss in losses.items()}
     regularisers = {"L2": ("adam", "weight_decay", (1e-5, 1e-4, 1e-3)),
                     "L1": ("adam", "l1", (1e-5, 1e-4, 1e-3)),
                     "decoupled decay": ("adamw", "weight_decay", (1e-2, 1e-1, 1.0))}
-    adam = {"optimizer": "adam", **OPTIMIZERS["adam"].start}
+    adam = whole("adam")
     found = [Variant(name, adam | changes, rates(9e-3)) for name, changes in losses.items()]
     for (name, changes), (reg, (optimizer, key, factors)) in itertools.product(
             losses.items(), regularisers.items()):
         tried = tuple({key: factor} for factor in factors) if name == "cross-entropy" else ()
         like = (name,) if tried else (name, f"cross-entropy + {reg}")
-        found.append(Variant(f"{name} + {reg}", adam | changes | {"optimizer": optimizer}, tried, like))
+        changes = adam | changes | {"optimizer": optimizer}
+        found.append(Variant(f"{name} + {reg}", changes, tried, like))
     return found
 
 
 STUDIES = {"optimizers": _optimizers, "whole_images": _whole_images,
            "activations": _activations, "components": _components, "augmentation": _augmentation,
-           "widths": _widths, "depth": _depth, "losses": _losses,
-           "final": None}  # see `variants`
+           "widths": _widths, "depth": _depth, "losses": _losses, "final": None}  # see `variants`
 
 
 def wanted(names: list[str] | None, rows: list[Variant]) -> list[Variant]:
-    """The variants named, those they lean on, and the first, with which all are compared.
+    """Return the variants named, those they lean on, and the first, with which all are compared.
 
     Raises:
         UserError: no variant is called so.
@@ -169,7 +173,8 @@ def wanted(names: list[str] | None, rows: list[Variant]) -> list[Variant]:
         return rows
     known = {variant.name: variant for variant in rows}
     if unknown := [name for name in names if name not in known]:
-        raise UserError(f"unknown variant {unknown[0]!r}; choose from {', '.join(map(repr, known))}")
+        raise UserError(f"unknown variant {unknown[0]!r}; "
+                        f"choose from {', '.join(map(repr, known))}")
     needed = {rows[0].name, *names, *(other for name in names for other in known[name].like)}
     needed |= {other for name in needed for other in known[name].like}
     return [variant for variant in rows if variant.name in needed]

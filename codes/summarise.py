@@ -19,7 +19,14 @@ from codes.documents.readme_tables import PRESET_RUN, model_card, preset_runs, r
 from codes.flags import flag_parser
 from codes.settings import DEFAULTS, choose_settings, parse_arguments
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
-from VGG_BatchNorm.ground.files import RESULTS_DIR, ROOT, SHIPPED_WEIGHTS, atomic_write, read_json, write_csv
+from VGG_BatchNorm.ground.files import (
+    RESULTS_DIR,
+    ROOT,
+    SHIPPED_WEIGHTS,
+    atomic_write,
+    read_json,
+    write_csv,
+)
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.ground.tables import markdown
 
@@ -46,7 +53,7 @@ def collect(folders: list[Path], table: Path) -> None:
 
 
 def renew(text: str, tables: dict[str, str]) -> str:
-    """`text` with each table put between its markers."""
+    """Return `text` with each table put between its markers."""
     for name, table in tables.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
         text, found = re.subn(pattern, lambda m, table=table: f"{m[1]}{table}\n{m[2]}", text,
@@ -70,9 +77,9 @@ def ship(folder: Path, path: Path = SHIPPED_WEIGHTS, log: Path = RESULTS_DIR / "
 
 def main() -> None:
     parser = flag_parser(__doc__)
-    parser.add_argument("runs", nargs="*", type=Path, help="run folders")
-    parser.add_argument("--ship", type=Path, metavar="RUN",
-                        help="the run whose weights the repository ships")
+    add = parser.add_argument
+    add("runs", nargs="*", type=Path, help="run folders")
+    add("--ship", type=Path, metavar="RUN", help="the run whose weights the repository ships")
     args = parser.parse_args()
     if args.ship:
         ship(args.ship)

@@ -49,7 +49,7 @@ def start_processes(device: str) -> None:
 
 
 def held_settings(folder: Path, wanted: dict, resume: bool) -> dict | None:
-    """The settings of the run in `folder`, if it has epochs of the run `wanted`; else None.
+    """Return the settings of the run in `folder`, if it has epochs of the run `wanted`; else None.
 
     Compared are settings and the data's checksum. A run that does not name a setting is older than
     it, and has its default.
@@ -79,7 +79,7 @@ def held_settings(folder: Path, wanted: dict, resume: bool) -> dict | None:
 
 
 def load_data(settings: Settings, folder: Path, device: torch.device) -> tuple[Split, Split, str]:
-    """Training images, held-out images, and what the latter are called."""
+    """Return training images, held-out images, and what the latter are called."""
     train, held_out = load_cifar10(folder)
     name = "test"
     if settings.validation:
@@ -90,7 +90,7 @@ def load_data(settings: Settings, folder: Path, device: torch.device) -> tuple[S
 
 
 def print_plan(trainer: Trainer, train: Split) -> int:
-    """Print size, cost and, before the first epoch, expected minutes of the run; returns its FLOPs."""
+    """Print size, cost and, before the first epoch, expected minutes; return the run's FLOPs."""
     settings, flops = trainer.settings, trainer.flops()
     line = (f"{settings.network}: {parameter_count(trainer.net):,} parameters, "
             f"{flops / 1e15:.4f} PFLOP to train in {settings.precision}")
@@ -103,7 +103,7 @@ def print_plan(trainer: Trainer, train: Split) -> int:
 
 
 def train_to_end(trainer: Trainer, folder: Path, held_out: Split, name: str) -> None:
-    """The epochs that remain; after each one log.csv and last.pt are whole."""
+    """Run the epochs that remain; after each one log.csv and last.pt are whole."""
     while trainer.epoch < trainer.epochs:
         start, start_cpu = time.perf_counter(), cpu_seconds()
         row = {"epoch": trainer.epoch + 1, **trainer.train_epoch()}
@@ -120,7 +120,7 @@ def train_to_end(trainer: Trainer, folder: Path, held_out: Split, name: str) -> 
 
 
 def draw_picture(folder: Path) -> None:
-    """training_curves.png from the run's files, where it is not there yet."""
+    """Draw training_curves.png from the run's files, where it is not there yet."""
     if not (folder / "training_curves.png").exists():
         from codes.figures.curves import draw_curves, read_run  # here: matplotlib is slow to import
         from VGG_BatchNorm.ground.style import save_figure
@@ -155,7 +155,7 @@ def main() -> None:
         write_json(folder / "config.json", dict(
             settings=settings.as_dict(), environment=environment(device), data_md5=data_md5))
     train_to_end(trainer, folder, held_out, name)
-    if dist.is_initialized():  # a process that just ends may abort, and torchrun then stops the others
+    if dist.is_initialized():  # one that just ends may abort, and torchrun stops the others
         dist.barrier()
         dist.destroy_process_group()
     if trainer.rank:
@@ -166,9 +166,8 @@ def main() -> None:
     write_json(folder / "result.json", {
         "preset": settings.preset, "seed": settings.seed, "images": len(train.labels),
         "parameters": parameter_count(trainer.net), "flops": flops, "precision": settings.precision,
-        "seconds": last["seconds"],
-        "cpu_seconds": last["cpu_seconds"], f"{name}_accuracy": one, f"{name}_accuracy_views": six,
-        "peak_memory_bytes": peak_memory(device),
+        "seconds": last["seconds"], "cpu_seconds": last["cpu_seconds"], f"{name}_accuracy": one,
+        f"{name}_accuracy_views": six, "peak_memory_bytes": peak_memory(device),
         **environment(device)})
     draw_picture(folder)
     print(f"{name} error {100 * (1 - one):.2f} %, with six views {100 * (1 - six):.2f} % "

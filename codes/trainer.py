@@ -27,7 +27,7 @@ from VGG_BatchNorm.loaders import BatchLoader, resize
 
 
 def make_optimizers(net: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
-    """The optimizer that `settings` name, for all parameters; or for the filters, after SGD for the rest."""
+    """Return the optimizer of `settings`: for all, or for filters after SGD for the rest."""
     choice = OPTIMIZERS[settings.optimizer]
     more = {name: getattr(settings, name) for name in choice.takes}
     if "nesterov" in more:
@@ -35,12 +35,12 @@ def make_optimizers(net: nn.Module, settings: Settings) -> list[torch.optim.Opti
     trained = [p for p in net.parameters() if p.requires_grad]
     if not choice.filters_only:
         return [choice.make(trained, settings.lr, **more)]
-    filters = [p for p in trained if p.ndim == 4]
-    matrices = [p for p in trained if p.ndim == 2]
+    filters, matrices = ([p for p in trained if p.ndim == axes] for axes in (4, 2))
     vectors = [p for p in trained if p.ndim < 2]
     # lr for one example × batch size: with the mean loss, this is airbench's rate on the summed
     # loss; the decay of a step then is weight_decay × batch size, whatever the rate
-    groups = [dict(params=p, lr=rate * settings.batch_size, weight_decay=settings.weight_decay / rate)
+    groups = [dict(params=p, lr=rate * settings.batch_size,
+                   weight_decay=settings.weight_decay / rate)
               for p, rate in ((vectors, settings.bias_lr), (matrices, settings.head_lr)) if p]
     sgd = torch.optim.SGD(groups, momentum=0.85, nesterov=True)
     return [sgd, choice.make(filters, settings.lr, **more)] if filters else [sgd]
@@ -55,14 +55,14 @@ def add_l1(net: nn.Module, factor: float) -> None:
 
 
 def schedule(step: int, steps: int, warmup: float = 0.0, end: float = 0.0) -> float:
-    """Factor of the learning rate: up from 0 over `warmup` × `steps`, then straight down to `end`."""
+    """Return the rate's factor: up from 0 in `warmup` × `steps`, then straight down to `end`."""
     rising = (step + 1) / (warmup * steps) if warmup else 1.0
     falling = (1 - step / steps) / (1 - warmup) if warmup < 1 else 1.0
     return min(rising, end + (1 - end) * falling)
 
 
 def image_size(step: int, steps: int, settings: Settings) -> int:
-    """Side in pixels of the images of a step: small first, then, if so set, of the middle size."""
+    """Return the side of a step's images, pixels: small first, then, if so set, the middle size."""
     if step < settings.small_share * steps:
         return settings.small_size
     return settings.middle_size if step < settings.middle_share * steps else 32
@@ -104,7 +104,7 @@ class Trainer:
         return math.ceil(self.steps / len(self.loader))
 
     def flops(self) -> int:
-        """FLOPs of the whole run, on direct convolutions."""
+        """Return the FLOPs of the whole run, on direct convolutions."""
         net, counted, total = copy.deepcopy(self.net), {}, 0
         for number in range(self.steps):
             size = image_size(number, self.steps, self.settings)
@@ -117,7 +117,7 @@ class Trainer:
         return total
 
     def step(self, x: Tensor, y: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """One update; returns the mean loss and the count of right answers, on the device.
+        """Make one update; return the mean loss and the count of right answers, on the device.
 
         The batch goes through in parts of `micro_batch` images, and the gradients add up: less
         memory, and batch norm sees a part at a time ("ghost" statistics, Hoffer et al. 2017).
@@ -128,18 +128,17 @@ class Trainer:
             x, targets = self.mix(x, targets)
         x = resize(x, image_size(number, self.steps, settings))
         totals = torch.zeros((2,), device=self.device)
-        part = settings.micro_batch or len(x)
-        for images, labels, wanted in zip(x.split(part), y.split(part), targets.split(part), strict=True):
-            totals += self.forward_backward(images, labels, wanted, len(x))
+        parts = (t.split(settings.micro_batch or len(x)) for t in (x, y, targets))
+        for part in zip(*parts, strict=True):
+            totals += self.forward_backward(*part, len(x))
         self.update(number)
         return totals.unbind()
 
-    def forward_backward(self, images: Tensor, labels: Tensor, wanted: Tensor,
-                         batch: int) -> Tensor:
-        """Add the gradient of a part of a batch; returns its share of the mean loss, and right answers."""
+    def forward_backward(self, x: Tensor, labels: Tensor, targets: Tensor, batch: int) -> Tensor:
+        """Add a part's gradient; return its share of the batch's loss, and its right answers."""
         with autocast(self.device, self.settings.precision):
-            logits = self.model(images)
-        loss = LOSSES[self.settings.loss](logits.float(), wanted) / batch
+            logits = self.model(x)
+        loss = LOSSES[self.settings.loss](logits.float(), targets) / batch
         loss.backward()
         return torch.stack([loss.detach(), (logits.detach().argmax(1) == labels).sum()])
 
@@ -159,7 +158,7 @@ class Trainer:
                 self.net.load_state_dict(self.averaged.module.state_dict())
 
     def train_epoch(self, progress: bool = True) -> dict:
-        """Run the next epoch; returns its mean loss and accuracy, in fractions.
+        """Run the next epoch; return its mean loss and accuracy, in fractions.
 
         Raises:
             UserError: a loss, or a weight at the end, is not finite.
@@ -171,7 +170,8 @@ class Trainer:
         self.model = DistributedDataParallel(self.net) if self.world > 1 else self.net
         losses, right, seen = [], [], 0
         batches = tqdm(self.loader.epoch(self.epoch), total=len(self.loader), leave=False,
-                       desc=f"epoch {self.epoch + 1}/{self.epochs}", disable=not progress or self.rank > 0)
+                       desc=f"epoch {self.epoch + 1}/{self.epochs}",
+                       disable=not progress or self.rank > 0)
         for number, (x, y) in enumerate(batches, first):
             if number >= self.steps:
                 break
@@ -188,8 +188,8 @@ class Trainer:
         finite = losses.isfinite().tolist()
         finite.append(all(w.isfinite().all() for w in self.net.state_dict().values()))
         if not all(finite):  # the step whose update broke the weights shows in the next loss
-            raise UserError(f"the loss is not finite at step {first + finite.index(False)}; try a lower "
-                            f"--lr (the last good epoch, {self.epoch}, is kept)")
+            raise UserError(f"the loss is not finite at step {first + finite.index(False)}; try a "
+                            f"lower --lr (the last good epoch, {self.epoch}, is kept)")
         self.epoch += 1
         self.step_losses = losses.tolist()
         return dict(loss=losses.mean().item(), accuracy=right.sum().item() / (seen * self.world))
@@ -228,7 +228,7 @@ def random_state(device: torch.device) -> dict:
 
 
 def expected_seconds(settings: Settings, train: Split, device: torch.device) -> float:
-    """Seconds that the run will take, from parts of a step of one that is thrown away.
+    """Return the seconds that the run will take, from parts of a step of one that is thrown away.
 
     Of each image size, one part of the batch is timed after another that is not.
     """

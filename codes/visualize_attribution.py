@@ -22,7 +22,7 @@ from VGG_BatchNorm.ground.style import save_figure
 
 def main() -> None:
     args = picture_parser(__doc__, out=FIGURES_DIR / "attribution.png").parse_args()
-    data = numbers(args, "attribution", rows=5, size=6, stride=2, steps=64)
+    data = numbers(args, "attribution", "test", rows=5, size=6, stride=2, steps=64)
     save_figure(draw_attribution(data), args.out)
     missed = abs(data["sum"] - data["gain"]) / abs(data["gain"]).clip(1e-12)
     print(f"{data['about']['checkpoint']}\nintegrated gradients miss their sum by "

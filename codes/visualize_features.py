@@ -55,8 +55,9 @@ def main() -> None:
         except ImportError:
             print("scikit-learn is not installed: features.png is without its t-SNE panel")
             neighbours = None
-        similar = measured(similar_file, {"data": about["data"]}, compare_nets, train, test, images=images,
-                           pairs=PAIRS, nets=[net_settings(*one, md5) for one in nets_of(PAIRS)])
+        similar = measured(similar_file, {"data": about["data"]}, compare_nets, train, test,
+                           images=images, pairs=PAIRS,
+                           nets=[net_settings(*one, md5) for one in nets_of(PAIRS)])
     save_figure(draw_similarity(similar), args.out / "similarity.png")
     save_figure(draw_features(plane, neighbours), args.out / "features.png")
     print(f"{plane['about']['checkpoint']}\npicture    {args.out / 'similarity.png'}\n"

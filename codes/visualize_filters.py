@@ -25,7 +25,7 @@ def main() -> None:
     parser = picture_parser(__doc__, out=FIGURES_DIR / "filters.png")
     parser.add_argument("--image", type=int, default=7, help="number of the test image")
     args = parser.parse_args()
-    data = numbers(args, "filters", image=args.image, maps=24)
+    data = numbers(args, "filters", "test", image=args.image, maps=24)
     save_figure(draw_filters(data), args.out)
     print(f"{data['about']['checkpoint']}\npicture    {args.out}")
 

@@ -1,9 +1,9 @@
 """Draw the loss landscape around trained weights:
 
-    python codes/visualize_landscape.py --ckpt runs/strong-s0/last.pt   # 3 minutes on two cores
-    python codes/visualize_landscape.py --frozen     # beside it, with frozen statistics: 6
-    python codes/visualize_landscape.py --compare    # four small nets, trained for it: 4
-    python codes/visualize_landscape.py --path       # the path of one in its own plane: 1
+    python codes/visualize_landscape.py --ckpt runs/strong-s0/last.pt  # 3 minutes on two CPU cores
+    python codes/visualize_landscape.py --frozen    # also with frozen batch-norm statistics: 6
+    python codes/visualize_landscape.py --compare   # four small nets, trained for it: 4
+    python codes/visualize_landscape.py --path      # the path of one of them in its own plane: 1
 
 The loss is cross-entropy (nats) on the first --n-items training images, 32×32, in evaluation mode,
 with batch-norm statistics recomputed at each point, on a grid in a plane through the weights: along
@@ -11,13 +11,13 @@ two random directions whose filters are as long as the net's own (Li et al. 2018
 or, with --path, along the two principal directions of the weights during training. In the title:
 the top eigenvalue of the Hessian, by power iteration. The net itself is left as it is. Leaves
 
-    reports/results/landscape/   the numbers: plane.npz, plane_frozen.npz, compare_<net>.npz,
-                                 path.npz
+    reports/results/landscape/   numbers: plane.npz, plane_frozen.npz, compare_<net>.npz, path.npz
     reports/figures/landscape/   surface.png, contour.png, compare.png, path.png
-    runs/small/                  the small nets (insight/small_nets.py), trained if need be
+    runs/small/                  the small nets (insight/small_nets.py), trained if not there
 
 Numbers are kept row by row: a kill costs one, the same command goes on. Those of the same weights
-and settings are only drawn again."""
+and settings are only drawn again.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -36,20 +36,21 @@ PATH_OF = "batch_norm"  # a net of insight/small_nets.py
 
 
 def measure_planes(args) -> None:
-    from codes.insight.loss_landscape import fill, path_plane, random_plane  # here: drawing takes no torch
+    from codes.insight.loss_landscape import fill, path_plane, random_plane  # here: they need torch
     from codes.insight.measured import made_from
     from codes.insight.small_nets import net_settings, read_path, small_net
     from codes.networks import open_network
+    from VGG_BatchNorm.ground import cifar10
     from VGG_BatchNorm.ground.checkpoint import load_checkpoint
-    from VGG_BatchNorm.ground.cifar10 import data_checksum, load_cifar10, normalize, split_validation
     from VGG_BatchNorm.ground.machine import use_device
 
     device = use_device(args.device)
-    train = split_validation(load_cifar10(args.data_dir)[0])[0].to(device)  # every net was trained on these
+    train, _ = cifar10.load_cifar10(args.data_dir)
+    train = cifar10.split_validation(train)[0].to(device)  # every net was trained on these
     if not 2 <= args.n_items <= len(train.labels):
         raise UserError(f"--n-items takes 2 to {len(train.labels)}, not {args.n_items}")
-    some, md5 = train.take(slice(args.n_items)), data_checksum(args.data_dir)
-    batch = normalize(some.images), some.labels
+    some, md5 = train.take(slice(args.n_items)), cifar10.data_checksum(args.data_dir)
+    batch = cifar10.normalize(some.images), some.labels
     grid = {"n_items": args.n_items, "points": args.points}
     around = grid | HESSIAN | {"span": args.span, "seed": args.seed}
 
@@ -58,7 +59,8 @@ def measure_planes(args) -> None:
         return {"network": shown_name("cifarnet", settings["widths"]), "net": settings}
 
     def around_small_net(name: str, **settings) -> tuple:
-        return random_plane(open_network(small_net(name, args.seed, train, md5))[1], batch, **settings)
+        _, net = open_network(small_net(name, args.seed, train, md5))
+        return random_plane(net, batch, **settings)
 
     def path_of_small_net(**settings) -> tuple:
         ckpt = small_net(PATH_OF, args.seed, train, md5)
@@ -86,23 +88,25 @@ def shown_name(network: str, widths: Sequence[int] = ()) -> str:
 
 def main() -> None:
     parser = picture_parser(__doc__, RESULTS_DIR / "landscape", FIGURES_DIR / "landscape")
+    add = parser.add_argument
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--frozen", action="store_true", help="also with batch-norm statistics frozen")
+    kind.add_argument("--frozen", action="store_true",
+                      help="also with batch-norm statistics frozen")
     kind.add_argument("--compare", action="store_true", help="four small nets instead of --ckpt")
-    kind.add_argument("--path", action="store_true", help="the training path of a small net instead")
-    parser.add_argument("--n-items", type=count, default=400, help="training images the loss is taken of")
-    parser.add_argument("--points", type=int, choices=range(3, 202, 2), metavar="N", default=21,
-                        help="of the grid, along each direction; odd")
-    parser.add_argument("--span", type=positive, default=1.0, help="of random directions, to either side")
-    parser.add_argument("--seed", type=count, default=0, help="of directions and small nets")
+    kind.add_argument("--path", action="store_true",
+                      help="the training path of a small net instead")
+    add("--n-items", type=count, default=400, help="training images the loss is taken of")
+    add("--points", type=int, choices=range(3, 202, 2), metavar="N", default=21,
+        help="of the grid, along each direction; odd")
+    add("--span", type=positive, default=1.0, help="of random directions, to either side")
+    add("--seed", type=count, default=0, help="of directions and small nets")
     args = parser.parse_args()
     if not args.redraw:
         measure_planes(args)
+    names, pictures = ["path"], {"path": draw_path}
     if args.compare:
         names, pictures = [f"compare_{name}" for name in COMPARED], {"compare": draw_compare}
-    elif args.path:
-        names, pictures = ["path"], {"path": draw_path}
-    else:
+    elif not args.path:
         names = ["plane", "plane_frozen"][:1 + args.frozen]
         pictures = {"surface": draw_surface, "contour": draw_contours}
     planes = [read_npz(args.results / f"{name}.npz") for name in names]

@@ -25,23 +25,27 @@ def measure_numbers(args) -> None:
     from VGG_BatchNorm.ground.machine import use_device
 
     device = use_device(args.device)
-    train, validation = (split.to(device) for split in split_validation(load_cifar10(args.data_dir)[0]))
+    whole, _ = load_cifar10(args.data_dir)
+    train, validation = (split.to(device) for split in split_validation(whole))
     measured(args.results / "learning.npz", {"data": data_checksum(args.data_dir)[:10]}, watch,
              train, validation, recipe=small_recipe(args.seed, device), frames=args.frames,
              validation_images=min(2000, len(validation.labels)))
 
 
 def main() -> None:
-    parser = picture_parser(__doc__, RESULTS_DIR / "learning", FIGURES_DIR / "learning.gif", ckpt=False)
-    parser.add_argument("--frames", type=int, choices=range(2, 201), metavar="N", default=40)
-    parser.add_argument("--seed", type=count, default=0)
+    parser = picture_parser(__doc__, RESULTS_DIR / "learning", FIGURES_DIR / "learning.gif",
+                            ckpt=False)
+    add = parser.add_argument
+    add("--frames", type=int, choices=range(2, 201), metavar="N", default=40)
+    add("--seed", type=count, default=0)
     args = parser.parse_args()
     if not args.redraw:
         measure_numbers(args)
     data = read_npz(args.results / "learning.npz")
     write_gif(draw_frames(data), args.out)
-    print(f"validation accuracy {100 * data['accuracy'][-1]:.1f} % after {data['steps'][-1]} steps\n"
-          f"picture    {args.out}, {args.out.stat().st_size / 2**20:.1f} MiB")
+    print(f"validation accuracy {100 * data['accuracy'][-1]:.1f} % "
+          f"after {data['steps'][-1]} steps")
+    print(f"picture    {args.out}, {args.out.stat().st_size / 2**20:.1f} MiB")
 
 
 if __name__ == "__main__":

@@ -26,12 +26,13 @@ FIGURES = {"confusion": mistakes.draw_confusion, "calibration": mistakes.draw_ca
 
 def main() -> None:
     args = picture_parser(__doc__).parse_args()
-    data = numbers(args, "mistakes", bins=15, mistakes=24)
+    data = numbers(args, "mistakes", "train", "test", bins=15, mistakes=24)
     found = mistakes.summary(data)
     if not args.redraw:
         write_json(args.results / "mistakes.json", found)
-    errors = ", ".join(f"{share:.3f} ({name})" for name, share in found["calibration_error"].items())
-    print(f"{found['checkpoint']}\ntest error {100 * found['error']:.2f} %, calibration error {errors}")
+    errors = (f"{share:.3f} ({name})" for name, share in found["calibration_error"].items())
+    print(f"{found['checkpoint']}\ntest error {100 * found['error']:.2f} %, "
+          f"calibration error {', '.join(errors)}")
     for name, draw in FIGURES.items():
         save_figure(draw(data), args.out / f"{name}.png")
         print(f"picture    {args.out / name}.png")

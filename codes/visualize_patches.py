@@ -23,7 +23,7 @@ def main() -> None:
     parser = picture_parser(__doc__)
     parser.add_argument("--image", type=int, default=7, help="number of the test image")
     args = parser.parse_args()
-    data = numbers(args, "patches", image=args.image, channels=6, patches=9, maps=12)
+    data = numbers(args, "patches", "test", image=args.image, channels=6, patches=9, maps=12)
     print(data["about"]["checkpoint"])
     for name, draw in (("feature_maps", draw_feature_maps), ("patches", draw_patches)):
         save_figure(draw(data), args.out / f"{name}.png")

@@ -33,15 +33,16 @@ def measure_numbers(args) -> None:
     from VGG_BatchNorm.ground.cifar10 import data_checksum, load_cifar10, split_validation
     from VGG_BatchNorm.ground.machine import use_device
 
-    if args.n_items <= robustness.SETTINGS["example"]:
-        raise UserError(f"--n-items takes more than {robustness.SETTINGS['example']}, not {args.n_items}")
+    if args.n_items <= (example := robustness.SETTINGS["example"]):
+        raise UserError(f"--n-items takes more than {example}, not {args.n_items}")
     device = use_device(args.device)
     path, net = open_network(args.ckpt, device)
     train, test = load_cifar10(args.data_dir)
     images = min(args.n_items, len(test.labels))
-    data = measured(args.results / "robustness.npz", made_from(path, args.data_dir), robustness.measure,
-                    net, test, images=images, attacked=images // 4, **robustness.SETTINGS)
-    write_json(args.results / "robustness.json", robustness.readable(data))
+    about = made_from(path, args.data_dir)
+    data = measured(args.results / "robustness.npz", about, robustness.measure, net, test,
+                    images=images, attacked=images // 4, **robustness.SETTINGS)
+    write_json(args.results / "robustness.json", robustness.summary(data))
     nets = {name: net_settings(name, 0, data_checksum(args.data_dir)) for name in FIRST_LAYERS}
     measured(args.results / "robustness_noise.npz", {}, robustness.noise_by_first_layer,
              split_validation(train)[0].to(device), test, images=images, nets=nets,
@@ -51,7 +52,8 @@ def measure_numbers(args) -> None:
 
 def main() -> None:
     parser = picture_parser(__doc__, out=FIGURES_DIR / "robustness.png")
-    parser.add_argument("--n-items", type=count, default=2000, help="only the first so many test images")
+    parser.add_argument("--n-items", type=count, default=2000,
+                        help="only the first so many test images")
     args = parser.parse_args()
     if not args.redraw:
         measure_numbers(args)

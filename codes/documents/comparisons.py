@@ -14,7 +14,7 @@ ORDER = ("optimizers", "whole_images", "activations", "components", "augmentatio
 
 
 def by_study(folder: Path) -> dict[str, list[dict]]:
-    """The rows of summary.csv in the folder of a base, by study, in ORDER; {} without the file."""
+    """Return the rows of a base's summary.csv, by study, in ORDER; {} without the file."""
     rows = read_csv(folder / "summary.csv", SUMMARY)
     names = dict.fromkeys([*ORDER, *(row["study"] for row in rows)])
     found = {name: [row for row in rows if row["study"] == name] for name in names}
@@ -45,13 +45,13 @@ class Comparisons(Results):
 
 
 def verdict(row: dict) -> str:
-    """The difference from the first variant, and whether it is clear."""
+    """Return the difference from the first variant, and whether it is clear."""
     points = with_spread(row["difference"], row["uncertainty"], "+")
     return points + ("" if clear(row) else ", not clear")
 
 
 def study_table(rows: list[dict]) -> Table:
-    """A study's rows, best first."""
+    """Return a study's rows, best first."""
     judge = "test" if rows[0]["study"] == "final" else "validation"
     head = ("variant", f"{judge} accuracy (%)", "seeds", "difference (points)", "tries",
             "parameters", "PFLOP to train", "seconds")
@@ -68,7 +68,7 @@ def study_table(rows: list[dict]) -> Table:
 
 
 def overview(studies: dict[str, list[dict]]) -> Table:
-    """One line a study: what was best, and what was worst."""
+    """Return one line a study: what was best, and what was worst."""
     lines = []
     for name, rows in studies.items():
         others = sorted_by_effect(rows[1:])
@@ -80,15 +80,14 @@ def overview(studies: dict[str, list[dict]]) -> Table:
 
 
 def without_effect(studies: dict[str, list[dict]]) -> list[dict]:
-    """The rows of what did not help: not clearly better than its study's first variant."""
+    """Return the rows of what did not help: not clearly better than its study's first variant."""
     return [row for rows in studies.values() for row in reversed(sorted_by_effect(rows[1:]))
             if outcome(row) != "better"]
 
 
 def without_effect_table(studies: dict[str, list[dict]]) -> Table:
-    """All that did not help, with numbers."""
-    lines = [(row["study"], row["variant"],
-              with_spread(row["difference"], row["uncertainty"], "+"),
+    """Return all that did not help, with numbers."""
+    lines = [(row["study"], row["variant"], with_spread(row["difference"], row["uncertainty"], "+"),
               {"unclear": "no clear difference"}.get(outcome(row), outcome(row)))
              for row in without_effect(studies)]
     return Table("", ("study", "variant", "difference (points)", ""), lines)

@@ -1,6 +1,6 @@
 """The main numbers behind the figures of the page of `make gallery`, as tables.
 
-    TABLES["confusion.png"](results)   # whose notes are captions, from files in the folder of results
+    TABLES["confusion.png"](results)   # from files in the folder of results; notes are captions
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from VGG_BatchNorm.ground.files import read_json
 from VGG_BatchNorm.ground.tables import Table
 
 
-def percent(share: float) -> str:
+def in_percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
 def captioned(caption: str, table: Table) -> list[Table]:
-    """The table with that caption; none if it has no row."""
+    """Return the table with that caption; none if it has no row."""
     return [table._replace(note=caption)] if table.rows else []
 
 
@@ -30,7 +30,7 @@ def run_tables(results: Path) -> list[Table]:
 
 
 def claim_tables(results: Path) -> list[Table]:
-    """The paper's claims beside the runs."""
+    """Return the paper's claims beside the runs."""
     table = findings.table(findings.read_runs(results / "bn" / "evening"))
     return captioned(f"The paper's claims and these runs. {table.note}", table)
 
@@ -51,20 +51,20 @@ def confusion_tables(results: Path) -> list[Table]:
     if evaluation.exists():
         shares = read_json(evaluation)["accuracy_by_class_six_views"]
         tables.append(Table("Accuracy with six views", ["class", "accuracy (%)"],
-                            [[name, percent(share)] for name, share in shares.items()]))
+                            [[name, in_percent(share)] for name, share in shares.items()]))
     return tables
 
 
 def calibration_tables(results: Path) -> list[Table]:
     errors = read_json(results / "mistakes.json")["calibration_error"]
     return [Table("Expected calibration error", ["views", "ECE (%)"],
-                  [[name, percent(error)] for name, error in errors.items()])]
+                  [[name, in_percent(error)] for name, error in errors.items()])]
 
 
 def look_alike_tables(results: Path) -> list[Table]:
     rows = read_json(results / "mistakes.json")["by_class"].items()
     return [Table("Accuracy and look-alikes", ["class", "accuracy (%)", "look-alikes"],
-                  [[name, percent(row["accuracy"]), str(row["look_alikes"])]
+                  [[name, in_percent(row["accuracy"]), str(row["look_alikes"])]
                    for name, row in rows])]
 
 
@@ -73,16 +73,14 @@ def robustness_tables(results: Path) -> list[Table]:
     curves = {name: [found["clean"], *shares] for name, shares in found["corruptions"].items()}
     severities = range(1, max(map(len, curves.values())))
     return [Table("Accuracy (%) by severity", ["corruption", "clean", *map(str, severities)],
-                  [[name, *map(percent, shares)] for name, shares in curves.items()]),
+                  [[name, *map(in_percent, shares)] for name, shares in curves.items()]),
             Table("Accuracy (%) by ε, the largest change of a pixel in 1/255",
                   ["attack", *(f"{eps:g}" for eps in found["epsilons"])],
-                  [[name, *map(percent, shares)] for name, shares in found["attacks"].items()])]
-
+                  [[name, *map(in_percent, shares)] for name, shares in found["attacks"].items()])]
 
 
 TABLES: dict[str, Callable[[Path], list[Table]]] = {  # by the file of a figure
     "confusion.png": confusion_tables, "calibration.png": calibration_tables,
     "look_alikes.png": look_alike_tables, "robustness.png": robustness_tables,
     **{f"compare/quick/{name}.png": partial(study_tables, studies)
-       for name, studies in comparisons.STUDIES_OF.items()},
-}
+       for name, studies in comparisons.STUDIES_OF.items()},}

@@ -6,11 +6,11 @@ from pathlib import Path
 ROOMS = {  # folder: what belongs there
     "VGG_BatchNorm": "the course kit, extended, and the batch-norm study (part 2)",
     "VGG_BatchNorm/ground": "what both parts stand on; imports nothing from above",
-    "codes": "scripts, and what a student edits: networks, optimizers, losses, settings, studies (part 1)",
+    "codes": "scripts, and what a student edits: networks, optimizers, losses, settings, "
+             "studies (part 1)",
     "codes/insight": "what is measured of a trained network (torch, no matplotlib)",
     "codes/figures": "how it is drawn (matplotlib, no torch)",
-    "codes/documents": "tables, report, page",
-}
+    "codes/documents": "tables, report, page",}
 
 
 def first_sentence(path: Path) -> str:
@@ -34,8 +34,11 @@ def repository_map(root: Path) -> str:
     """Return the map as Markdown: a line a file, scripts in bold."""
     lines = []
     for room, about in ROOMS.items():
-        files = sorted((root / room).glob("*.py"), key=lambda path: (not is_script(path), path.name.lower()))
-        lines += [f"- `{room}/`: {about}", *(
-            f"  - {'**' * is_script(path)}[{path.name}]({room}/{path.name}){'**' * is_script(path)}: "
-            f"{first_sentence(path)}" for path in files)]
+        files = sorted((root / room).glob("*.py"),
+                       key=lambda path: (not is_script(path), path.name.lower()))
+        lines.append(f"- `{room}/`: {about}")
+        for path in files:
+            bold = "**" if is_script(path) else ""
+            link = f"{bold}[{path.name}]({room}/{path.name}){bold}"
+            lines.append(f"  - {link}: {first_sentence(path)}")
     return "\n".join(lines)

@@ -1,5 +1,4 @@
-"""The page of `make gallery`: the figures with their numbers, test images to choose from, a surface
-to turn.
+"""The page of `make gallery`: figures with their numbers, test images to choose, a surface to turn.
 
     html = build(Places(path, figures, results), read_npz(results / "gallery.npz"))
 
@@ -38,13 +37,14 @@ class Places(NamedTuple):
     results: Path
 
     def link(self, path: Path) -> str:
-        """What the page calls a file."""
+        """Return what the page calls a file."""
         return quote(Path(os.path.relpath(path, self.page.parent)).as_posix())
 
 
 def data_uri(picture: Image.Image | np.ndarray) -> str:
-    """A picture, or its uint8 pixels (h, w, 3), as a PNG within the page."""
-    picture, buffer = picture if isinstance(picture, Image.Image) else Image.fromarray(picture), io.BytesIO()
+    """Return a picture, or its uint8 pixels (h, w, 3), as a PNG within the page."""
+    picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
@@ -53,7 +53,7 @@ def data_uri(picture: Image.Image | np.ndarray) -> str:
 
 
 def plate(figure: registry.Figure, places: Places) -> dict:
-    """What the page shows of a figure; of an animation its last frame, and a button that plays it.
+    """Return what the page shows of a figure; of an animation its last frame, and how to play it.
 
     Raises:
         UserError: the file is no picture.
@@ -72,19 +72,20 @@ def plate(figure: registry.Figure, places: Places) -> dict:
              for file in sorted(places.results.glob(pattern))]
     tables = TABLES[figure.file](places.results) if files and figure.file in TABLES else []
     return {"title": figure.title, "link": link, "source": source, "width": width, "height": height,
-            "animated": bool(last), "caption": registry.text(figure, places.results), "tables": tables,
-            "files": [(file.relative_to(places.results).as_posix(), places.link(file)) for file in files]}
+            "animated": bool(last), "caption": registry.text(figure, places.results),
+            "tables": tables, "files": [(file.relative_to(places.results).as_posix(),
+                                         places.link(file)) for file in files]}
 
 
 def plates(places: Places) -> dict[str, list[dict]]:
-    """The figures that are there, by section; the others are named."""
+    """Return the figures that are there, by section; the others are named."""
     found = {figure.section: [] for figure in registry.FIGURES}
     for figure in registry.FIGURES:
         if (places.figures / figure.file).exists():
             found[figure.section].append(plate(figure, places))
         else:
-            print(f"missing    {places.figures / figure.file}; `make figures` draws it, from the numbers of "
-                  f"`{figure.verb}`")
+            print(f"missing    {places.figures / figure.file}; `make figures` draws it, "
+                  f"from the numbers of `{figure.verb}`")
     return found
 
 
@@ -92,10 +93,10 @@ def plates(places: Places) -> dict[str, list[dict]]:
 
 
 def chosen(data: dict) -> dict:
-    """The test images to choose from: what each button has, in order, and what is shown of each
-    image."""
+    """Return the test images to choose from: each button, in order, and what is shown of each."""
     found = {"thumbs": [], "records": [], **data["about"], **data["about"]["settings"],
-             "filters": ["all", "mistakes", *(CLASSES[label] for label in np.unique(data["labels"]))]}
+             "filters": ["all", "mistakes",
+                         *(CLASSES[label] for label in np.unique(data["labels"]))]}
     maps = explanations(data)
     for i, (image, number, shares) in enumerate(
             zip(data["images"], data["numbers"].tolist(), data["probabilities"], strict=True)):
@@ -103,11 +104,12 @@ def chosen(data: dict) -> dict:
         text = f"test image {number}, {label}" + (f", taken for {said}" if said != label else "")
         found["thumbs"].append({"source": data_uri(image), "text": text, "label": label,
                                 "wrong": "no" if said == label else "yes"})
-        near = zip(data["near_images"][i], data["near"][i], data["near_labels"][i], data["cosines"][i],
-                   strict=True)
+        near = zip(data["near_images"][i], data["near"][i], data["near_labels"][i],
+                   data["cosines"][i], strict=True)
         found["records"].append({
             "number": number, "label": label,
-            "shares": [[CLASSES[k], round(float(shares[k]), 4)] for k in (-shares).argsort()[:SHOWN]],
+            "shares": [[CLASSES[k], round(float(shares[k]), 4)]
+                       for k in (-shares).argsort()[:SHOWN]],
             "maps": [data_uri(pictures[i]) for pictures in maps],
             "near": [[data_uri(picture), int(place), CLASSES[name], round(float(cosine), 3)]
                      for picture, place, name, cosine in near]})
@@ -115,8 +117,9 @@ def chosen(data: dict) -> dict:
 
 
 def surfaces(results: Path) -> list[dict]:
-    """The planes of losses that are there and whole, cut off as in the figures."""
-    small, found = {f"compare_{name}": f"small net with {label}" for name, label in COMPARED.items()}, []
+    """Return the planes of losses that are there and whole, cut off as in the figures."""
+    small = {f"compare_{name}": f"small net with {label}" for name, label in COMPARED.items()}
+    found = []
     for name, title in {"plane": "", **small}.items():
         path = results / "landscape" / f"{name}.npz"
         plane = read_npz(path) if path.exists() else None
@@ -127,8 +130,8 @@ def surfaces(results: Path) -> list[dict]:
         loss, title = plane["loss"].clip(low, high), title or network_title(plane)
         row, column = np.unravel_index(loss.argmin(), loss.shape)
         xs, ys = plane["xs"].tolist(), plane["ys"].tolist()
-        label = (f"Loss surface, {title}: lowest {loss.min():.3g} nats, at {xs[column]:.2g} along direction "
-                 f"1 and {ys[row]:.2g} along direction 2; highest {high:.3g}")
+        label = (f"Loss surface, {title}: lowest {loss.min():.3g} nats, at {xs[column]:.2g} along "
+                 f"direction 1 and {ys[row]:.2g} along direction 2; highest {high:.3g}")
         found.append({"title": title, "label": label, "xs": xs, "ys": ys, "low": float(low),
                       "high": float(high),
                       "loss": [[float(f"{value:.4g}") for value in line] for line in loss]})
@@ -136,7 +139,7 @@ def surfaces(results: Path) -> list[dict]:
 
 
 def build(places: Places, data: dict) -> str:
-    """The whole page.
+    """Return the whole page.
 
     Args:
         data: what `codes.insight.gallery.measure` found.
@@ -152,8 +155,11 @@ def build(places: Places, data: dict) -> str:
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     try:
         parts = {"accuracy": run_tables(places.results), "claims": claim_tables(places.results),
-                 "figures": plates(places), "planes": surfaces(places.results), "chosen": chosen(data)}
+                 "figures": plates(places), "planes": surfaces(places.results),
+                 "chosen": chosen(data)}
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise UserError(f"a file in {places.results} has another shape than expected: {error!r}") from None
+        raise UserError(f"a file in {places.results} has another shape than expected: "
+                        f"{error!r}") from None
     colours = list(map(to_hex, plt.get_cmap("cividis")(np.linspace(0, 1, 64))))
-    return environment.get_template("page.html.j2").render(palette=PALETTE, colours=colours, **parts)
+    template = environment.get_template("page.html.j2")
+    return template.render(palette=PALETTE, colours=colours, **parts)

@@ -8,7 +8,14 @@ from codes.documents.comparisons import by_study, overview
 from codes.documents.map import repository_map
 from codes.documents.words import spread
 from VGG_BatchNorm import findings
-from VGG_BatchNorm.ground.files import RESULTS_DIR, ROOT, SHIPPED_WEIGHTS, digest, read_csv, read_json
+from VGG_BatchNorm.ground.files import (
+    RESULTS_DIR,
+    ROOT,
+    SHIPPED_WEIGHTS,
+    digest,
+    read_csv,
+    read_json,
+)
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import Code, Table, markdown
 
@@ -21,12 +28,12 @@ SCRATCH_RUN = {"seed": int, "test_accuracy": float, "images": int, "epochs": int
 
 
 def preset_runs(path: Path) -> list[dict]:
-    """The rows of runs.csv, which codes/summarise.py writes; none where it is missing."""
+    """Return the rows of runs.csv, which codes/summarise.py writes; none where it is missing."""
     return read_csv(path, PRESET_RUN)
 
 
 def errors_in_percent(rows: list[dict]) -> tuple[list[float], list[float]]:
-    """Test errors in percent with one view and with six, a number a run."""
+    """Return test errors in percent with one view and with six, a number a run."""
     one, six = ([100 * (1 - row[name]) for row in rows]
                 for name in ("test_accuracy", "test_accuracy_views"))
     return one, six
@@ -53,13 +60,13 @@ def accuracy_table(rows: list[dict]) -> Table:
 
 
 def gemm_rates(bench: dict) -> str:
-    """The rates of the plain matrix product, in words."""
+    """Return the rates of the plain matrix product, in words."""
     return " and ".join(f"{rate / 1e9:.0f} GFLOP/s in {name}"
                         for name, rate in bench["gemm_flops_per_second"].items())
 
 
 def bench_table(bench: dict) -> Table:
-    """One line a preset and image size, both precisions; then the GEMM and the ways to bfloat16."""
+    """Return one line a preset and image size, both precisions; GEMM and ways to bfloat16 below."""
     head = ("preset", "images", "a step of", "float32", "of GEMM", "bfloat16", "of GEMM",
             "faster by")
     lines = []
@@ -82,7 +89,7 @@ def bench_table(bench: dict) -> Table:
 
 
 def study_bench_table(bench: dict) -> Table:
-    """One line a net: the course kit's loop and ours, and what probes cost."""
+    """Return one line a net: the course kit's loop and ours, and what probes cost."""
     names = {"none": "without batch norm", "batch": "with batch norm"}
     precisions = list(bench["gemm_flops_per_second"])
     ours = (cell for name in precisions for cell in (f"ours, {name}", "faster by", "of GEMM"))
@@ -101,7 +108,7 @@ def study_bench_table(bench: dict) -> Table:
 
 
 def peer_text(peer: dict) -> str:
-    """`strong` beside the public speed record, timed by turns on one machine."""
+    """Return `strong` beside the public speed record, timed by turns on one machine."""
     best = {name: min(row[name] for row in peer["rows"])
             for name in ("recipe_seconds", "strong_seconds")}
     lines = "; ".join(f"in {row['precision']} {row['recipe_seconds'] / 60:.1f} minutes for it, "
@@ -126,7 +133,7 @@ def from_scratch_text(rows: list[dict]) -> str:
 
 
 def model_card(results: Path) -> Table:
-    """What MODEL_CARD.md says of the shipped weights: errors, calibration, mistakes, cost.
+    """Return what MODEL_CARD.md says of the shipped weights: errors, calibration, mistakes, cost.
 
     Raises:
         UserError: a file is missing, or was measured on other weights.
@@ -170,7 +177,7 @@ def model_card(results: Path) -> Table:
 
 
 def readme(results: Path = RESULTS_DIR) -> dict[str, str]:
-    """The tables and texts of README.md in Markdown, from the files in `results`."""
+    """Return the tables and texts of README.md in Markdown, from the files in `results`."""
     try:
         studies = by_study(results / "compare" / "quick")
         studies.pop("final", None)

@@ -12,17 +12,17 @@ from VGG_BatchNorm.ground.script import UserError
 
 
 def short(row: dict) -> str:
-    """A variant's name without what follows a colon: "× 2: 32, 128, 128" is "× 2"."""
+    """Return a variant's name without what follows a colon: "× 2: 32, 128, 128" is "× 2"."""
     return row["variant"].partition(":")[0]
 
 
 def kind(row: dict) -> str:
-    """How a variant compares with the first of its study: better, worse (or failed), unclear."""
+    """Return how a variant compares with its study's first: better, worse (or failed), unclear."""
     return {"failed": "worse"}.get(outcome(row), outcome(row))
 
 
 def says(row: dict) -> str:
-    """How a variant compares with the first of its study, as the end of a sentence."""
+    """Return how a variant compares with the first of its study, as the end of a sentence."""
     if outcome(row) == "failed":
         return "fails with every seed"
     if outcome(row) == "unclear":
@@ -56,7 +56,7 @@ def compare(path: Path) -> dict:
 
 
 def study(rows: list[dict]) -> dict:
-    """Its table, which variants are better and worse than the first, and a phrase for each."""
+    """Return its table, which variants are better or worse than the first, a phrase for each."""
     first, others = rows[0], list(reversed(sorted_by_effect(rows[1:])))
     return {"table": cells(study_table(rows)), "first": first["variant"], "n": first["n"],
             "accuracy": with_spread(first["accuracy"], first["deviation"]),
@@ -69,7 +69,7 @@ def study(rows: list[dict]) -> dict:
 
 
 def tuning(runs: Comparisons) -> list[tuple[list[str], float]]:
-    """For each optimizer, a row on its rates, and how much the best of them beats the median."""
+    """Return, for each optimizer, a row on its rates, and how much the best beats the median."""
     head = ["optimizer", "rates that were tried", "best", "accuracy (%)", "median of all"]
     rows = [(head, 0.0)]
     for row in runs.studies["optimizers"]:
@@ -81,7 +81,7 @@ def tuning(runs: Comparisons) -> list[tuple[list[str], float]]:
 
 
 def without_effect_by_study(runs: Comparisons) -> list[list[str]]:
-    """What did not help, a row a study: clearly worse, and without a clear difference."""
+    """Return what did not help, a row a study: clearly worse, and without a clear difference."""
     rows = {}
     for row in without_effect(runs.studies):
         worse, unclear = rows.setdefault(row["study"].replace("_", " "), ([], []))

@@ -13,16 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codes.documents.readme_tables import (
-    SCRATCH_RUN,
-    accuracy_table,
-    bench_table,
-    errors_in_percent,
-    from_scratch_text,
-    peer_text,
-    preset_runs,
-    study_bench_table,
-)
+from codes.documents import readme_tables
 from codes.documents.report_comparisons import compare
 from codes.documents.tables import cells
 from codes.documents.words import listed, percent, spread
@@ -47,12 +38,12 @@ def some(rows: list) -> list:
 
 def presets(path: Path) -> dict:
     """runs.csv: test error and cost of each preset, and the settings behind them."""
-    rows = some(preset_runs(path))
-    found = {"table": cells(accuracy_table(rows)), "threads": rows[0]["threads"],
+    rows = some(readme_tables.preset_runs(path))
+    found = {"table": cells(readme_tables.accuracy_table(rows)), "threads": rows[0]["threads"],
              "device": rows[0]["device"].partition(",")[0], "torch": rows[0]["torch"]}
     for name in dict.fromkeys(row["preset"] for row in rows):
         mine = [row for row in rows if row["preset"] == name]
-        one, six = errors_in_percent(mine)
+        one, six = readme_tables.errors_in_percent(mine)
         settings = DEFAULTS | PRESETS[name]
         smoothing = settings["label_smoothing"]
         found[name] = {
@@ -70,7 +61,7 @@ def presets(path: Path) -> dict:
 
 def data(path: Path) -> dict:
     """evaluation.json, and what else defines the data: its parts, checksum and constants."""
-    train = preset_runs(path.with_name("runs.csv"))[0]["images"]
+    train = readme_tables.preset_runs(path.with_name("runs.csv"))[0]["images"]
     held_out = round(train * inspect.signature(split_validation).parameters["fraction"].default)
     evaluation = read_json(path)
     by_class = evaluation["accuracy_by_class_six_views"]
@@ -87,7 +78,7 @@ def data(path: Path) -> dict:
 
 
 def network(settings: dict) -> list[dict]:
-    """The stages of CifarNet: name, channels, side of the output in pixels, parameters."""
+    """Return the stages of CifarNet: name, channels, side of the output in pixels, parameters."""
     net, side = build("cifarnet", **Settings.from_dict(settings).config), 32
     parts = [("whitening" if net.whiten else "convolution", net.WHITEN_CHANNELS, 1, net.stem)]
     groups = enumerate(zip(settings["widths"], net.groups, strict=True), 1)
@@ -173,16 +164,22 @@ def learning(path: Path) -> dict:
                       ["validation loss (nats)", *(f"{loss[i]:.2f}" for i in moments)]]}
 
 
+def scratch(path: Path) -> dict:
+    rows = some(read_csv(path, readme_tables.SCRATCH_RUN))
+    return {"text": readme_tables.from_scratch_text(rows)}
+
+
 def bench(path: Path) -> dict:
     found = read_json(path)
-    table, rates = bench_table(found), [one["rate_over_gemm"] for one in found["steps"]]
+    table = readme_tables.bench_table(found)
+    rates = [one["rate_over_gemm"] for one in found["steps"]]
     return {"table": cells(table), "note": table.note,
             "low": percent(min(rates), 0), "high": percent(max(rates), 0)}
 
 
 def bn_bench(path: Path) -> dict:
     found = read_json(path)
-    table = study_bench_table(found)
+    table = readme_tables.study_bench_table(found)
     step = {row["norm"]: row["ours"]["float32"]["step_seconds"] for row in found["rows"]}
     return {"table": cells(table), "note": table.note,
             "longer": percent(step["batch"] / step["none"] - 1, 0)}
@@ -207,7 +204,7 @@ def bn(path: Path) -> dict:
 
 
 def effect_on_training(rows: list[dict]) -> list[list[str]]:
-    """A row for each learning rate and net: accuracy, and steps to given accuracies."""
+    """Return a row for each learning rate and net: accuracy, and steps to given accuracies."""
     lines = [["LR", "net", "seeds", "steps", "validation accuracy (%)", "steps to 50 %", "to 70 %"]]
     groups: dict[tuple, list[dict]] = {}
     for row in sorted(rows, key=lambda row: (row["lr"], row["norm"] == "batch")):
@@ -229,7 +226,7 @@ def reached(steps: list[int | None]) -> str:
 
 
 def band(runs: list[dict]) -> dict:
-    """Of runs that differ in rate: the median width of their band of losses, and where they end."""
+    """Return, of runs that differ in rate, the median width of their band of losses; its end."""
     steps = min(len(run["loss"]) for run in runs)
     loss = np.stack([run["loss"][:steps] for run in runs])
     last, guess = loss[:, -50:].mean(1), np.log(len(CLASSES))
@@ -243,11 +240,10 @@ PARTS: dict[str, tuple[str, str, Callable[[Path], dict]]] = {  # a file, what ma
     "presets": ("runs.csv", "codes/summarise.py RUN", presets),
     "data": ("evaluation.json", "make evaluate", data),
     "compare": ("compare/quick/summary.csv", "make compare", compare),
-    "scratch": ("from_scratch.csv", "make from-scratch",
-                lambda path: {"text": from_scratch_text(some(read_csv(path, SCRATCH_RUN)))}),
+    "scratch": ("from_scratch.csv", "make from-scratch", scratch),
     "bench": ("bench.json", "make bench", bench),
     "peer": ("peer.json", "codes/bench_peer.py", lambda path: {
-        "text": peer_text(read_json(path)).replace("`", "")}),
+        "text": readme_tables.peer_text(read_json(path)).replace("`", "")}),
     "mistakes": ("mistakes.json", "make insights", mistakes),
     "robustness": ("robustness.json", "make insights", robustness),
     "similarity": ("features/similarity.npz", "make insights", similarity),
@@ -259,7 +255,7 @@ PARTS: dict[str, tuple[str, str, Callable[[Path], dict]]] = {  # a file, what ma
 
 
 def collect(results: Path) -> dict:
-    """All that report.typ shows, by the name of the part.
+    """Return all that report.typ shows, by the name of the part.
 
     Raises:
         UserError: a file is missing or of another shape; names it, and what makes it.

@@ -10,7 +10,6 @@ def spread(values: list[float], digits: int) -> str:
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
-
 def with_spread(value: float | None, spread: float | None, sign: str = "") -> str:
     """Return "1.20 ± 0.30", or what there is of it."""
     if value is None:

@@ -1,4 +1,4 @@
-"""Drawings of which pixels made a network say what it says, from `codes.insight.attribution.measure`."""
+"""Drawings of which pixels made a network say what it says: codes/insight/attribution.py."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ DIVERGING = "RdBu_r"
 
 
 def draw_row(axes, data: dict, i: int) -> None:
-    """Image number `i` of the data and its three explanations."""
+    """Draw image number `i` of the data and its three explanations."""
     image, cam, settings = data["images"][i], data["grad_cam"][i], data["about"]["settings"]
     size, stride = settings["size"], settings["stride"]
     edges = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
@@ -17,16 +17,16 @@ def draw_row(axes, data: dict, i: int) -> None:
     axes[1].imshow(image.mean(2), cmap="gray", vmin=0, vmax=255)
     axes[1].imshow(cam, cmap="inferno", alpha=0.6, interpolation="bilinear", extent=edges)
     for axis, name, share, first, step in ((axes[2], "integrated_gradients", 0.99, 0, 1),
-                                           (axes[3], "occlusion", 1.0, (size - stride) / 2, stride)):
+            (axes[3], "occlusion", 1.0, (size - stride) / 2, stride)):
         values = data[name][i]
         limit = max(np.quantile(abs(values), share), 1e-12)
         low, high = first - 0.5, first - 0.5 + step * len(values)
         axis.imshow(values, cmap=DIVERGING, vmin=-limit, vmax=limit, extent=(low, high, high, low))
     for axis in axes:
         axis.set(xlim=edges[:2], ylim=edges[2:])
-    axes[0].text(-0.08, 0.5, f"true: {CLASSES[data['labels'][i]]}\nsaid: {CLASSES[data['said'][i]]}\n"
-                 f"{100 * data['confidence'][i]:.0f} %", transform=axes[0].transAxes, ha="right", va="center",
-                 fontsize=10)
+    label, said = CLASSES[data["labels"][i]], CLASSES[data["said"][i]]
+    axes[0].text(-0.08, 0.5, f"true: {label}\nsaid: {said}\n{100 * data['confidence'][i]:.0f} %",
+                 transform=axes[0].transAxes, ha="right", va="center", fontsize=10)
 
 
 def draw_attribution(data: dict) -> plt.Figure:
@@ -59,6 +59,6 @@ def draw_attribution(data: dict) -> plt.Figure:
         colours = plt.cm.ScalarMappable(norm=plt.Normalize(-1, 1), cmap=DIVERGING)
         bar = half.colorbar(colours, ax=list(axes.flat), location="bottom", shrink=0.5, aspect=40)
         bar.set_ticks([-1, 0, 1], labels=["against what it said", "0", "for it"])
-        half.suptitle(("the most confident right answer of a class", "its most confident mistake")[side],
-                      fontsize=11)
+        titles = "the most confident right answer of a class", "its most confident mistake"
+        half.suptitle(titles[side], fontsize=11)
     return figure

@@ -1,4 +1,4 @@
-"""Captions: the docstrings of functions that draw, with the settings of the numbers that were drawn."""
+"""Captions: the docstrings of functions that draw, with the settings of the numbers drawn."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -11,7 +11,7 @@ def caption(draw: Callable, data: dict | None) -> str:
     measured; "…" where that is not known.
 
     Args:
-        data: the numbers, as `VGG_BatchNorm.ground.files.read_npz` gives them; None if there are none.
+        data: the numbers, as `read_npz` gives them; None if there are none.
     """
     settings = (data or {}).get("about", {}).get("settings", {})
     return " ".join(draw.__doc__.split()).format_map(defaultdict(lambda: "…", settings))

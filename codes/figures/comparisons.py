@@ -22,7 +22,7 @@ VARIANT_OF = {"DampedMuon, not annealed": "DampedMuon (ours)",
 
 
 def scale(runs: Comparisons) -> str:
-    """What the pictures are of, for their faces."""
+    """Return what the pictures are of, for their faces."""
     base = runs.base
     n = sorted({row["n"] for rows in runs.studies.values() for row in rows})
     seeds = " to ".join(str(number) for number in dict.fromkeys((n[0], n[-1])))
@@ -31,7 +31,7 @@ def scale(runs: Comparisons) -> str:
 
 
 def style(name: str, names: list[str]) -> dict:
-    """A colour for each; what is another's variant has its colour, dashed."""
+    """Return a colour for each; what is another's variant has its colour, dashed."""
     mine = VARIANT_OF.get(name, name)
     whole = [one for one in names if one not in VARIANT_OF][:len(PALETTE)]
     return dict(color=PALETTE[whole.index(mine)] if mine in whole else UNCLEAR,
@@ -76,7 +76,7 @@ def draw_effects(runs: Comparisons):
 
 
 def accuracies(runs: Comparisons, row: dict) -> dict[int, float]:
-    """Accuracy in percent by seed, of the runs of a row that did not fail."""
+    """Return accuracy in percent by seed, of the runs of a row that did not fail."""
     return {seed: judged(run) for seed, run in runs.seeds(row["changes"]).items()
             if not run["failure"]}
 
@@ -205,8 +205,7 @@ def draw_rates(runs: Comparisons):
     figure, axes = plt.subplots(1, len(studies), figsize=(max(8, 5.5 * len(studies)), 5),
                                 squeeze=False, sharey=True)
     for axis, study in zip(axes[0], studies, strict=True):
-        tuned = [row for row in runs.studies[study]
-                 if row["tries"] and " + " not in row["variant"]]
+        tuned = [row for row in runs.studies[study] if row["tries"] and " + " not in row["variant"]]
         names = [row["variant"] for row in tuned]
         for row in tuned:
             tries, kept = runs.tries(row)
@@ -222,16 +221,8 @@ def draw_rates(runs: Comparisons):
 
 
 FIGURES: dict[str, Callable] = {
-    "01_effects": draw_effects,
-    "02_losses": draw_losses,
-    "03_cost": draw_cost,
-    "04_optimizers": draw_optimizers,
-    "05_learning_rates": draw_rates,
-}
+    "01_effects": draw_effects, "02_losses": draw_losses, "03_cost": draw_cost,
+    "04_optimizers": draw_optimizers, "05_learning_rates": draw_rates}
 STUDIES_OF = {  # a figure needs one of these studies
-    "01_effects": PANELS,
-    "02_losses": ("losses",),
-    "03_cost": SIZES,
-    "04_optimizers": ("optimizers",),
-    "05_learning_rates": ("optimizers",),
-}
+    "01_effects": PANELS, "02_losses": ("losses",), "03_cost": SIZES,
+    "04_optimizers": ("optimizers",), "05_learning_rates": ("optimizers",)}

@@ -8,7 +8,7 @@ from VGG_BatchNorm.ground.style import TEST, TRAIN, VALIDATION, plt
 
 
 def read_run(folder: Path) -> tuple[str, dict[str, list[float]], dict]:
-    """The name of a run's folder, the columns of its log.csv, and its result.json
+    """Return the name of a run's folder, the columns of its log.csv, and its result.json
     ({} before its end).
 
     Raises:

@@ -5,14 +5,14 @@ import numpy as np
 from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.style import plt
 
-COLOURS = ("#56B4E9", "#D55E00", "#0072B2", "#E69F00", "#8C6D00",  # in the order of CLASSES; those of one
-           "#CC79A7", "#009E73", "#000000", "#6A3D9A", "#999999")  # marker differ in lightness too
+COLOURS = ("#56B4E9", "#D55E00", "#0072B2", "#E69F00", "#8C6D00",  # in the order of CLASSES;
+           "#CC79A7", "#009E73", "#000000", "#6A3D9A", "#999999")  # of one marker: in lightness too
 VEHICLES = ("airplane", "automobile", "ship", "truck")
 CALLED = {"batch_norm": "batch norm", "plain": "no norm"}
 
 
 def apart(centres: np.ndarray, width: float, height: float) -> np.ndarray:
-    """The centres (K, 2), some moved up, so that labels of this size around them do not overlap."""
+    """Return the centres (K, 2), some moved up, so that labels of this size do not overlap."""
     places, order = centres.copy(), centres[:, 1].argsort()
     for n, i in enumerate(order):
         while (abs(places[order[:n]] - places[i]) < (width, height)).all(1).any():
@@ -21,11 +21,11 @@ def apart(centres: np.ndarray, width: float, height: float) -> np.ndarray:
 
 
 def draw_classes(axis, points: np.ndarray, labels: np.ndarray) -> None:
-    """Points (N, 2) by class, and the classes' names at their medians."""
+    """Draw points (N, 2) by class, and the classes' names at their medians."""
     present = np.unique(labels)
     for label in present:
-        axis.plot(*points[labels == label].T, "^" if CLASSES[label] in VEHICLES else "o", markersize=2.5,
-                  color=COLOURS[label], alpha=0.5, markeredgewidth=0)
+        axis.plot(*points[labels == label].T, "^" if CLASSES[label] in VEHICLES else "o",
+                  markersize=2.5, color=COLOURS[label], alpha=0.5, markeredgewidth=0)
     centres = np.stack([np.median(points[labels == label], axis=0) for label in present])
     width, height = np.ptp(points, axis=0) * (0.2, 0.06)
     for label, centre, place in zip(present, centres, apart(centres, width, height), strict=True):
@@ -42,8 +42,8 @@ def draw_features(plane: dict, neighbours: dict | None) -> plt.Figure:
     classes that overlap here may well be apart in the directions left out. Right: t-SNE keeps near
     images near; what its clusters hold means something, but their sizes, the distances between
     them, and the axes do not."""
-    figure, axes = plt.subplots(1, 1 + bool(neighbours), figsize=(5.8 * (1 + bool(neighbours)), 5.4),
-                                squeeze=False)
+    panels = 1 + bool(neighbours)
+    figure, axes = plt.subplots(1, panels, figsize=(5.8 * panels, 5.4), squeeze=False)
     draw_classes(axes[0, 0], plane["points"], plane["labels"])
     first, second = (f"{100 * share:.0f} % of the variance" for share in plane["shares"])
     axes[0, 0].set(xlabel=f"first principal component ({first})",

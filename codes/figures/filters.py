@@ -9,13 +9,13 @@ COLUMNS = 12
 
 
 def as_pictures(filters: np.ndarray) -> np.ndarray:
-    """(K, 3, h, w) filters to (K, h, w, 3) pictures in [0, 1]: 0 becomes grey, each fills its range."""
+    """Return (K, 3, h, w) filters as pictures (K, h, w, 3), each of full range; 0 is grey."""
     largest = abs(filters).max((1, 2, 3), keepdims=True).clip(1e-12)
     return (filters / largest / 2 + 0.5).transpose(0, 2, 3, 1)
 
 
 def draw_rows(figure, pictures: np.ndarray, title: str) -> None:
-    """A grid of small pictures, COLUMNS a row, in a subfigure; (K, h, w) are shown in grey."""
+    """Draw small pictures, COLUMNS a row, in a subfigure; (K, h, w) are shown in grey."""
     rows = -(-len(pictures) // COLUMNS)
     axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for axis in axes:
@@ -32,7 +32,8 @@ def draw_filters(data: dict) -> plt.Figure:
     shown as colours. What a filter looks like does not say what the layers behind it make of it."""
     first, *second = data["layers"]
     blocks = [(data["image"][None], f"test image: {CLASSES[data['label']]}"),
-              (as_pictures(data["filters"]), f"filters of the first convolution ({first}), grey is 0"),
+              (as_pictures(data["filters"]),
+               f"filters of the first convolution ({first}), grey is 0"),
               (data["maps_0"], f"its feature maps ({first}), dark is low, bright is high")]
     blocks += [(data["maps_1"], f"feature maps of the first trained convolution ({name}), "
                 f"the {len(data['maps_1'])} of most contrast") for name in second]

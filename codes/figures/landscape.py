@@ -1,7 +1,6 @@
 """The pictures of the loss around weights, each from planes of losses.
 
-A function's docstring is its picture's caption. A plane is what `codes.insight.loss_landscape.fill`
-wrote."""
+A docstring is its picture's caption. A plane is what `codes.insight.loss_landscape.fill` wrote."""
 
 from collections.abc import Sequence
 
@@ -22,44 +21,45 @@ def network_title(plane: dict) -> str:
 
 
 def scale(plane: dict) -> str:
-    """What the loss is, for the picture's face."""
+    """Return what the loss is, for the picture's face."""
     images = plane["about"]["settings"]["n_items"]
     return (f"{network_title(plane)}: cross-entropy of {images} training images of 32×32,\n"
             "evaluation mode, batch-norm statistics recomputed at each point")
 
 
 def loss_levels(planes: Sequence[dict], steps: int = 15) -> np.ndarray:
-    """steps + 1 levels for all planes alike, evenly spaced in the logarithm of the loss."""
+    """Return steps + 1 levels for all planes alike, evenly spaced in the logarithm of the loss."""
     low = max(min(plane["loss"].min() for plane in planes), 1e-3)
     high = min(max(plane["loss"].max() for plane in planes), CEILING)
     return np.geomspace(low, max(high, 1.01 * low), steps + 1)
 
 
 def draw_plane(axis, plane: dict, levels: np.ndarray):
-    """Filled contours with labelled lines on `axis`; returns what a colour bar needs."""
+    """Draw filled contours with labelled lines; return what a colour bar needs."""
     where = plane["xs"], plane["ys"], np.clip(plane["loss"], levels[0], levels[-1])
     filled = axis.contourf(*where, levels, norm=LogNorm(levels[0], levels[-1]), cmap="cividis")
     labelled = levels[2:-1:3]
-    colours = ["white" if level < (levels[0] * levels[-1]) ** 0.5 else "black" for level in labelled]
-    axis.clabel(axis.contour(*where, labelled, colors=colours, linewidths=0.8), fmt="%.2g", fontsize=9)
+    colours = ["white" if level < (levels[0] * levels[-1]) ** 0.5 else "black"
+               for level in labelled]
+    axis.clabel(axis.contour(*where, labelled, colors=colours, linewidths=0.8), fmt="%.2g",
+                fontsize=9)
     axis.grid(visible=False)
     return filled
 
 
 def draw_around(axis, plane: dict, levels: np.ndarray, title: str):
-    """`draw_plane` of two random directions: square, with a cross on the weights and the
-    eigenvalue."""
+    """Draw the plane of two random directions: square, a cross on the weights, the eigenvalue."""
     filled = draw_plane(axis, plane, levels)
     axis.plot(0, 0, "+", color="white", markersize=11, markeredgewidth=2)
     value = float(plane["eigenvalue"])
-    bound = "at least " if plane["residual"] > 0.05 * abs(value) else ""  # power iteration was cut short
+    bound = "at least " if plane["residual"] > 0.05 * abs(value) else ""  # it was cut short
     axis.set(title=f"{title}\ntop eigenvalue {bound}{value:.3g}", aspect="equal")
     return filled
 
 
 def add_colour_bar(figure, filled, axes, levels: np.ndarray) -> None:
-    bar = figure.colorbar(filled, ax=axes, label="cross-entropy (nats)", ticks=levels[::3], format="%.2g")
-    bar.minorticks_off()
+    figure.colorbar(filled, ax=axes, label="cross-entropy (nats)", ticks=levels[::3],
+                    format="%.2g").minorticks_off()
 
 
 def draw_surface(plane: dict, *_):
@@ -73,7 +73,8 @@ def draw_surface(plane: dict, *_):
     axis = figure.add_subplot(projection="3d")
     x, y = np.meshgrid(plane["xs"], plane["ys"])
     axis.plot_surface(x, y, np.clip(plane["loss"], levels[0], levels[-1]), rstride=1, cstride=1,
-                      cmap="cividis", norm=LogNorm(levels[0], levels[-1]), edgecolor="black", linewidth=0.2)
+                      cmap="cividis", norm=LogNorm(levels[0], levels[-1]), edgecolor="black",
+                      linewidth=0.2)
     for along, label in ((axis.xaxis, "first direction"), (axis.yaxis, "second direction"),
                          (axis.zaxis, "cross-entropy (nats)")):
         along.set_label_text(label)
@@ -101,12 +102,14 @@ def draw_contours(*planes: dict):
     for axis, plane, name, style in zip(axes, planes, names, ("-", "--"), strict=False):
         filled = draw_around(axis, plane, levels, name)
         axis.set(xlabel="first direction", ylabel="second direction")
-        middle, suffix = len(plane["xs"]) // 2, ", frozen" if plane["about"]["settings"]["frozen"] else ""
+        middle = len(plane["xs"]) // 2
+        suffix = ", frozen" if plane["about"]["settings"]["frozen"] else ""
         for loss, colour, which in zip((plane["loss"][middle], plane["loss"][:, middle]), PALETTE,
                                        ("first", "second"), strict=False):
             cuts.plot(plane["xs"], loss, style, color=colour, label=f"{which} direction{suffix}")
     add_colour_bar(figure, filled, axes[:-1], levels)
-    cuts.set(xlabel="distance (1: as long as the weights)", ylabel="cross-entropy (nats)", yscale="log")
+    cuts.set(xlabel="distance (1: as long as the weights)", ylabel="cross-entropy (nats)",
+             yscale="log")
     cuts.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     cuts.yaxis.set_major_formatter("{x:g}")
     cuts.yaxis.set_minor_formatter("")
@@ -130,7 +133,8 @@ def draw_compare(*planes: dict):
     figure, axes = plt.subplots(2, 2, figsize=(9.4, 9), sharex=True, sharey=True)
     for axis, name, plane in zip(axes.flat, COMPARED.values(), planes, strict=True):
         middle = len(plane["xs"]) // 2
-        filled = draw_around(axis, plane, levels, f"{name}: loss {plane['loss'][middle, middle]:.2f}")
+        filled = draw_around(axis, plane, levels,
+                             f"{name}: loss {plane['loss'][middle, middle]:.2f}")
     for below, left in zip(axes[1], axes[:, 0], strict=True):
         below.set_xlabel("first direction")
         left.set_ylabel("second direction")

@@ -17,24 +17,23 @@ FRAME, LAST_FRAME = 100, 3000  # milliseconds
 
 
 def filter_sheets(filters: np.ndarray, scale: int = 8) -> np.ndarray:
-    """(M, K, 3, h, w) filters as M pictures in [0, 1], a weight `scale` pixels wide, each in its
-    range."""
-    pictures = as_pictures(filters.reshape(-1, *filters.shape[2:])).repeat(scale, 1).repeat(scale, 2)
-    rows = filters.shape[1] // COLUMNS
-    return np.stack([contact_sheet(one) for one in pictures.reshape(-1, rows, COLUMNS, *pictures.shape[1:])])
+    """Return (M, K, 3, h, w) filters as M pictures in [0, 1], a weight `scale` pixels wide."""
+    pictures = as_pictures(filters.reshape(-1, *filters.shape[2:]))
+    pictures = pictures.repeat(scale, 1).repeat(scale, 2)
+    sheets = pictures.reshape(len(filters), -1, COLUMNS, *pictures.shape[1:])
+    return np.stack([contact_sheet(sheet) for sheet in sheets])
 
 
 def draw_curve(axis, data: dict, name: str, unit: str, factor: float, top: float) -> tuple:
-    """Axes for a quantity over the steps: the empty line, and what it will show."""
+    """Set up axes for a quantity over the steps; return the empty line, and what it will show."""
     axis.set(xlim=(0, 1.05 * data["steps"][-1]), ylim=(0, top), xlabel="step",
              title=f"validation {name} ({unit})")
     line, = axis.plot([], [], ".-", color=VALIDATION, linewidth=1.2)
     return line, data["steps"], factor * data[name]
 
 
-def draw_plane(axis, data: dict) -> tuple:
-    """Axes for the path: the dots, the ring around the last, and the line as `draw_curve` has it.
-    """
+def draw_weights(axis, data: dict) -> tuple:
+    """Set up the path's axes; return the dots, the ring around the last, and the line likewise."""
     dots = axis.scatter(*data["path"].T, c=data["loss"], cmap="cividis", s=22, zorder=3)
     first, second = (f"{100 * share:.0f} %" for share in data["shares"])
     axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim(), title="path of the weights",
@@ -56,12 +55,13 @@ def draw_frames(data: dict) -> list[Image.Image]:
     explain 61 % and 15 % (Antognini & Sohl-Dickstein 2018, arXiv 1806.08805). One run."""
     steps, sheets, frames = data["steps"], filter_sheets(data["filters"]), []
     with plt.rc_context({"font.size": 9, "axes.titlesize": 10}):
-        figure, axes = plt.subplot_mosaic([["filters", "accuracy", "loss"], ["filters", "path", "path"]],
+        figure, axes = plt.subplot_mosaic([["filters", "accuracy", "loss"],
+                                           ["filters", "path", "path"]],
                                           figsize=(8, 4.4), width_ratios=(1.7, 1, 1))
         filters = axes["filters"].imshow(sheets[0], interpolation="nearest")
         axes["filters"].axis("off")
         axes["filters"].set_title("first-layer filters, grey is 0")
-        dots, ring, line = draw_plane(axes["path"], data)
+        dots, ring, line = draw_weights(axes["path"], data)
         lines = [line, draw_curve(axes["accuracy"], data, "accuracy", "%", 100, 100),
                  draw_curve(axes["loss"], data, "loss", "nats", 1, 1.05 * data["loss"].max())]
         title = figure.suptitle(f"step {steps[-1]} of {steps[-1]}")
@@ -82,8 +82,7 @@ def draw_frames(data: dict) -> list[Image.Image]:
 
 
 def write_gif(frames: list[Image.Image], path: Path, colours: int = 128) -> None:
-    """An endless animation in one palette, that of its first, middle and last frame; the last one
-    stays."""
+    """Write an endless animation in one palette, of its first, middle and last frame (it stays)."""
     some = [np.asarray(frames[i]) for i in (0, len(frames) // 2, -1)]
     palette = Image.fromarray(np.concatenate(some)).quantize(colours)
     first, *rest = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)

@@ -1,4 +1,4 @@
-"""Drawings, and a report's numbers, of what a network gets wrong: from `codes.insight.mistakes.measure`."""
+"""Drawings, and a report's numbers, of what a network gets wrong: codes/insight/mistakes.py."""
 
 import numpy as np
 from matplotlib.colors import PowerNorm
@@ -11,15 +11,17 @@ VIEWS = ("one view", "six views")
 
 
 def summary(data: dict) -> dict:
-    """The numbers of the pictures, for a report: plain, in fractions and counts."""
+    """Return the numbers of the pictures, for a report: plain, in fractions and counts."""
     matrix, images = data["confusion"], data["confusion"].sum(1)
-    pairs = sorted(((int(matrix[pair]), *pair) for pair in np.ndindex(*matrix.shape) if pair[0] != pair[1]),
-                   reverse=True)
+    pairs = sorted(((int(matrix[true, said]), true, said)
+                    for true, said in np.ndindex(*matrix.shape) if true != said), reverse=True)
     by_class = zip(CLASSES, matrix.diagonal() / images, data["look_alikes"], strict=True)
-    return {**data["about"], "images": int(images.sum()), "error": float(1 - matrix.trace() / images.sum()),
+    return {**data["about"], "images": int(images.sum()),
+            "error": float(1 - matrix.trace() / images.sum()),
             "calibration_error": {name: expected_calibration_error(table)
                                   for name, table in zip(VIEWS, data["reliability"], strict=True)},
-            "most_frequent_mistakes": [{"true": CLASSES[true], "said": CLASSES[said], "images": count}
+            "most_frequent_mistakes": [{"true": CLASSES[true], "said": CLASSES[said],
+                                        "images": count}
                                        for count, true, said in pairs[:6]],
             "by_class": {name: {"accuracy": float(accuracy), "look_alikes": int(count)}
                          for name, accuracy, count in by_class},
@@ -57,10 +59,11 @@ def draw_mistakes(data: dict) -> plt.Figure:
     figure, axes = plt.subplots(4, -(-data["about"]["settings"]["mistakes"] // 4), figsize=(10, 8))
     for axis in axes.flat:
         axis.axis("off")
-    for axis, image, label, said, confidence in zip(axes.flat, data["images"], data["labels"], data["said"],
-                                                    data["confidence"], strict=False):
+    columns = (data[name] for name in ("images", "labels", "said", "confidence"))
+    for axis, image, label, said, sure in zip(axes.flat, *columns, strict=False):
         axis.imshow(image)
-        axis.set_title(f"label: {CLASSES[label]}\nnet: {CLASSES[said]}, {100 * confidence:.0f} %", fontsize=9)
+        title = f"label: {CLASSES[label]}\nnet: {CLASSES[said]}, {100 * sure:.0f} %"
+        axis.set_title(title, fontsize=9)
     return figure
 
 
@@ -73,7 +76,8 @@ def draw_calibration(data: dict) -> plt.Figure:
     distance from the dashed line, weighted by images. Label smoothing makes a net modest on
     purpose; six views are right more often and hardly surer. Which class a net names, and so its
     error, can be as good."""
-    figure, axes = plt.subplots(2, 2, figsize=(9, 5.6), sharex=True, sharey="row", height_ratios=(3, 1))
+    figure, axes = plt.subplots(2, 2, figsize=(9, 5.6), sharex=True, sharey="row",
+                                height_ratios=(3, 1))
     bins = data["about"]["settings"]["bins"]
     edges, width = 100 * np.arange(bins) / bins, 100 / bins
     for (upper, lower), name, table in zip(axes.T, VIEWS, data["reliability"], strict=True):
@@ -81,10 +85,13 @@ def draw_calibration(data: dict) -> plt.Figure:
         images, confidence, accuracy = table[:, filled]
         upper.bar(edges[filled], 100 * accuracy, width, align="edge", color=TEST, alpha=0.35,
                   edgecolor="white")
-        upper.errorbar(100 * confidence, 100 * accuracy, 100 * np.sqrt(accuracy * (1 - accuracy) / images),
-                       fmt="o", color=TEST, markersize=5, capsize=2, label="right answers")
-        upper.plot([0, 100], [0, 100], "--", color="black", linewidth=1, label="as often as claimed")
-        upper.set(title=f"{name}: ECE {100 * expected_calibration_error(table):.1f} %", ylim=(0, 102))
+        upper.errorbar(100 * confidence, 100 * accuracy,
+                       100 * np.sqrt(accuracy * (1 - accuracy) / images), fmt="o", color=TEST,
+                       markersize=5, capsize=2, label="right answers")
+        upper.plot([0, 100], [0, 100], "--", color="black", linewidth=1,
+                   label="as often as claimed")
+        upper.set(title=f"{name}: ECE {100 * expected_calibration_error(table):.1f} %",
+                  ylim=(0, 102))
         lower.bar(edges[filled], 100 * images / images.sum(), width, align="edge", color="#777777",
                   edgecolor="white")
         lower.set(xlabel="confidence (%)", xlim=(0, 100))
@@ -107,14 +114,14 @@ def draw_look_alikes(data: dict) -> plt.Figure:
     line = np.array([0, 1.08 * max(1, alike.max())])
     axis.plot(line, 100 * (1 - line / images.mean()), "--", color="black", linewidth=1,
               label="as the nearest neighbour")
-    for rank, label in enumerate(accuracy.argsort(kind="stable")):  # names in a column, lowest first
+    for rank, label in enumerate(accuracy.argsort(kind="stable")):  # in a column, lowest first
         axis.annotate(CLASSES[label], (alike[label], accuracy[label]), va="center", fontsize=10,
                       xytext=(1.06, (rank + 0.5) / len(CLASSES)), textcoords="axes fraction",
                       arrowprops=dict(arrowstyle="-", color="#999999", linewidth=0.7, shrinkB=4))
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = np.corrcoef(alike, accuracy)[0, 1]
     axis.set(xlabel=f"look-alikes among the {images.mean():,.0f} test images of a class", xlim=line,
-             ylabel="accuracy (%)",
-             title=f"correlation over the {len(CLASSES)} classes: {correlation:.2f}".replace("-", "−"))
+             ylabel="accuracy (%)", title=f"correlation over the {len(CLASSES)} classes: "
+                   f"{correlation:.2f}".replace("-", "−"))
     axis.legend(loc="lower left", fontsize=9)
     return figure

@@ -10,7 +10,7 @@ from VGG_BatchNorm.ground.style import contact_sheet, plt
 
 
 def mosaic(pictures: np.ndarray, columns: int, side: int = 64) -> np.ndarray:
-    """One picture of (N, s, s, 3) pictures, uint8, row by row, each enlarged to about `side` pixels."""
+    """Return one picture of (N, s, s, 3) uint8 pictures, row by row, each about `side` wide."""
     factor = max(1, side // pictures.shape[1])
     pictures = pictures.repeat(factor, axis=1).repeat(factor, axis=2)
     missing = -len(pictures) % columns
@@ -19,11 +19,11 @@ def mosaic(pictures: np.ndarray, columns: int, side: int = 64) -> np.ndarray:
 
 
 def readable(layer: str) -> str:
-    """"group 2, convolution 1" for CifarNet's "groups.1.convs.0"; other names as they are."""
+    """Return "group 2, convolution 1" for CifarNet's "groups.1.convs.0", else the name as it is."""
     if layer == "stem":
         return "first layer"
-    numbers = re.fullmatch(r"groups\.(\d)\.convs\.(\d)", layer)
-    return "group {}, convolution {}".format(*(int(n) + 1 for n in numbers.groups())) if numbers else layer
+    found = re.fullmatch(r"groups\.(\d)\.convs\.(\d)", layer)
+    return f"group {int(found[1]) + 1}, convolution {int(found[2]) + 1}" if found else layer
 
 
 def draw_patches(data: dict) -> plt.Figure:
@@ -34,8 +34,8 @@ def draw_patches(data: dict) -> plt.Figure:
     images. Grey lies beyond the edge of an image. A unit's receptive field is an upper limit: what
     its edge adds is small (Luo et al. 2016, arXiv 1701.04128), the more so where it exceeds the
     image. The picture shows peaks alone; a channel may answer to other things as well."""
-    figure, axes = plt.subplots(len(data["layers"]), data["about"]["settings"]["channels"], squeeze=False,
-                                figsize=(9.5, 0.5 + 1.95 * len(data["layers"])))
+    figure, axes = plt.subplots(len(data["layers"]), data["about"]["settings"]["channels"],
+                                squeeze=False, figsize=(9.5, 0.5 + 1.95 * len(data["layers"])))
     for axis in axes.flat:
         axis.axis("off")
     for i, (row, name, size) in enumerate(zip(axes, data["layers"], data["sizes"], strict=True)):
@@ -43,10 +43,11 @@ def draw_patches(data: dict) -> plt.Figure:
                                                   data[f"labels_{i}"], strict=False):
             axis.imshow(mosaic(patches, columns=3))
             (label, count), = Counter(labels.tolist()).most_common(1)
-            axis.set_title(f"channel {channel}\n{count} of {len(labels)}: {CLASSES[label]}", fontsize=9)
+            axis.set_title(f"channel {channel}\n{count} of {len(labels)}: {CLASSES[label]}",
+                           fontsize=9)
         seen = f"{size}×{size} pixels" if size < data["image"].shape[0] else "the whole image"
-        row[0].text(-0.06, 0.5, f"{readable(name)}\nsees {seen}", transform=row[0].transAxes, rotation=90,
-                    ha="right", va="center", fontsize=9)
+        row[0].text(-0.06, 0.5, f"{readable(name)}\nsees {seen}", transform=row[0].transAxes,
+                    rotation=90, ha="right", va="center", fontsize=9)
     return figure
 
 

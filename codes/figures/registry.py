@@ -28,29 +28,24 @@ from VGG_BatchNorm.ground.script import UserError
 
 
 def settings(*given: dict) -> dict:
-    """The settings with which numbers were measured, and those of the net that they are of."""
+    """Return the settings with which numbers were measured, and those of their net."""
     abouts = [data["about"] for data in given]
     return {name: value for about in abouts
             for name, value in {**about.get("net", {}), **about.get("settings", {})}.items()}
 
 
-def read_each(paths: list[Path]) -> tuple:
-    return tuple(map(read_npz, paths))
-
-
 @cache
-def read_study(folder: Path) -> tuple[findings.Runs]:
-    return (findings.read_runs(folder),)
+def read_folder(read: Callable[[Path], object], folder: Path) -> tuple:
+    return (read(folder),)
 
 
-@cache
 def read_comparisons(folder: Path, name: str) -> tuple[Comparisons]:
     """Return the comparisons in `folder`, if they hold what the figure `name` draws.
 
     Raises:
         findings.NotRun: they do not.
     """
-    found = Comparisons(folder)
+    found, = read_folder(Comparisons, folder)
     if not set(comparisons.STUDIES_OF[name]) & found.studies.keys():
         raise findings.NotRun
     return (found,)
@@ -62,8 +57,8 @@ class Figure(NamedTuple):
     Args:
         section: of the page.
         file: in the folder of figures.
-        draw: of what `read` gives; its docstring is the caption. Text: the caption of a figure that is
-            drawn from the data set alone.
+        draw: of what `read` gives; its docstring is the caption. Text: the caption of a figure
+            that is drawn from the data set alone.
         sources: patterns in the folder of results. Nothing is drawn where one has no file.
         verb: measures the numbers.
         beside: patterns of further files, that hold numbers behind it.
@@ -78,7 +73,7 @@ class Figure(NamedTuple):
     sources: tuple[str, ...]
     verb: str
     beside: tuple[str, ...] = ()
-    read: Callable[[list[Path]], tuple] = read_each
+    read: Callable[[list[Path]], tuple] = lambda paths: tuple(map(read_npz, paths))
     numbers: Callable[..., dict] = settings
 
 
@@ -94,11 +89,11 @@ def of_study(name: str, draw_: Callable) -> Figure:
     return Figure("norm", f"bn/evening/{name}.png", title_of(name), draw_,
                   ("bn/evening/summary.csv", f"bn/evening/{runs}/*.npz"),
                   'make bn-landscape ARGS="--preset evening"',
-                  read=lambda paths: read_study(paths[0].parent))
+                  read=lambda paths: read_folder(findings.read_runs, paths[0].parent))
 
 
 def title_of(name: str) -> str:
-    """"02_learning_rates" is "Learning rates"."""
+    """Return the title: "02_learning_rates" is "Learning rates"."""
     return name[3:].replace("_", " ").capitalize()
 
 
@@ -111,7 +106,8 @@ FIGURES = [  # in the order of the page, which is that of a lecture
            ("cifarnet/log.csv", "cifarnet/result.json"), "make train", ("runs.csv",),
            lambda paths: read_run(paths[0].parent), lambda *_: {}),
     *(comparison(name, draw) for name, draw in comparisons.FIGURES.items()),
-    Figure("learned", "filters.png", "First-layer filters", draw_filters, ("filters.npz",), FILTERS),
+    Figure("learned", "filters.png", "First-layer filters", draw_filters, ("filters.npz",),
+           FILTERS),
     Figure("learned", "patches.png", "Patches that excite a channel", draw_patches,
            ("patches.npz",), FILTERS),
     Figure("learned", "feature_maps.png", "Feature maps", draw_feature_maps,
@@ -143,18 +139,17 @@ FIGURES = [  # in the order of the page, which is that of a lecture
            tuple(f"landscape/compare_{name}.npz" for name in landscape.COMPARED), LANDSCAPE),
     Figure("learns", "landscape/path.png", "The path of the weights", landscape.draw_path,
            ("landscape/path.npz",), LANDSCAPE),
-    *(of_study(name, draw) for name, draw in study_figures.FIGURES.items()),
-]
+    *(of_study(name, draw) for name, draw in study_figures.FIGURES.items()),]
 
 
 def sources(figure: Figure, results: Path) -> list[Path]:
-    """The files that it is drawn from; none where one is missing."""
+    """Return the files that it is drawn from; none where one is missing."""
     found = [sorted(results.glob(pattern)) for pattern in figure.sources]
     return [path for some in found for path in some] if all(found) else []
 
 
 def text(figure: Figure, results: Path) -> str:
-    """The caption; "…" for each number that is not known."""
+    """Return the caption; "…" for each number that is not known."""
     if isinstance(figure.draw, str):
         return figure.draw
     paths = sources(figure, results) if "{" in figure.draw.__doc__ else []
@@ -163,8 +158,7 @@ def text(figure: Figure, results: Path) -> str:
 
 
 def out_of_date(figure: Figure, results: Path, folder: Path) -> bool:
-    """Whether the picture in `folder` is missing, or older than its sources or the code that draws
-    it."""
+    """Return whether the picture is missing, or older than its sources or its code."""
     path, code = folder / figure.file, [inspect.getfile(figure.draw), style.__file__]
     newest = max(Path(name).stat().st_mtime for name in [*code, *sources(figure, results)])
     return not path.exists() or path.stat().st_mtime < newest

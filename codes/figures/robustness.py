@@ -1,7 +1,4 @@
-"""The picture of how a net bears corrupted and adversarial images.
-
-    draw_robustness(read_npz(results / "robustness.npz"), read_npz(results / "robustness_noise.npz"))
-"""
+"""The picture of how a net bears corrupted and adversarial images: codes/insight/robustness.py."""
 
 import math
 
@@ -10,8 +7,7 @@ from VGG_BatchNorm.ground.style import PALETTE, contact_sheet, plt
 
 
 def spread(values: list[float], gap: float) -> list[float]:
-    """Heights for labels of these values: in the same order, `gap` apart or more, none above its
-    value."""
+    """Return heights for labels of these values, in order and `gap` apart, none above its value."""
     places, last = {}, math.inf
     for i in sorted(range(len(values)), key=lambda i: -values[i]):
         last = places[i] = min(values[i], last - gap)
@@ -46,15 +42,17 @@ def draw_corruptions(axis, data: dict, colours: dict[str, str]) -> None:
         axis.plot([5.08, 5.25], [curve[-1], place], color=colours[name], linewidth=0.8)
         axis.text(5.3, place, name, color=colours[name], fontsize=10, va="center")
     axis.set(xlim=(-0.2, 7.2), ylim=(0, 102), xlabel="severity of the corruption (0: clean)",
-             ylabel="accuracy (%)", title=f"corruptions, {data['about']['settings']['images']:,} test images")
+             ylabel="accuracy (%)",
+             title=f"corruptions, {data['about']['settings']['images']:,} test images")
     axis.set_xticks(range(6))
 
 
 def draw_attacks(axis, data: dict) -> None:
     settings = data["about"]["settings"]
-    epsilons, names = settings["epsilons"], ("FGSM", f"PGD-{settings['steps']}")
-    beside = dict(xytext=(7, 5), ha="left", va="bottom"), dict(xytext=(-7, -5), ha="right", va="top")
-    for name, shares, style, place in zip(names, data["attacks"], ("s--", "o-"), beside, strict=True):
+    epsilons = settings["epsilons"]
+    looks = (("FGSM", "s--", dict(xytext=(7, 5), ha="left", va="bottom")),
+             (f"PGD-{settings['steps']}", "o-", dict(xytext=(-7, -5), ha="right", va="top")))
+    for shares, (name, style, place) in zip(data["attacks"], looks, strict=True):
         axis.plot(epsilons, 100 * shares, style, markersize=4, color=PALETTE[7])
         axis.annotate(name, (epsilons[2], 100 * shares[2]), textcoords="offset points",
                       color=PALETTE[7], fontsize=10, **place)
@@ -71,19 +69,21 @@ def draw_noise(axis, noise: dict) -> None:
     for net, shares, style in zip(noise["about"]["settings"]["nets"].values(), noise["accuracy"],
                                   ("o-", "s--"), strict=True):
         label = "a fixed whitening" if net["whiten"] else "trained"
-        axis.plot(range(len(shares)), 100 * shares, style, markersize=4, color=PALETTE[0], label=label)
+        axis.plot(range(len(shares)), 100 * shares, style, markersize=4, color=PALETTE[0],
+                  label=label)
     axis.set(ylim=(0, 102), xlabel="severity of Gaussian noise (0: clean)", ylabel="accuracy (%)",
              title="two small nets, whose first layer is")
     axis.legend(fontsize=10)
 
 
 def numbers(data: dict, _) -> dict[str, str]:
-    """Those in the caption; `*_points` is a standard error at accuracy ½, the largest there is."""
+    """Return those in the caption; `*_points` is a standard error at accuracy ½, the largest."""
     settings = data["about"]["settings"]
     *shifts, last = map(str, settings["corruptions"]["shift"])
     sizes = {name: settings[name] for name in ("images", "attacked")}
     return {"kinds": len(settings["corruptions"]), "severities": data["corruptions"].shape[1],
-            "shifts": f"{', '.join(shifts)} and {last}", **{name: f"{n:,}" for name, n in sizes.items()},
+            "shifts": f"{', '.join(shifts)} and {last}",
+            **{name: f"{n:,}" for name, n in sizes.items()},
             **{f"{name}_points": f"{50 / n**0.5:.1f}" for name, n in sizes.items()}}
 
 

@@ -1,6 +1,5 @@
 """Which pixels made a network say what it says: three answers.
 
-    from codes.insight.attribution import grad_cam, integrated_gradients, last_maps, occlusion
     said = net(x).argmax(1)
     integrated_gradients(net, x, said)         # (N, 3, H, W)
     occlusion(net, x, said)                    # (N, rows, columns) of squares
@@ -16,31 +15,27 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
+from codes.insight.similarity import run_noting
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.predictions import predict
 
 
 @torch.no_grad()
 def last_maps(net: nn.Module, x: Tensor) -> nn.Module:
-    """The layer that gives the last feature maps before the last pooling: for a net of this
+    """Return the layer that gives the last feature maps before the last pooling: for a net of this
     project, what follows its last convolution (norm, shortcut, activation) included."""
     given = []
 
-    def note(layer: nn.Module, _, output: Tensor) -> None:
+    def note(_, layer: nn.Module, output: Tensor) -> None:
         if output.ndim == 4 and not isinstance(layer, (nn.MaxPool2d, nn.AvgPool2d)):
             given.append(layer)
 
-    hooks = [layer.register_forward_hook(note) for layer in net.modules() if not list(layer.children())]
-    try:
-        net(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    run_noting(net, x, note)
     return given[-1]
 
 
 def grad_cam(net: nn.Module, x: Tensor, classes: Tensor, layer: nn.Module) -> Tensor:
-    """(N, h, w): where the maps A_k that `layer` gives speak for the class.
+    """Return (N, h, w): where the maps A_k that `layer` gives speak for the class.
 
     relu(Σ_k α_k A_k), α_k the mean over the map of ∂logit/∂A_k (Selvaraju et al. 2017, arXiv
     1610.02391, eq. 1 and 2). Behind global pooling, mean or max, and one linear layer, α_k is the
@@ -63,8 +58,7 @@ def grad_cam(net: nn.Module, x: Tensor, classes: Tensor, layer: nn.Module) -> Te
 
 def integrated_gradients(net: nn.Module, x: Tensor, classes: Tensor,
                          baseline: Tensor | float = 0.0, steps: int = 64) -> Tensor:
-    """(N, 3, H, W): what each value of x adds to the logit, on the straight way from `baseline` to
-    x.
+    """Return (N, 3, H, W): what each value of x adds to the logit, on the way from `baseline`.
 
     (x − b) times the mean gradient on the way, by the midpoint rule (Sundararajan et al. 2017,
     arXiv 1703.01365, eq. 1 and 3). "Complete": the sum over an image is its logit less that of the
@@ -80,7 +74,7 @@ def integrated_gradients(net: nn.Module, x: Tensor, classes: Tensor,
 @torch.no_grad()
 def occlusion(net: nn.Module, x: Tensor, classes: Tensor, size: int = 6, stride: int = 2,
               value: float = 0.0) -> Tensor:
-    """(N, rows, columns): by how much the logit falls when a square is covered with `value`.
+    """Return (N, rows, columns): by how much the logit falls when `value` covers a square.
 
     The square of entry (i, j) begins at row i·stride and column j·stride; its side is `size` pixels
     (Zeiler & Fergus 2014, arXiv 1311.2901, section 4.2).
@@ -95,14 +89,13 @@ def occlusion(net: nn.Module, x: Tensor, classes: Tensor, size: int = 6, stride:
 
 
 def choose_images(logits: Tensor, labels: Tensor, rows: int) -> Tensor:
-    """Numbers (rows, 2) of the most confident right answer and the most confident mistake of a
-    class.
+    """Return numbers (rows, 2): a class's most confident right answer and mistake.
 
     The classes are those whose mistakes are the most confident, in this order; −1 where a class has
     no right answer, or no mistake.
     """
     confidence, predicted = logits.softmax(1).max(1)
-    of_class = labels == torch.arange(logits.shape[1], device=labels.device)[:, None]  # (classes, N)
+    of_class = labels == torch.arange(logits.shape[1], device=labels.device)[:, None]
     columns = [torch.where(of_class & kind, confidence, -1.0).max(1)
                for kind in (predicted == labels, predicted != labels)]
     numbers = torch.stack([best.indices.masked_fill(best.values < 0, -1) for best in columns], 1)
@@ -110,7 +103,7 @@ def choose_images(logits: Tensor, labels: Tensor, rows: int) -> Tensor:
 
 
 def measure(net: nn.Module, test: Split, rows: int, size: int, stride: int, steps: int) -> dict:
-    """The images chosen, row by row, right answers before mistakes, and their three explanations.
+    """Return the images chosen, row by row, right answers before mistakes, and their explanations.
 
     Args:
         rows: classes; the others are as for `occlusion` and `integrated_gradients`.
@@ -124,8 +117,10 @@ def measure(net: nn.Module, test: Split, rows: int, size: int, stride: int, step
     with torch.no_grad():
         gain = (net(x) - net(torch.zeros_like(x))).gather(1, said[:, None])[:, 0]
     return {"numbers": numbers, "labels": labels, "said": said, "confidence": confidence,
-            "images": images.permute(0, 2, 3, 1), "grad_cam": grad_cam(net, x, said, last_maps(net, x)),
-            "integrated_gradients": added.sum(1), "occlusion": occlusion(net, x, said, size, stride),
+            "images": images.permute(0, 2, 3, 1),
+            "grad_cam": grad_cam(net, x, said, last_maps(net, x)),
+            "integrated_gradients": added.sum(1),
+            "occlusion": occlusion(net, x, said, size, stride),
             "gain": gain, "sum": added.sum((1, 2, 3))}
 
 
@@ -134,5 +129,5 @@ def _logits(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def _score(logits: Tensor, classes: Tensor) -> Tensor:
-    """The images' logits, added up: its gradient by each image is that of the image's own."""
+    """Return the sum of the images' logits: its gradient by an image is that of the image's own."""
     return _logits(logits, classes).sum()

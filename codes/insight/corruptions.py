@@ -19,8 +19,7 @@ SEVERITIES = range(1, 6)
 
 
 def corrupt(images: Tensor, name: str, severity: int, seed: int = 0) -> Tensor:
-    """uint8 images (N, 3, 32, 32) under the corruption `name` of `CORRUPTIONS`; the input is left
-    as it is.
+    """Return uint8 images (N, 3, 32, 32) under the corruption `name`; the input stays as it is.
 
     Raises:
         ValueError: severity is not 1 to 5.
@@ -31,7 +30,7 @@ def corrupt(images: Tensor, name: str, severity: int, seed: int = 0) -> Tensor:
 
 
 def corrupted(images: Tensor, name: str, strength: float | list[float], seed: int = 0) -> Tensor:
-    """uint8 images (N, 3, 32, 32) under the corruption `name`, of a strength as in `CORRUPTIONS`."""
+    """Return uint8 images (N, 3, 32, 32) under a corruption, its strength as in `CORRUPTIONS`."""
     x = CORRUPTIONS[name][0](images / 255, strength, torch.Generator().manual_seed(seed))
     return (255 * x).round().clamp(0, 255).to(torch.uint8)
 
@@ -55,13 +54,13 @@ def defocus_blur(x: Tensor, strength: list[float], _) -> Tensor:
 
 
 def contrast(x: Tensor, factor: float, _) -> Tensor:
-    """The distance of each pixel from the image's mean, by channel, times `factor`."""
+    """Return the distance of each pixel from the image's mean, by channel, times `factor`."""
     mean = x.mean((2, 3), keepdim=True)
     return mean + factor * (x - mean)
 
 
 def brightness(x: Tensor, added: float, _) -> Tensor:
-    """Value (of hue, saturation, value: the largest channel) plus `added`, at most 1; black becomes grey."""
+    """Return the value of HSV, the largest channel, plus `added`, at most 1; black becomes grey."""
     value = x.amax(1, keepdim=True)
     brighter = (value + added).clamp(max=1)
     return torch.where(value > 0, x * brighter / value.clamp(min=1e-6), brighter)
@@ -78,8 +77,7 @@ def jpeg(x: Tensor, quality: int, _) -> Tensor:
 
 
 def shift(x: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
-    """Ours: by `pixels` up or down and left or right, by chance for each image; mirrored outside,
-    the border pixel not repeated."""
+    """Ours: by ±`pixels` along both axes, by chance for each image; mirrored outside, edge once."""
     signs = 2 * torch.randint(2, (2, len(x), 1), generator=generator) - 1
     rows, columns = 31 - (31 - (torch.arange(32) + pixels * signs).abs()).abs()  # (N, 32) each
     image = torch.arange(len(x))[:, None, None]
@@ -105,7 +103,5 @@ CORRUPTIONS = {  # function, strengths of severities 1 to 5, as JSON has them
     "Gaussian blur": (gaussian_blur, [0.4, 0.6, 0.7, 0.8, 1.0]),
     "defocus blur": (defocus_blur, [[0.3, 0.4], [0.4, 0.5], [0.5, 0.6], [1.0, 0.2], [1.5, 0.1]]),
     "contrast": (contrast, [0.75, 0.5, 0.4, 0.3, 0.15]),
-    "brightness": (brightness, [0.05, 0.1, 0.15, 0.2, 0.3]),
-    "JPEG": (jpeg, [80, 65, 58, 50, 40]),
-    "shift": (shift, [1, 2, 4, 6, 8]),
-}
+    "brightness": (brightness, [0.05, 0.1, 0.15, 0.2, 0.3]), "JPEG": (jpeg, [80, 65, 58, 50, 40]),
+    "shift": (shift, [1, 2, 4, 6, 8]),}

@@ -1,5 +1,4 @@
-"""What the last layer of a network is given, in a plane; and how alike the blocks of small nets
-are.
+"""What the last layer of a net is given, in a plane; and how alike blocks of small nets are.
 
     plane = principal_points(net, test)
     neighbours = neighbour_points(net, test, images=2000, perplexity=30)
@@ -17,13 +16,13 @@ from VGG_BatchNorm.ground.predictions import accuracy, predict
 
 
 def principal_points(net: nn.Module, test: Split) -> dict:
-    """Every test image in the plane of the features' first two principal components."""
+    """Return every test image in the plane of the features' first two principal components."""
     _, points, shares = principal_plane(predict(net, test, penultimate).cpu())
     return {"points": (points - points.mean(0)).float(), "shares": shares, "labels": test.labels}
 
 
 def neighbour_points(net: nn.Module, test: Split, images: int, perplexity: float) -> dict:
-    """The first `images` test images by t-SNE (van der Maaten & Hinton 2008) of their features.
+    """Return the first `images` test images by t-SNE of features (van der Maaten & Hinton 2008).
 
     Raises:
         ImportError: scikit-learn is not installed.
@@ -37,13 +36,12 @@ def neighbour_points(net: nn.Module, test: Split, images: int, perplexity: float
 
 
 def compare_nets(train: Split, test: Split, images: int, pairs: list, nets: list[dict]) -> dict:
-    """CKA (pairs, blocks, blocks) of pairs of small nets, and both nets' validation accuracy
-    (pairs, 2).
+    """Return CKA (pairs, blocks, blocks) of small nets, and their validation accuracy (pairs, 2).
 
     Args:
         images: so many test images, the first ones, are compared.
         pairs: of nets, each its name and seed.
-        nets: the settings (`net_settings`) of all nets in `pairs`, in the order in which they occur.
+        nets: the settings (`net_settings`) of the nets in `pairs`, in the order of `nets_of`.
     """
     train, validation = split_validation(train)
     x, outputs, right, names = normalize(test.images[:images]), [], [], nets_of(pairs)
@@ -57,5 +55,5 @@ def compare_nets(train: Split, test: Split, images: int, pairs: list, nets: list
 
 
 def nets_of(pairs: list) -> list[list]:
-    """The name and seed of each net that occurs in pairs of nets, once."""
+    """Return the name and seed of each net that occurs in pairs of nets, once."""
     return [list(one) for one in dict.fromkeys(tuple(one) for pair in pairs for one in pair)]

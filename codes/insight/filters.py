@@ -6,6 +6,7 @@
 import torch
 from torch import Tensor, nn
 
+from codes.insight.similarity import run_noting
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.script import UserError
 
@@ -13,22 +14,20 @@ from VGG_BatchNorm.ground.script import UserError
 @torch.no_grad()
 def first_convolutions(net: nn.Module, x: Tensor,
                        count: int = 2) -> list[tuple[str, nn.Conv2d, Tensor]]:
-    """(name, layer, output) of the first `count` convolutions for the images x (N, 3, 32, 32)."""
-    seen, hooks = [], []
-    for name, layer in net.named_modules():
-        if isinstance(layer, nn.Conv2d):
-            hooks.append(layer.register_forward_hook(  # a clone: the ReLU after it may be in place
-                lambda layer, _, output, name=name: seen.append((name, layer, output.clone()))))
-    net(x)
-    for hook in hooks:
-        hook.remove()
-    return seen[:count]
+    """Return (name, layer, output) of the first `count` convolutions for images (N, 3, 32, 32)."""
+    seen = []
+
+    def note(name: str, layer: nn.Module, output: Tensor) -> None:
+        if isinstance(layer, nn.Conv2d) and len(seen) < count:
+            seen.append((name, layer, output.clone()))  # the ReLU after it may be in place
+
+    run_noting(net, x, note)
+    return seen
 
 
 def measure(net: nn.Module, test: Split, image: int, maps: int) -> dict:
-    """The first convolution's filters and its maps of a test image, both by the filters' contrast,
-    and, where that layer is a fixed whitening, the `maps` feature maps of most contrast of the next
-    one.
+    """Return the first convolution's filters and maps of a test image, by the filters' contrast,
+    and behind a fixed whitening the `maps` feature maps of most contrast of the next convolution.
 
     Raises:
         UserError: there is no such image.

@@ -15,10 +15,10 @@ from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.predictions import predict
 
 
-def choose_images(logits: Tensor, labels: Tensor, right: int,
-                  wrong: int) -> Tensor:
-    """Numbers of test images, class by class: the first `right` right answers, then the `wrong`
-    most confident mistakes. Where a class has fewer of one kind, there are more of the other."""
+def choose_images(logits: Tensor, labels: Tensor, right: int, wrong: int) -> Tensor:
+    """Return numbers of test images, class by class: the first `right` right answers, then the
+    `wrong` most confident mistakes. Where a class has fewer of one kind, it has more of the other.
+    """
     confidence, said = logits.softmax(1).max(1)
     chosen = []
     for label in range(logits.shape[1]):
@@ -32,7 +32,7 @@ def choose_images(logits: Tensor, labels: Tensor, right: int,
 
 def measure(net: nn.Module, train: Split, test: Split, *, right: int, wrong: int, neighbours: int,
             size: int, stride: int, steps: int) -> dict:
-    """All that is shown of the N images chosen; pictures are uint8 (…, S, S, 3).
+    """Return all that is shown of the N images chosen; pictures are uint8 (…, S, S, 3).
 
     Args:
         right, wrong: images of a class, as for `choose_images`.

@@ -1,8 +1,6 @@
-"""A small net while it learns: its first filters, its path, and how well it does, from step to
-step.
+"""A small net while it learns: its first filters, its path, and how well it does, step by step.
 
-    data = measured(path, about, watch, train, validation, recipe=small_recipe(0, device), frames=40,
-                    validation_images=2000)
+    watch(train, validation, recipe=small_recipe(0, device), frames=40, validation_images=2000)
 """
 
 import itertools
@@ -20,15 +18,13 @@ from VGG_BatchNorm.ground.predictions import accuracy, predict
 
 
 def small_recipe(seed: int, device: torch.device) -> dict:
-    """The base `quick`, but with a first layer that is trained, and images of full size from the
-    start."""
+    """Return the base `quick`, but with a trained first layer, and on images of full size."""
     return BASES["quick"] | {"whiten": False, "small_share": 0.0, "seed": seed,
                              "precision": "bfloat16" if device.type == "cuda" else "float32"}
 
 
 def look_at(net: nn.Module, validation: Split) -> dict:
-    """Its first filters, its trained parameters as one vector, and how well it does; it is left as
-    it is."""
+    """Return its first filters, its trained parameters as one vector, and how well it does."""
     logits = predict(net, validation)
     return {"filters": net.stem.weight.detach().clone().cpu(),
             "weights": flat(p.detach() for p in net.parameters() if p.requires_grad).cpu(),
@@ -36,9 +32,9 @@ def look_at(net: nn.Module, validation: Split) -> dict:
             "accuracy": accuracy(logits, validation.labels)}
 
 
-def watch(train: Split, validation: Split, *, recipe: dict, frames: int, validation_images: int) -> dict:
-    """Train a net, and look at it `frames` times (or at every step, if it has fewer), from first to
-    last.
+def watch(train: Split, validation: Split, *, recipe: dict, frames: int,
+          validation_images: int) -> dict:
+    """Train a net, and look at it `frames` times, or at every step if it has fewer.
 
     Args:
         recipe: settings of codes/settings.py.
@@ -46,8 +42,8 @@ def watch(train: Split, validation: Split, *, recipe: dict, frames: int, validat
 
     Returns:
         steps (M,); filters (M, K, 3, 3, 3); loss (nats, without label smoothing) and accuracy (M,);
-        path (M, 2), the parameters along their first two principal components, and those' shares of the
-        variance (2,).
+        path (M, 2), the parameters along their first two principal components, and those' shares of
+        the variance (2,).
     """
     trainer = Trainer(Settings.from_dict(recipe), train, train.labels.device)
     validation = validation.take(slice(validation_images))

@@ -12,7 +12,8 @@ The net, its buffers and gradients stay the same bits: what is moved is a copy.
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,7 @@ from VGG_BatchNorm.probes import Batch, Tensors, trainable
 
 
 def for_landscape(net: nn.Module, frozen: bool = False) -> nn.Module:
-    """A copy of `net` in evaluation mode (no dropout) whose batch norm follows the weights it is
-    given.
+    """Return a copy of `net` in evaluation mode whose batch norm follows the weights it is given.
 
     Running statistics belong to the weights under which they were gathered; anywhere else they have
     to be computed anew. Here that takes no pass of its own: each layer normalises by the batch that
@@ -47,7 +47,7 @@ def for_landscape(net: nn.Module, frozen: bool = False) -> nn.Module:
 
 
 def loss_at(net: nn.Module, point: Tensors, batch: Batch) -> Tensor:
-    """Mean cross-entropy in nats, without label smoothing, of `net` with the parameters `point`.
+    """Return the mean cross-entropy in nats, not smoothed, of `net` with the parameters `point`.
 
     Args:
         net: from `for_landscape`.
@@ -59,7 +59,7 @@ def loss_at(net: nn.Module, point: Tensors, batch: Batch) -> Tensor:
 
 
 def filter_normalized(centre: Tensors, generator: torch.Generator) -> Tensors:
-    """A random direction whose every filter is as long as the filter of `centre` that it moves.
+    """Return a random direction, each filter as long as the filter of `centre` that it moves.
 
     Li et al. 2018 (arXiv 1712.09913, section 4). A filter is all that makes one output channel or
     unit: w[k] of a parameter w with two or more axes. Biases and the parameters of normalisation
@@ -78,27 +78,27 @@ def filter_normalized(centre: Tensors, generator: torch.Generator) -> Tensors:
 
 
 def displaced(centre: Tensors, *moves: tuple[float, Tensors]) -> Tensors:
-    """The point centre + Σ distance · direction, for `moves` of (distance, direction)."""
+    """Return the point centre + Σ distance · direction, for `moves` of (distance, direction)."""
     return {name: p + sum(distance * direction[name] for distance, direction in moves)
             for name, p in centre.items()}
 
 
 def flat(tensors: Iterable[Tensor]) -> Tensor:
-    """All entries in one vector, in the tensors' order."""
+    """Return all entries in one vector, in the tensors' order."""
     return torch.cat([t.flatten() for t in tensors])
 
 
 def unflat(vector: Tensor, like: Tensors) -> Tensors:
-    """The inverse of `flat` for tensors that are like `like` in name, shape, layout, type and
-    device."""
+    """Invert `flat` for tensors that are like `like` in name, shape, layout, type and device."""
     parts = vector.split([p.numel() for p in like.values()])
     return {name: torch.empty_like(p).copy_(part.reshape(p.shape))
             for (name, p), part in zip(like.items(), parts, strict=True)}
 
 
-def top_eigenvalue(loss: Callable[[], Tensor], parameters: Sequence[Tensor], generator: torch.Generator,
-                   iterations: int = 60, tolerance: float = 0.05) -> tuple[float, float]:
-    """The highest eigenvalue of the Hessian of `loss` in `parameters`, by power iteration.
+def top_eigenvalue(loss: Callable[[], Tensor], parameters: Iterable[Tensor],
+                   generator: torch.Generator, iterations: int = 60,
+                   tolerance: float = 0.05) -> tuple[float, float]:
+    """Return the highest eigenvalue of the Hessian of `loss` in `parameters`, by power iteration.
 
     Each iteration is one Hessian-vector product, the gradient of gᵀv (Pearlmutter 1994). What is
     found is never above the true value (it is a Rayleigh quotient vᵀHv, ‖v‖ = 1).
@@ -106,22 +106,22 @@ def top_eigenvalue(loss: Callable[[], Tensor], parameters: Sequence[Tensor], gen
     Args:
         loss: computes the loss from `parameters`, which require gradients; twice differentiable.
         generator: on the CPU; draws the first v.
-        iterations: at most so many, and as many again where the eigenvalue of the largest size is negative.
+        iterations: at most so many, and again where the eigenvalue of largest size is negative.
         tolerance: stop where ‖Hv − λv‖ is within this share of |λ|.
 
     Returns:
         λ, and ‖Hv − λv‖: some eigenvalue is that near to λ.
     """
     parameters = list(parameters)
-    gradient = flat(torch.autograd.grad(loss(), parameters, create_graph=True, materialize_grads=True))
-    start = torch.randn(gradient.shape, generator=generator, dtype=gradient.dtype).to(gradient.device)
+    grad = partial(torch.autograd.grad, inputs=parameters, materialize_grads=True)
+    gradient = flat(grad(loss(), create_graph=True))
+    start = torch.randn(gradient.shape, generator=generator, dtype=gradient.dtype).to(gradient)
 
     def hessian(vector: Tensor) -> Tensor:
-        return flat(torch.autograd.grad(gradient, parameters, vector, retain_graph=True,
-                                        materialize_grads=True))
+        return flat(grad(gradient, grad_outputs=vector, retain_graph=True))
 
     value, residual = _largest(hessian, start, iterations, tolerance)
-    if value < 0:  # it is the lowest; with the spectrum moved up by its size, the highest is the largest
+    if value < 0:  # the lowest; with the spectrum moved up by its size, the highest is the largest
         lowest = value
         value, residual = _largest(lambda v: hessian(v) - lowest * v, start, iterations, tolerance)
         value += lowest
@@ -130,8 +130,7 @@ def top_eigenvalue(loss: Callable[[], Tensor], parameters: Sequence[Tensor], gen
 
 def _largest(product: Callable[[Tensor], Tensor], vector: Tensor, iterations: int,
              tolerance: float) -> tuple[float, float]:
-    """Eigenvalue of the largest size of a symmetric matrix, given its product with a vector; and
-    residual."""
+    """Return the eigenvalue of largest size of the symmetric matrix behind `product`; residual."""
     for _ in range(iterations):
         vector = vector / vector.norm()
         image = product(vector)
@@ -144,7 +143,7 @@ def _largest(product: Callable[[Tensor], Tensor], vector: Tensor, iterations: in
 
 
 def principal_plane(path: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The plane in which the points of a path vary most, moved so that it holds the last of them.
+    """Return the plane in which a path's points vary most, moved so that it holds the last of them.
 
     Args:
         path: (K, P), K ≥ 2 points in order.
@@ -163,9 +162,10 @@ def principal_plane(path: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 # --- planes, for `fill` ------------------------------------------------------------------------
 
 
-def random_plane(net: nn.Module, batch: Batch, *, n_items: int, hessian_images: int, iterations: int,
-                 points: int, span: float, seed: int, frozen: bool = False) -> tuple:
-    """Two random directions from the weights of `net`; the Hessian's top eigenvalue there.
+def random_plane(net: nn.Module, batch: Batch, *, n_items: int, hessian_images: int,
+                 iterations: int, points: int, span: float, seed: int,
+                 frozen: bool = False) -> tuple:
+    """Return, for `fill`, two random directions from the weights, and the top eigenvalue there.
 
     Args:
         n_items: images of `batch` that the loss is taken of, the first.
@@ -176,7 +176,8 @@ def random_plane(net: nn.Module, batch: Batch, *, n_items: int, hessian_images: 
         seed: of the directions.
         frozen: leave the batch-norm statistics as they are.
     """
-    net, batch = for_landscape(net.to(batch[0].device), frozen), tuple(part[:n_items] for part in batch)
+    net = for_landscape(net.to(batch[0].device), frozen)
+    batch = tuple(part[:n_items] for part in batch)
     centre, draw = trainable(net), torch.Generator().manual_seed(seed)
     across, up = filter_normalized(centre, draw), filter_normalized(centre, draw)
     ticks = span * np.arange(-(points // 2), points // 2 + 1) / (points // 2)  # 0 is exact
@@ -187,15 +188,17 @@ def random_plane(net: nn.Module, batch: Batch, *, n_items: int, hessian_images: 
     def first() -> dict:
         point = {name: p.clone().requires_grad_() for name, p in centre.items()}
         few = tuple(part[:hessian_images] for part in batch)
-        value, residual = top_eigenvalue(lambda: loss_at(net, point, few), list(point.values()), draw,
+        value, residual = top_eigenvalue(lambda: loss_at(net, point, few), point.values(), draw,
                                          iterations)
-        return dict(eigenvalue=value, residual=residual, environment=json.dumps(environment(few[0].device)))
+        return dict(eigenvalue=value, residual=residual,
+                    environment=json.dumps(environment(few[0].device)))
 
     return ticks, ticks, loss, first
 
 
-def path_plane(net: nn.Module, weights: Tensor, batch: Batch, *, n_items: int, points: int) -> tuple:
-    """The principal plane of the weights (K, P) of `net` during training, and their way in it."""
+def path_plane(net: nn.Module, weights: Tensor, batch: Batch, *, n_items: int,
+               points: int) -> tuple:
+    """Return, for `fill`, the principal plane of the path of weights (K, P), and the path in it."""
     net, batch = for_landscape(net.to(batch[0].device)), tuple(part[:n_items] for part in batch)
     directions, coordinates, explained = principal_plane(weights)
     end, across, up = (unflat(vector, trainable(net)) for vector in (weights[-1], *directions))
@@ -209,7 +212,7 @@ def path_plane(net: nn.Module, weights: Tensor, batch: Batch, *, n_items: int, p
 
 
 def around(values: np.ndarray, points: int) -> np.ndarray:
-    """Evenly spaced ticks that hold `values` and a fifth of their range on either side."""
+    """Return evenly spaced ticks that hold `values` and a fifth of their range on either side."""
     margin = 0.2 * np.ptp(values) or 1.0
     return np.linspace(values.min() - margin, values.max() + margin, points)
 
@@ -218,13 +221,13 @@ def around(values: np.ndarray, points: int) -> np.ndarray:
 
 
 def fill(path: Path, about: dict, prepare: Callable[..., tuple], **settings) -> dict:
-    """The losses (len(ys), len(xs)) on a grid, row by row into `path`, and what goes with them.
+    """Return the losses (len(ys), len(xs)) on a grid, kept row by row in `path`.
 
     Args:
-        about: what the numbers are of, as JSON gives it back; it is kept with the settings. A file about
-            something else, or of other settings, is replaced.
-        prepare: given the settings, returns xs, ys, loss(x, y) and a function whose result, numbers and
-            arrays by name, is computed before the rows; not called where the file is complete.
+        about: what the numbers are of, as JSON gives it back; it is kept with the settings. A file
+            about something else, or of other settings, is replaced.
+        prepare: given the settings, returns xs, ys, loss(x, y) and a function whose result, numbers
+            and arrays by name, is computed before the rows; not called for a complete file.
 
     Raises:
         UserError: the file is damaged.

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from codes.insight.similarity import run_noting
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.script import UserError
 
@@ -29,8 +30,7 @@ class Field(NamedTuple):
 
 
 def stages(net: nn.Module, x: Tensor) -> list[tuple[Field, Tensor]]:
-    """What `net` makes of the images x (N, 3, S, S), stage by stage, in the order in which they
-    run.
+    """Return what `net` makes of the images x (N, 3, S, S), stage by stage, as they run.
 
     A stage is a convolution, named after it, and what follows up to the next: norm, activation,
     pooling. Each comes with its receptive field and its output (N, C, side, side). Fields follow
@@ -44,10 +44,11 @@ def stages(net: nn.Module, x: Tensor) -> list[tuple[Field, Tensor]]:
     def note(name: str, layer: nn.Module, output: Tensor) -> None:
         nonlocal field
         if hasattr(layer, "kernel_size"):  # a convolution or a pooling
-            kernel, stride, padding = (value if isinstance(value, int) else value[0]
-                                       for value in (layer.kernel_size, layer.stride, layer.padding))
-            field = field._replace(size=field.size + (kernel - 1) * field.jump, jump=field.jump * stride,
-                                   start=field.start - padding * field.jump)
+            sizes = layer.kernel_size, layer.stride, layer.padding
+            kernel, stride, padding = (one if isinstance(one, int) else one[0] for one in sizes)
+            field = field._replace(size=field.size + (kernel - 1) * field.jump,
+                                   start=field.start - padding * field.jump,
+                                   jump=field.jump * stride)
         if isinstance(layer, nn.Conv2d):
             field = field._replace(name=name)
             found.append((field, output))
@@ -55,26 +56,19 @@ def stages(net: nn.Module, x: Tensor) -> list[tuple[Field, Tensor]]:
             field = field._replace(side=output.shape[-1])
             found[-1] = field, output
 
-    hooks = [layer.register_forward_hook(lambda layer, _, output, name=name: note(name, layer, output))
-             for name, layer in net.named_modules() if not list(layer.children())]
-    try:
-        net(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    run_noting(net, x, note)
     return found
 
 
 def last_of_each_size(found: list[tuple[Field, Tensor]]) -> list[tuple[Field, Tensor]]:
-    """Of the stages after the first, the last at each resolution of the output: one a group."""
+    """Return, of the stages after the first, the last at each resolution: one a group."""
     return list({field.jump: (field, output) for field, output in found[1:]}.values())
 
 
 @torch.no_grad()
 def peaks(net: nn.Module, images: Tensor, batch_size: int = 250) -> dict[Field, tuple]:
-    """By layer, for the uint8 images (N, 3, 32, 32): the highest response of each channel to each
-    image (N, C), its place in the flattened map (N, C), and each channel's mean absolute response
-    (C,)."""
+    """Return, by layer, each channel's highest response (N, C) to each of the uint8 images
+    (N, 3, 32, 32), its place in the flattened map (N, C), and its mean absolute response (C,)."""
     parts: dict[Field, list] = {}
     for batch in images.split(batch_size):
         for field, maps in last_of_each_size(stages(net, normalize(batch))):
@@ -85,8 +79,8 @@ def peaks(net: nn.Module, images: Tensor, batch_size: int = 250) -> dict[Field, 
 
 
 def cut(image: Tensor, field: Field, place: int) -> Tensor:
-    """What the unit at `place` of a flattened map sees of a uint8 image (3, S, S): (3, size, size),
-    grey beyond the edge. The whole image, where the field is as large."""
+    """Return what the unit at `place` of a flattened map sees of a uint8 image (3, S, S):
+    (3, size, size), grey beyond the edge; the whole image, where the field is as large."""
     if field.size >= image.shape[-1]:
         return image
     top, left = (field.size + field.start + i * field.jump for i in divmod(place, field.side))
@@ -95,11 +89,9 @@ def cut(image: Tensor, field: Field, place: int) -> Tensor:
 
 
 def strongest(field: Field, images: Tensor, peak: Tensor, place: Tensor,
-              mean: Tensor, channels: int,
-              count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The channels (K,) whose `count` highest peaks exceed their mean response by the largest
-    factor; the numbers (K, count) of the images with these peaks, and what is seen there
-    (K, count, s, s, 3).
+              mean: Tensor, channels: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the channels (K,) whose `count` highest peaks exceed their mean response the most;
+    the numbers (K, count) of the images with these peaks; and what is seen there, (…, s, s, 3).
 
     Args:
         images, peak, place, mean: as `peaks` takes and gives them.
@@ -115,15 +107,16 @@ def strongest(field: Field, images: Tensor, peak: Tensor, place: Tensor,
 
 
 def as_bytes(maps: Tensor, count: int) -> Tensor:
-    """The `count` of the highest peak among maps (C, h, w), on one scale from 0 to 255, uint8."""
+    """Return the `count` maps of the highest peak among (C, h, w), on one scale, as uint8."""
     shown = maps[maps.amax((1, 2)).argsort(descending=True)[:count]]
     low, high = shown.min(), shown.max()
     return ((shown - low) / (high - low).clamp(min=1e-12) * 255).round().to(torch.uint8)
 
 
 @torch.no_grad()
-def measure(net: nn.Module, test: Split, image: int, channels: int, patches: int, maps: int) -> dict:
-    """All that the two pictures show.
+def measure(net: nn.Module, test: Split, *, image: int, channels: int, patches: int,
+            maps: int) -> dict:
+    """Return all that the two pictures show.
 
     Args:
         image: number of the test image whose feature maps are drawn.
@@ -140,7 +133,8 @@ def measure(net: nn.Module, test: Split, image: int, channels: int, patches: int
               "layers": [field.name for field in layers], "sizes": [field.size for field in layers]}
     for i, (field, measured) in enumerate(layers.items()):
         chosen, numbers, seen = strongest(field, test.images, *measured, channels, patches)
-        result |= {f"channels_{i}": chosen, f"labels_{i}": test.labels[numbers], f"patches_{i}": seen}
+        result |= {f"channels_{i}": chosen, f"labels_{i}": test.labels[numbers],
+                   f"patches_{i}": seen}
     path = stages(net, normalize(pixels[None]))
     result["stages"] = [f"{field.name}\n{output.shape[1]} of {field.side}×{field.side}"
                         for field, output in path]

@@ -28,21 +28,20 @@ SETTINGS = dict(  # of `measure`
 
 
 def loss_gradient(net: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
-    """Gradient of the summed cross-entropy by the pixels x (N, 3, H, W) in [0, 1], unnormalised."""
+    """Return the gradient of the summed cross-entropy by pixels x (N, 3, H, W) in [0, 1]."""
     x = x.detach().requires_grad_()
     loss = F.cross_entropy(net(normalize(255 * x)), labels, reduction="sum")
     return torch.autograd.grad(loss, x)[0]
 
 
 def fgsm(net: nn.Module, x: Tensor, labels: Tensor, eps: float, _=None) -> Tensor:
-    """x (N, 3, H, W) in [0, 1], each pixel moved by eps the way that raises the loss, and kept in
-    [0, 1]."""
+    """Return x (N, 3, H, W) in [0, 1], each pixel moved by eps the way that raises the loss."""
     return (x + eps * loss_gradient(net, x, labels).sign()).clamp(0, 1)
 
 
 def pgd(net: nn.Module, x: Tensor, labels: Tensor, eps: float, generator: torch.Generator,
         steps: int = 10) -> Tensor:
-    """`steps` steps of 2.5 · eps / steps, held within eps of x (N, 3, H, W) and in [0, 1].
+    """Take `steps` steps of 2.5 · eps / steps, held within eps of x (N, 3, H, W) and in [0, 1].
 
     Args:
         generator: on the CPU; draws the start, uniform within eps.
@@ -55,9 +54,10 @@ def pgd(net: nn.Module, x: Tensor, labels: Tensor, eps: float, generator: torch.
     return moved
 
 
-def accuracies(net: nn.Module, test: Split, name: str, strengths: list, device: torch.device) -> list[float]:
-    """Accuracy on `test`, which is on the CPU, under a corruption of each strength."""
-    splits = (Split(corrupted(test.images, name, strength), test.labels).to(device) for strength in strengths)
+def accuracies(net: nn.Module, test: Split, name: str, strengths: list) -> list[float]:
+    """Return the accuracy on `test`, which is on the CPU, under a corruption of each strength."""
+    device = next(net.parameters()).device
+    splits = (Split(corrupted(test.images, name, one), test.labels).to(device) for one in strengths)
     found = [accuracy(predict(net, split), split.labels) for split in splits]
     print(f"{name:<15}" + "".join(f"{100 * share:6.1f}" for share in found), flush=True)
     return found
@@ -65,7 +65,7 @@ def accuracies(net: nn.Module, test: Split, name: str, strengths: list, device: 
 
 def attacked_accuracies(net: nn.Module, some: Split, epsilons: list[float], steps: int,
                         batch_size: int = 250) -> dict[str, list[float]]:
-    """Accuracy by attack, for `epsilons` in 1/255."""
+    """Return the accuracy by attack, for `epsilons` in 1/255."""
     found = {}
     for name, attack in {"FGSM": fgsm, f"PGD-{steps}": partial(pgd, steps=steps)}.items():
         found[name] = []
@@ -82,9 +82,8 @@ def attacked_accuracies(net: nn.Module, some: Split, epsilons: list[float], step
 
 def examples(net: nn.Module, one: Split, device: torch.device, corruptions: dict[str, list],
              epsilons: list[float], steps: int) -> dict:
-    """Pictures (corruptions + 1, 6, 32, 32, 3) of one image: clean and five severities; last, PGD.
-    """
-    rows = [torch.cat([one.images, *(corrupted(one.images, name, strength) for strength in strengths)])
+    """Return pictures (corruptions + 1, 6, 32, 32, 3) of an image: clean, severities; last PGD."""
+    rows = [torch.cat([one.images, *(corrupted(one.images, name, each) for each in strengths)])
             for name, strengths in corruptions.items()]
     image, label = one.to(device)
     attacked = [pgd(net, image / 255, label, eps / 255, torch.Generator().manual_seed(0), steps)
@@ -93,9 +92,9 @@ def examples(net: nn.Module, one: Split, device: torch.device, corruptions: dict
     return {"pictures": torch.stack(rows).permute(0, 1, 3, 4, 2), "label": one.labels[0]}
 
 
-def measure(net: nn.Module, test: Split, *, images: int, attacked: int, corruptions: dict[str, list],
-            epsilons: list[float], steps: int, example: int) -> dict:
-    """Accuracies, as fractions, on the first `images` test images, and `examples` of one of them.
+def measure(net: nn.Module, test: Split, *, images: int, attacked: int,
+            corruptions: dict[str, list], epsilons: list[float], steps: int, example: int) -> dict:
+    """Return accuracies, in fractions, on the first `images` test images, and `examples` of one.
 
     Args:
         test: on the CPU.
@@ -104,22 +103,22 @@ def measure(net: nn.Module, test: Split, *, images: int, attacked: int, corrupti
         epsilons: largest change of a pixel by the attacks, in 1/255; as many as severities and one.
 
     Returns:
-        clean; corruptions (C, S); attacks (2, E), FGSM and PGD; pictures and label of the example; and the
-        environment, as JSON.
+        clean; corruptions (C, S); attacks (2, E), FGSM and PGD; pictures and label of the example;
+        and the environment, as JSON.
     """
     device = next(net.parameters()).device
-    test = test.take(slice(images))
+    test, one = test.take(slice(images)), test.take(slice(example, example + 1))
     whole, some = test.to(device), test.take(slice(attacked)).to(device)
     return {"clean": accuracy(predict(net, whole), whole.labels),
-            "corruptions": [accuracies(net, test, *corruption, device) for corruption in corruptions.items()],
+            "corruptions": [accuracies(net, test, *each) for each in corruptions.items()],
             "attacks": list(attacked_accuracies(net, some, epsilons, steps).values()),
-            **examples(net, test.take(slice(example, example + 1)), device, corruptions, epsilons, steps),
+            **examples(net, one, device, corruptions, epsilons, steps),
             "environment": json.dumps(environment(device))}
 
 
 def noise_by_first_layer(train: Split, test: Split, *, images: int, nets: dict[str, dict],
                          strengths: list[float]) -> dict:
-    """Accuracy (nets, 1 + strengths) of small nets on clean and on noisy test images.
+    """Return the accuracy (nets, 1 + strengths) of small nets on clean and on noisy test images.
 
     Args:
         train: what they are trained on, on the device they run on.
@@ -130,16 +129,17 @@ def noise_by_first_layer(train: Split, test: Split, *, images: int, nets: dict[s
     for name, one in nets.items():
         _, net = open_network(small_net(name, one["seed"], train, one["data_md5"]), device)
         clean = accuracy(predict(net, test.to(device)), test.labels.to(device))
-        found.append([clean, *accuracies(net, test, NOISE, strengths, device)])
+        found.append([clean, *accuracies(net, test, NOISE, strengths)])
     return {"accuracy": found}
 
 
-def readable(data: dict) -> dict:
-    """The accuracies of `measure` by name, with what they are of, for robustness.json."""
+def summary(data: dict) -> dict:
+    """Return the accuracies of `measure` by name, with what they are of, for robustness.json."""
     about = dict(data["about"])
     settings = about.pop("settings")
     attacks = zip(("FGSM", f"PGD-{settings['steps']}"), data["attacks"].tolist(), strict=True)
     return {"about": about | {"images": settings["images"]}, "clean": data["clean"].item(),
-            "corruptions": dict(zip(settings["corruptions"], data["corruptions"].tolist(), strict=True)),
+            "corruptions": dict(zip(settings["corruptions"], data["corruptions"].tolist(),
+                                    strict=True)),
             "attacked_images": settings["attacked"], "epsilons": settings["epsilons"],
             "attacks": dict(attacks), **json.loads(str(data["environment"]))}

@@ -8,20 +8,22 @@ for features that differ by a rotation and a factor, near 0 for unrelated ones (
 2019, arXiv 1905.00414).
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 def gram(features: Tensor) -> Tensor:
-    """(N, D) features of N images to their centred Gram matrix (N, N), of Frobenius norm 1 (or 0)."""
+    """Return the centred Gram matrix (N, N) of features (N, D), of Frobenius norm 1 (or 0)."""
     x = features - features.mean(0)
     products = x @ x.T
     return products / products.norm().clamp(min=torch.finfo(products.dtype).tiny)
 
 
 def linear_cka(x: Tensor, y: Tensor) -> float:
-    """CKA of features (N, D) and (N, E) of the same images: eq. 4 of the paper with linear kernels.
+    """Return CKA of features (N, D) and (N, E) of the same images: eq. 4 with linear kernels.
 
     The cosine of the two Gram matrices, which is ‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖) of centred X and Y.
     """
@@ -29,15 +31,26 @@ def linear_cka(x: Tensor, y: Tensor) -> float:
 
 
 def cka_matrix(first: list[Tensor], second: list[Tensor]) -> Tensor:
-    """(len(first), len(second)) values of `linear_cka`, each Gram matrix computed once."""
+    """Return (len(first), len(second)) values of `linear_cka`, each Gram matrix computed once."""
     rows, columns = (torch.stack([gram(x) for x in some]).flatten(1) for some in (first, second))
     return rows @ columns.T
 
 
+def run_noting(net: nn.Module, x: Tensor, note: Callable[[str, nn.Module, Tensor], None]) -> None:
+    """Run `net` on x; call `note` with name, layer and output of each innermost layer that runs."""
+    hooks = [layer.register_forward_hook(
+                 lambda layer, _, output, name=name: note(name, layer, output))
+             for name, layer in net.named_modules() if not list(layer.children())]
+    try:
+        net(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 @torch.no_grad()
-def layer_outputs(net: nn.Module, x: Tensor, side: int = 4,
-                  batch_size: int = 250) -> list[Tensor]:
-    """What each convolution block of `net` makes of the images x (N, 3, H, W), normalised.
+def layer_outputs(net: nn.Module, x: Tensor, side: int = 4, batch_size: int = 250) -> list[Tensor]:
+    """Return what each convolution block of `net` makes of the images x (N, 3, H, W), normalised.
 
     A block ends with its activation. Its maps are averaged over areas, down to `side` × `side`
     pixels: for 2,000 images and the shipped net, 150 MB in all.
@@ -47,22 +60,19 @@ def layer_outputs(net: nn.Module, x: Tensor, side: int = 4,
     """
     seen: list[list[Tensor]] = []
 
-    def keep(_, __, maps: Tensor) -> None:
-        if maps.ndim == 4:  # not those of linear layers
+    def note(name: str, layer: nn.Module, maps: Tensor) -> None:
+        ends_block = name.endswith("activation") or isinstance(layer, nn.ReLU)
+        if ends_block and maps.ndim == 4:  # not those of linear layers
             seen[-1].append(F.adaptive_avg_pool2d(maps, min(side, maps.shape[-1])).flatten(1))
 
-    hooks = [layer.register_forward_hook(keep) for name, layer in net.named_modules()
-             if name.split(".")[-1] == "activation" or isinstance(layer, nn.ReLU)]
     for images in x.split(batch_size):
         seen.append([])
-        net(images)
-    for hook in hooks:
-        hook.remove()
+        run_noting(net, images, note)
     return [torch.cat(parts) for parts in zip(*seen, strict=True)]
 
 
 def penultimate(net: nn.Module, x: Tensor) -> Tensor:
-    """(N, D): what the last linear layer of `net` is given for the images x (N, 3, H, W), normalised."""
+    """Return (N, D): what the last linear layer of `net` is given for normalised images x."""
     seen = []
     last = [layer for layer in net.modules() if isinstance(layer, nn.Linear)][-1]
     hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -71,7 +81,6 @@ def penultimate(net: nn.Module, x: Tensor) -> Tensor:
     return seen[0]
 
 
-def nearest(features: Tensor, known: Tensor,
-            count: int) -> tuple[Tensor, Tensor]:
-    """Cosines and numbers (N, count) of the nearest of the `known` features (M, D), nearest first."""
+def nearest(features: Tensor, known: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return cosines and numbers (N, count) of the nearest `known` features (M, D), in order."""
     return (F.normalize(features) @ F.normalize(known).T).topk(min(count, len(known)))

@@ -11,6 +11,7 @@ float16.
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from codes.insight.loss_landscape import flat
 from codes.settings import Settings
@@ -22,12 +23,10 @@ from VGG_BatchNorm.ground.files import RUNS_DIR, read_npz, write_npz
 from VGG_BatchNorm.probes import trainable
 
 EVERY = 10  # steps between two points of a path
-NETS = {  # changes to the base, and by what its rates are divided: without batch norm, those of the base are
-    # too high; these are what the study `components` chose
-    "plain": ({"norm": "none"}, 9),
-    "residual": ({"norm": "none", "residual": True}, 81),
-    "batch_norm": ({}, 1),
-    "batch_norm_residual": ({"residual": True}, 1),
+# Changes to the base, and by what its rates are divided: without batch norm, those of the base are
+# too high; these are what the study `components` chose.
+NETS = {"plain": ({"norm": "none"}, 9), "residual": ({"norm": "none", "residual": True}, 81),
+    "batch_norm": ({}, 1), "batch_norm_residual": ({"residual": True}, 1),
     "trained_stem": ({"whiten": False}, 1),  # batch norm too, but no fixed whitening
 }
 
@@ -43,21 +42,21 @@ class PathTrainer(Trainer):
         weights = dict(self.net.named_parameters())
         self.path.append(flat(weights[name].detach() for name in self.names).half().cpu())
 
-    def step(self, x: torch.Tensor, y: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def step(self, x: Tensor, y: Tensor, number: int) -> tuple[Tensor, Tensor]:
         if number % EVERY == 0:
             self.keep()
         return super().step(x, y, number)
 
 
 def net_settings(name: str, seed: int, data_md5: str) -> dict:
-    """All that the net depends on, but the device."""
+    """Return all that the net depends on, but the device."""
     base, (changes, slower) = BASES["quick"], NETS[name]
     rates = {rate: float(f"{base[rate] / slower:.2g}") for rate in ("lr", "bias_lr", "head_lr")}
     return base | rates | changes | {"seed": seed, "data_md5": data_md5, "every": EVERY}
 
 
 def small_net(name: str, seed: int, train: Split, data_md5: str) -> Path:
-    """The checkpoint of a net of NETS, its path.npz beside it.
+    """Return the checkpoint of a net of NETS, its path.npz beside it.
 
     Args:
         train: the training images of `split_validation`.
@@ -67,8 +66,9 @@ def small_net(name: str, seed: int, train: Split, data_md5: str) -> Path:
         "precision": "bfloat16" if device.type == "cuda" else "float32"}
     ckpt = RUNS_DIR / "small" / f"{name}-s{seed}" / "last.pt"
     if not ckpt.exists() or load_checkpoint(ckpt).get("made_of") != settings:
-        print(f"training the small net {name}, seed {seed}: {settings['epochs']} epochs", flush=True)
-        recipe = {key: value for key, value in settings.items() if key not in ("data_md5", "every")}
+        print(f"training the small net {name}, seed {seed}: {settings['epochs']} epochs",
+              flush=True)
+        recipe = {key: settings[key] for key in settings if key not in ("data_md5", "every")}
         trainer = PathTrainer(Settings.from_dict(recipe), train, device)
         while trainer.epoch < trainer.epochs:
             trainer.train_epoch()
@@ -78,8 +78,8 @@ def small_net(name: str, seed: int, train: Split, data_md5: str) -> Path:
     return ckpt
 
 
-def read_path(ckpt: Path) -> torch.Tensor:
-    """(K, P) float16: the weights that `small_net` kept beside its checkpoint, first to last.
+def read_path(ckpt: Path) -> Tensor:
+    """Return (K, P) float16: the weights kept beside a `small_net`, first to last.
 
     Raises:
         UserError: they are missing or damaged.
