@@ -122,7 +122,8 @@ def test_runs_become_one_table(tmp_path):
         summarise.collect([a_run(tmp_path, seed=seed, test_accuracy_views=accuracy)], table)
     rows = preset_runs(table)
     assert [row["seed"] for row in rows] == [0, 1]  # the second seed 1 replaces the first
-    expected = "| `strong` | 7.00 ± 0.00 % | 5.50 ± 0.71 % | 2 | 2.00 M | 0.200 | bfloat16 | 10.0 ± 0.0 |"
+    expected = ("| `strong` | 7.00 ± 0.00 % | 5.50 ± 0.71 % | 2 | 2.00 M | 0.200 | bfloat16 | "
+                "10.0 ± 0.0 |")
     assert expected in markdown(accuracy_table(rows))
 
 
