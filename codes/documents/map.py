@@ -22,7 +22,7 @@ def first_sentence(path: Path) -> str:
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     if not text:
         raise ValueError(f"{path} has no docstring")
-    return " ".join(text.partition("\n\n")[0].split()).partition(": `make")[0].rstrip(":.")
+    return " ".join(text.partition("\n\n")[0].split()).partition(" `make")[0].rstrip(":.")
 
 
 def is_script(path: Path) -> bool:
