@@ -131,7 +131,8 @@ class CifarNet(nn.Module):
         whiten: start with a fixed 2×2 whitening convolution (see `prepare`); otherwise
             with a trained 3×3 convolution of as many channels.
         whiten_bias_share: the whitening's bias is trained for this share of the steps.
-        freeze_share: the first group is fixed for the last share of the steps.
+        freeze_share: the first group is fixed for the last share of the steps. Both shares count in
+            whole epochs: what is trained changes where one begins.
 
     Raises:
         UserError: an unknown name, or a number out of range.

@@ -100,7 +100,8 @@ class Settings:
         2e-6, not_negative, "likewise; with one optimizer for everything, as torch has it")
     warmup: float = _setting(0.0, share, "share of the steps in which the rate rises from 0")
     end_lr: float = _setting(0.0, share, "of the rate, at the last step")
-    average: float = _setting(0.0, share, "average the weights over the last share of the steps")
+    average: float = _setting(0.0, share, "average the weights over the last share of the steps, and\n"
+                             "batch norm's running statistics with them")
     loss: str = _setting("cross_entropy", LOSSES)
     label_smoothing: float = _setting(0.2, share)
     l1: float = _setting(0.0, not_negative, "factor of Σ|w| over filters and matrices in the loss")
