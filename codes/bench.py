@@ -28,7 +28,13 @@ from codes.settings import DEFAULTS, PRESETS, Settings
 from codes.trainer import Trainer
 from VGG_BatchNorm.ground.cifar10 import Split
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
-from VGG_BatchNorm.ground.machine import environment, peak_memory, pick_precision, use_device
+from VGG_BatchNorm.ground.machine import (
+    autocast,
+    environment,
+    peak_memory,
+    pick_precision,
+    use_device,
+)
 from VGG_BatchNorm.ground.script import run_main
 from VGG_BatchNorm.ground.timing import best_seconds, gemm_rate
 
@@ -41,17 +47,17 @@ def random_images(n: int) -> Split:
 def measure_steps(preset: str, size: int, device: torch.device, repeats: int,
                   gemm: dict) -> list[dict]:
     """Return seconds, rate and loader's share of a step on size² images, a row a precision."""
-    settings = {**DEFAULTS, **PRESETS[preset], "small_size": size, "small_share": 1.0, "seed": 0,
-                "compile": False}
+    settings = {**DEFAULTS, **PRESETS[preset], "small_size": size, "small_share": 1.0}
     data = random_images(2 * settings["batch_size"]).to(device)
     trainers = {name: Trainer(Settings.from_dict(settings | {"precision": name}), data, device)
                 for name in gemm}
     best = dict.fromkeys(gemm, float("inf"))
     loader = best_seconds(lambda: next(trainers["float32"].loader.epoch(0)), repeats, device)
     x, y = next(trainers["float32"].loader.epoch(0))
+    for trainer in trainers.values():
+        trainer.net.freeze(0.5)  # as in most of the training
     for _ in range(repeats):
         for precision, trainer in trainers.items():
-            trainer.net.freeze(0.5)  # as in most of the training
             seconds = best_seconds(lambda t=trainer: t.step(x, y, 0)[0].item(), 1, device) + loader
             best[precision] = min(best[precision], seconds)
     flops = training_flops(trainer.net, size) * settings["batch_size"]
@@ -65,8 +71,8 @@ def measure_steps(preset: str, size: int, device: torch.device, repeats: int,
 def measure_ways(preset: str, device: torch.device, repeats: int,
                  batch: int = 200) -> dict[str, float]:
     """Return the seconds of forward and backward of `batch` whole images, by name of the way."""
-    settings = {**DEFAULTS, **PRESETS[preset], "seed": 0, "precision": "float32", "compile": False}
-    trainer = Trainer(Settings.from_dict(settings), random_images(2000).to(device), device)
+    settings = Settings.from_dict({**DEFAULTS, **PRESETS[preset]})
+    trainer = Trainer(settings, random_images(2000).to(device), device)
     x = next(trainer.loader.epoch(0))[0][:batch]
     plain, whole = trainer.net.train(), copy.deepcopy(trainer.net).to(torch.bfloat16).train()
     convolutions = torch.backends.mkldnn.conv
@@ -78,12 +84,12 @@ def measure_ways(preset: str, device: torch.device, repeats: int,
         finally:
             convolutions.fp32_precision = kept
 
-    def autocast() -> None:
-        with torch.autocast(device.type, torch.bfloat16):
+    def by_autocast() -> None:
+        with autocast(device, "bfloat16"):
             loss = plain(x).sum()
         loss.backward()
 
-    ways = {"float32": lambda: plain(x).sum().backward(), "autocast": autocast,
+    ways = {"float32": lambda: plain(x).sum().backward(), "autocast": by_autocast,
             "bfloat16 weights": lambda: whole(x.bfloat16()).sum().backward()}
     if hasattr(convolutions, "fp32_precision"):  # torch ≥ 2.9
         ways["oneDNN inside float32"] = inside

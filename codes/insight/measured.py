@@ -52,6 +52,8 @@ def measured(path: Path, about: dict, measure: Callable[..., dict], *inputs, **s
         UserError: the file is damaged.
     """
     about = {**about, "settings": settings}
-    if not (path.exists() and read_npz(path)["about"] == about):
+    held = read_npz(path) if path.exists() else {}
+    if held.get("about") != about:
         write_npz(path, about, measure(*inputs, **settings))
-    return read_npz(path)
+        held = read_npz(path)
+    return held
