@@ -13,21 +13,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.findings import LAST_STUDY, NotRun, read_runs, table
-from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write, read_json
+from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write, newest, read_json
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.ground.style import save_figure
 from VGG_BatchNorm.ground.tables import markdown
 from VGG_BatchNorm.study_figures import FIGURES
 
 
-def newest(results: Path) -> Path:
+def newest_study(results: Path) -> Path:
     """The folder of the study that ran last here; in a fresh clone, of the newest results."""
     if LAST_STUDY.exists() and (last := Path(read_json(LAST_STUDY)["folder"])).exists():
         return last
-    found = sorted(results.glob("*/summary.csv"), key=lambda path: path.stat().st_mtime)
-    if not found:
+    found = newest(results, "*/summary.csv")
+    if found is None:
         raise UserError(f"no finished study in {results}; `make bn-landscape` makes one")
-    return found[-1].parent
+    return found.parent
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("results", nargs="?", type=Path, help="folder of a preset")
     parser.add_argument("--out", type=Path, help="folder of the pictures")
     args = parser.parse_args()
-    folder = (args.results or newest(RESULTS_DIR / "bn")).resolve()
+    folder = (args.results or newest_study(RESULTS_DIR / "bn")).resolve()
     args.out = args.out or FIGURES_DIR / "bn" / folder.name
     runs = read_runs(folder)
     text = ["# Why batch normalisation helps: the pictures\n",

@@ -14,17 +14,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.documents.comparisons import Comparisons, study_table, without_effect_table
 from codes.figures.comparisons import FIGURES, STUDIES_OF, scale
 from codes.flags import flag_parser
-from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write
+from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write, newest
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.ground.style import save_figure
 from VGG_BatchNorm.ground.tables import markdown
 
 
-def newest(results: Path) -> Path:
-    found = sorted(results.glob("*/summary.csv"), key=lambda path: path.stat().st_mtime)
-    if not found:
+def newest_base(results: Path) -> Path:
+    found = newest(results, "*/summary.csv")
+    if found is None:
         raise UserError(f"no finished study in {results}; `make compare` makes one")
-    return found[-1].parent
+    return found.parent
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     add("results", nargs="?", type=Path, help="folder of a base (default: the newest)")
     add("--out", type=Path, help="folder of the pictures")
     args = parser.parse_args()
-    folder = args.results or newest(RESULTS_DIR / "compare")
+    folder = args.results or newest_base(RESULTS_DIR / "compare")
     runs = Comparisons(folder)
     out = args.out or FIGURES_DIR / "compare" / folder.resolve().name
     text = ["# What makes the network better: one factor at a time\n",

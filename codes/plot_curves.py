@@ -11,16 +11,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.curves import draw_curves, read_run
 from codes.flags import flag_parser
-from VGG_BatchNorm.ground.files import RUNS_DIR
+from VGG_BatchNorm.ground.files import RUNS_DIR, newest
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.ground.style import save_figure
 
 
 def newest_run() -> Path:
-    logs = sorted(RUNS_DIR.glob("*/log.csv"), key=lambda path: path.stat().st_mtime)
-    if not logs:
+    log = newest(RUNS_DIR, "*/log.csv")
+    if log is None:
         raise UserError("no run yet; `make train` makes one")
-    return logs[-1].parent
+    return log.parent
 
 
 def main() -> None:

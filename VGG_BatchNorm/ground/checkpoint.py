@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from VGG_BatchNorm.ground.files import RUNS_DIR, SHIPPED_WEIGHTS, atomic_write
+from VGG_BatchNorm.ground.files import RUNS_DIR, SHIPPED_WEIGHTS, atomic_write, newest
 from VGG_BatchNorm.ground.script import UserError
 
 CHECKPOINT_FORMAT = "cifar10-checkpoint-1"
@@ -58,7 +58,4 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict:
 
 def find_checkpoint(named: str | None) -> Path:
     """The path named, else the newest run's `last.pt`, else the shipped weights."""
-    if named:
-        return Path(named)
-    runs = sorted(RUNS_DIR.glob("*/last.pt"), key=lambda path: path.stat().st_mtime)
-    return runs[-1] if runs else SHIPPED_WEIGHTS
+    return Path(named) if named else newest(RUNS_DIR, "*/last.pt") or SHIPPED_WEIGHTS

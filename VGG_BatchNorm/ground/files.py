@@ -73,6 +73,11 @@ def read_json(path: Path) -> dict:
         raise UserError(f"{path} is damaged: not JSON; delete it and run again") from None
 
 
+def newest(folder: Path, pattern: str) -> Path | None:
+    """Return the file in `folder` that matches and was written last; None if there is none."""
+    return max(folder.glob(pattern), key=lambda path: path.stat().st_mtime, default=None)
+
+
 def digest(path: Path) -> str:
     """Return the first ten digits of a file's SHA-1."""
     return hashlib.sha1(path.read_bytes()).hexdigest()[:10]
