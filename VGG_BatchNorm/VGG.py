@@ -40,6 +40,12 @@ NORMS = {  # a layer for (channels, number of the layer)
     "l2": lambda channels, _: batchnorm.LpNorm2d(channels, 2),
     "linf": lambda channels, _: batchnorm.LpNorm2d(channels, math.inf),
     "noisy_batch": lambda channels, number: batchnorm.NoisyBatchNorm2d(channels, seed=number),
+    "noisy_batch_channel": lambda channels, number: batchnorm.NoisyBatchNorm2d(
+        channels, seed=number, by="channel"),
+    "noise": lambda _, number: batchnorm.Noise2d(seed=number),
+}
+HEADS = {  # the layer after each hidden linear layer; "single": there is no hidden one
+    "plain": None, "batch": nn.BatchNorm1d, "single": None,
 }
 
 
@@ -70,6 +76,8 @@ class VGG(nn.Module):
         configuration: a column of `TABLE`.
         norm: a name in `NORMS`; the layer stands between convolution and ReLU.
         width: factor of all channel counts and of the hidden linear layers, rounded up.
+        head: a name in `HEADS`: three linear layers, the same with batch norm, or one.
+        smooth: softplus in place of ReLU and average in place of max pooling: no kinks.
         dropout: share dropped before each hidden linear layer.
         init_weights: start from `init_weights_`, else from torch's defaults.
 
@@ -79,20 +87,22 @@ class VGG(nn.Module):
 
     def __init__(self, configuration: str = "A", norm: str = "none", width: float = 1.0,
                  inp_ch: int = 3, num_classes: int = 10, dropout: float = 0.0,
-                 init_weights: bool = True):
+                 init_weights: bool = True, head: str = "plain", smooth: bool = False):
         super().__init__()
-        for name, known in ((configuration, TABLE), (norm, NORMS)):
+        for name, known in ((configuration, TABLE), (norm, NORMS), (head, HEADS)):
             if name not in known:
                 raise UserError(f"unknown {name!r}; choose from {', '.join(known)}")
         if not 0 < width <= 16 or not 0 <= dropout < 1:
             raise UserError("a VGG net takes 0 < width ≤ 16 and 0 ≤ dropout < 1")
-        layers = _convolutions(TABLE[configuration], NORMS[norm], width, inp_ch)
+        layers = _convolutions(TABLE[configuration], NORMS[norm], width, inp_ch, smooth)
         self.features = nn.Sequential(*layers)
-        hidden = math.ceil(512 * width)
-        drop = [nn.Dropout(dropout)] if dropout else []
-        self.classifier = nn.Sequential(
-            *drop, nn.Linear(hidden, hidden), nn.ReLU(True),
-            *drop, nn.Linear(hidden, hidden), nn.ReLU(True), nn.Linear(hidden, num_classes))
+        hidden, head_norm = math.ceil(512 * width), HEADS[head]
+        layers = []
+        for _ in range(0 if head == "single" else 2):
+            layers += [nn.Dropout(dropout)] if dropout else []
+            layers += [nn.Linear(hidden, hidden), *([head_norm(hidden)] if head_norm else []),
+                       nn.Softplus() if smooth else nn.ReLU(True)]
+        self.classifier = nn.Sequential(*layers, nn.Linear(hidden, num_classes))
         if init_weights:
             self.apply(init_weights_)
 
@@ -100,12 +110,12 @@ class VGG(nn.Module):
         return self.classifier(self.features(x).flatten(1))
 
 
-def _convolutions(row: tuple, norm, width: float, channels: int) -> list[nn.Module]:
+def _convolutions(row: tuple, norm, width: float, channels: int, smooth: bool) -> list[nn.Module]:
     """The layers of one column of the table."""
     layers, number = [], 0
     for entry in row:
         if entry == "M":
-            layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
+            layers.append((nn.AvgPool2d if smooth else nn.MaxPool2d)(kernel_size=2, stride=2))
         elif entry == "LRN":
             layers.append(nn.LocalResponseNorm(5, k=2.0))
         else:
@@ -114,7 +124,7 @@ def _convolutions(row: tuple, norm, width: float, channels: int) -> list[nn.Modu
             layers.append(Conv3x3(channels, out) if plain else nn.Conv2d(channels, out, entry[1]))
             if norm is not None:
                 layers.append(norm(out, number))
-            layers.append(nn.ReLU(True))
+            layers.append(nn.Softplus() if smooth else nn.ReLU(True))
             channels, number = out, number + 1
     return layers
 

@@ -12,6 +12,11 @@ a finished run is not run again. Groups:
     rates     the two nets at other learning rates
     rescue    what else lets large learning rates work: warm-up, group norm, noisy batch norm, ...
     norms     other norms in place of the standard deviation
+    heads     is it the head? batch norm in the linear layers too, or a single linear layer
+    edge      smaller and larger rates, for the curvature along the gradient
+    noise     noise after batch norm, by channel and by pixel, and without batch norm
+    smooth    softplus and average pooling: the same nets without kinks
+    long      the pair again, for longer
 
 Plain SGD at a constant rate, batches of 128, Glorot initial weights, no augmentation, no weight
 decay (Santurkar et al. 2018, arXiv 1805.11604); 5,000 training images are held out for accuracy.
@@ -37,31 +42,41 @@ from VGG_BatchNorm.study import Run, StudyRun, perform
 
 LEARNING_RATES = (1e-3, 2e-3, 1e-4, 5e-4)  # the handout's
 PAIR = ("none", "batch")
-GROUPS = ("pair", "envelope", "rates", "rescue", "norms")
+GROUPS = ("pair", "envelope", "rates", "rescue", "norms", "heads", "edge", "noise", "smooth",
+          "long")
 RESULTS = RESULTS_DIR / "bn"
 
-PRESETS = {  # steps of the runs of each group, and what the runs share
+PRESETS = {  # steps of the runs of each group (0: none of them), and what the runs share
     # two CPU cores, five to ten minutes
-    "quick": dict(width=0.25, n_items=10_240, pair=300, envelope=120, rates=150, rescue=100,
-                  norms=0, seeds=1, probe_every=25, dense=100, other_rates=(0.05, 0.2, 0.5)),
-    # two CPU cores, three hours
-    "evening": dict(width=1.0, n_items=45_000, pair=1500, envelope=351, rates=500, rescue=240,
-                    norms=0, seeds=3, probe_every=50, dense=200, other_rates=(0.05, 0.2, 0.5)),
+    "quick": dict(width=0.25, n_items=10_240, seeds=1, probe_every=25, dense=100,
+                  other_rates=(0.05, 0.2, 0.5), pair=300, envelope=120, rates=150, rescue=100,
+                  norms=0, heads=0, edge=0, noise=0, smooth=0, long=0),
+    # two CPU cores, five hours; in bfloat16 three
+    "evening": dict(width=1.0, n_items=45_000, seeds=3, probe_every=50, dense=200,
+                    other_rates=(0.05, 0.2, 0.5), pair=1500, envelope=351, rates=500, rescue=240,
+                    norms=0, heads=500, edge=500, noise=300, smooth=300, long=5000),
     # a small GPU, or a night on a CPU
-    "standard": dict(width=1.0, n_items=45_000, pair=5000, envelope=1755, rates=5000, rescue=702,
-                     norms=5000, seeds=1, probe_every=50, dense=200,
-                     other_rates=(0.01, 0.05, 0.2, 0.5)),
+    "standard": dict(width=1.0, n_items=45_000, seeds=1, probe_every=50, dense=200,
+                     other_rates=(0.01, 0.05, 0.2, 0.5), pair=5000, envelope=1755, rates=5000,
+                     rescue=702, norms=5000, heads=1000, edge=1500, noise=1000, smooth=1000,
+                     long=15_000),
     # a large GPU
-    "paper": dict(width=1.0, n_items=45_000, pair=15_000, envelope=1755, rates=15_000, rescue=702,
-                  norms=15_000, seeds=3, probe_every=100, dense=200,
-                  other_rates=(0.01, 0.05, 0.2, 0.5)),
+    "paper": dict(width=1.0, n_items=45_000, seeds=3, probe_every=100, dense=200,
+                  other_rates=(0.01, 0.05, 0.2, 0.5), pair=15_000, envelope=7020, rates=15_000,
+                  rescue=702, norms=15_000, heads=1000, edge=1500, noise=1000, smooth=1000,
+                  long=0),
 }
 RESCUES = (  # beside the pair: norm, and what else is changed
     ("none", {}), ("batch", {}), ("none", {"warmup": True}), ("group", {}), ("noisy_batch", {}),
     ("batch", {"only_norm": True}))
 RESCUE_RATES = (0.03, 0.1, 0.3, 1.0)
+HEADS = (("batch", "single"), ("none", "single"), ("batch", "batch"))  # the rest: pair and rates
+HEAD_RATES = (0.05, 0.1, 0.2, 0.5)
+EDGE_RATES = (0.025, 0.4)  # beside the pair's and the others'
+NOISES = ("batch", "noisy_batch_channel", "noisy_batch", "noise")
 # In training steps, about
 PROBE_COST, FINE_PROBE_COST, RESCALED_COST, VALIDATION_COST = 7, 30, 150, 13
+EDGE_COST, TEST_COST = 3, 26
 
 
 def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
@@ -69,27 +84,46 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
     p = PRESETS[preset]
     shared = dict(width=p["width"], n_items=p["n_items"], precision=precision)
     probed = dict(probe_every=p["probe_every"], dense=p["dense"])
+    watched = dict(watch_every=10, edge_every=25)
 
     def rescue(norm: str, lr: float, warmup: bool = False, **extra) -> Run:
         return Run(norm, lr, p["rescue"], warmup=warmup * p["rescue"] // 3, **extra, **shared)
 
-    return {
+    seeds = range(p["seeds"])
+    runs = {
         "pair": [Run(norm, 0.1, p["pair"], seed=seed, **shared, **probed)
-                 for seed in range(p["seeds"]) for norm in PAIR],
+                 for seed in seeds for norm in PAIR],
         "envelope": [Run(norm, lr, p["envelope"], optimizer=optimizer, **shared)
                      for optimizer in ("adam", "sgd") for lr in LEARNING_RATES for norm in PAIR],
         "rates": [Run(norm, lr, p["rates"], **shared, **probed)
                   for lr in p["other_rates"] for norm in PAIR],
         "rescue": [rescue(norm, lr, **extra) for norm, extra in RESCUES for lr in RESCUE_RATES],
-        "norms": [Run(norm, 0.1, p["norms"], **shared, **probed)
-                  for norm in ("noisy_batch", "l1", "l2", "linf")] if p["norms"] else [],
     }
+    for group, some in (  # made where the preset has them
+            ("norms", lambda n: [Run(norm, 0.1, n, **shared, **probed)
+                                 for norm in ("noisy_batch", "l1", "l2", "linf")]),
+            ("heads", lambda n: [Run(norm, lr, n, head=head, **shared, **watched)
+                                 for norm, head in HEADS for lr in HEAD_RATES]),
+            ("edge", lambda n: [Run(norm, lr, n, **shared, **watched)
+                                for lr in EDGE_RATES for norm in PAIR]),
+            ("noise", lambda n: [Run(norm, 0.1, n, seed=seed, watch_every=5, **shared)
+                                 for seed in seeds for norm in NOISES]),
+            ("smooth", lambda n: [Run(norm, 0.1, n, smooth=True, **shared, **probed)
+                                  for norm in PAIR]),
+            ("long", lambda n: [Run(norm, 0.1, n, test_every=1000, fine=5, **shared, **watched,
+                                    **probed | {"probe_every": 100}) for norm in PAIR])):
+        runs[group] = some(p[group]) if p[group] else []
+    return runs
 
 
 def cost(run: Run) -> float:
     """Training steps that the run takes as long as, probes and validation included."""
     epochs = -(-run.steps // (run.n_items // run.batch_size))
     plain = run.steps + VALIDATION_COST * epochs
+    if run.edge_every:
+        plain += EDGE_COST * run.steps / run.edge_every
+    if run.test_every:
+        plain += TEST_COST * (1 + run.steps // run.test_every)
     if not run.probe_every:
         return plain
     due = [s for s in range(run.steps) if s % (10 if s < run.dense else run.probe_every) == 0]
@@ -112,7 +146,7 @@ def minutes(runs: list[Run], train: Split, device: torch.device) -> float:
     """What the runs will take, from a few steps of one of each norm and width."""
     total, timed = 0.0, {}
     for run in runs:
-        key = run.norm, run.width
+        key = run.norm, run.head, run.smooth, run.width
         if key not in timed:
             timed[key] = step_seconds(run, train, device)
         total += cost(run) * timed[key]
@@ -144,7 +178,8 @@ def summarise(folder: Path) -> list[dict]:
         content = read_run(path)
         run = content["run"]
         rows.append({"group": path.parent.name, "run": path.stem,
-                     **{key: run[key] for key in ("norm", "optimizer", "lr", "seed", "width")},
+                     **{key: run[key] for key in ("norm", "head", "optimizer", "lr", "seed",
+                                                  "width", "precision")},
                      "steps": len(content["loss"]),
                      "diverged": not np.isfinite(content["loss"][-1]),
                      "validation_accuracy": float(content["validation_accuracy"][-1]),
@@ -182,17 +217,20 @@ def main() -> None:
                         help="CPU threads")
     parser.add_argument("--precision", choices=PRECISIONS[1:], default="float32",
                         help="of training; probes are float32 always (default: float32)")
+    parser.add_argument("--keep", action="store_true",
+                        help="keep each run's last checkpoint: a longer run goes on from it")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     args = parser.parse_args()
     device = use_device(args.device, args.threads)
-    train, validation = (part.to(device)
-                         for part in split_validation(load_cifar10(args.data_dir)[0]))
+    train, test = load_cifar10(args.data_dir)
+    train, validation, test = (part.to(device) for part in (*split_validation(train), test))
     scratch = RUNS_DIR / "bn" if args.out == RESULTS else args.out / "checkpoints"
     runs = choose(args.preset, args.groups, train, device, args.out, args.precision)
     for group, some in runs.items():
         for run in some:
             start = time.perf_counter()
-            if perform(run, train, validation, device, args.out / group, scratch / group):
+            if perform(run, train, validation, device, args.out / group, scratch / group, test,
+                       args.keep):
                 took = (time.perf_counter() - start) / 60
                 print(f"{group}/{run.name}: {took:.1f} minutes", flush=True)
     folder = args.out / next(iter(runs)).split("/")[0]

@@ -86,33 +86,61 @@ class BatchNorm2d(nn.BatchNorm2d):
         return _BatchNorm.apply(y, gamma, beta, self.eps).to(dtype)
 
 
-class NoisyBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm, then noise that shifts and scales every unit anew at each step.
+def jitter(y: torch.Tensor, seed: int, by: str) -> torch.Tensor:
+    """Shift and scale every unit of y (N, C, H, W) anew, as appendix A, algorithm 1, has it.
 
-    For each unit (c, h, w) and step μ ~ U(−0.5, 0.5) and σ ~ U(1, 1.25); for each image
-    m ~ U(μ − 0.1, μ + 0.1) and s ~ N(σ, 0.1); out = s · y + m. Off in evaluation. The noise is a
-    function of `seed` and of the count of batches seen, so that repeating a step repeats it.
+    For each unit μ ~ U(−0.5, 0.5) and σ ~ U(1, 1.25); for each image and unit
+    m ~ U(μ − 0.1, μ + 0.1) and s ~ N(σ, 0.1); the result is s · y + m. The paper does not say what
+    a unit of a convolution is.
+
+    Args:
+        seed: of all draws.
+        by: "channel": a unit is a channel, so that all pixels of one move together; "pixel": each
+            (c, h, w) is a unit, so that a channel's mean hardly moves.
     """
+    generator = torch.Generator(y.device)
+    generator.manual_seed(seed)
+    like = {"generator": generator, "device": y.device, "dtype": y.dtype}
+    units = y.shape[1:] if by == "pixel" else (y.shape[1], 1, 1)
 
-    def __init__(self, num_features: int, seed: int = 0, **options):
+    def uniform(low: float, high: float, shape) -> torch.Tensor:
+        return torch.rand(shape, **like) * (high - low) + low
+
+    shift = uniform(-0.5, 0.5, units) + uniform(-0.1, 0.1, (len(y), *units))
+    normal = torch.randn((len(y), *units), **like)
+    return y * (uniform(1.0, 1.25, units) + 0.1 * normal) + shift
+
+
+class NoisyBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm, then `jitter` in training. The noise is a function of `seed` and of the count of
+    batches seen, so that repeating a step repeats it."""
+
+    def __init__(self, num_features: int, seed: int = 0, by: str = "pixel", **options):
         super().__init__(num_features, **options)
-        self.seed = seed
+        self.seed, self.by = seed, by
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
         dtype, y = y.dtype, super().forward(_wide(y))
+        if self.training:
+            y = jitter(y, self.seed * 1_000_003 + int(self.num_batches_tracked), self.by)
+        return y.to(dtype)
+
+
+class Noise2d(nn.Module):
+    """`jitter` in training with no norm before it: the control of `NoisyBatchNorm2d`."""
+
+    def __init__(self, seed: int = 0, by: str = "channel"):
+        super().__init__()
+        self.seed, self.by = seed, by
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def forward(self, y: torch.Tensor) -> torch.Tensor:
         if not self.training:
-            return y.to(dtype)
-        generator = torch.Generator(y.device)
-        generator.manual_seed(self.seed * 1_000_003 + int(self.num_batches_tracked))
-
-        like = {"generator": generator, "device": y.device, "dtype": y.dtype}
-
-        def uniform(low: float, high: float, shape) -> torch.Tensor:
-            return torch.rand(shape, **like) * (high - low) + low
-
-        shift = uniform(-0.5, 0.5, y.shape[1:]) + uniform(-0.1, 0.1, y.shape)
-        normal = torch.randn(y.shape, **like)
-        return (y * (uniform(1.0, 1.25, y.shape[1:]) + 0.1 * normal) + shift).to(dtype)
+            return y
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+        noisy = jitter(_wide(y), self.seed * 1_000_003 + int(self.num_batches_tracked), self.by)
+        return noisy.to(y.dtype)
 
 
 class LpNorm2d(nn.Module):

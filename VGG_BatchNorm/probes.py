@@ -107,6 +107,34 @@ def curvature(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors | No
             "rayleigh": _ratio(dot(product, fixed), square), "layer_rayleigh": layers}
 
 
+def curvature_from_losses(model: nn.Module, loss_fn: Loss, batch: Batch, sizes: Sequence[float], *,
+                          at: tuple[float, Tensors] | None = None) -> dict:
+    """The curvature along the gradient, from losses alone: no second pass backwards.
+
+        κ(α) = 2 (L(θ − αg) − L(θ) + α‖g‖²) / (α²‖g‖²)
+
+    Gradient descent at rate η lowers the loss of its own batch, to second order, where η·κ < 2;
+    beyond, a quadratic valley is unstable (Cohen et al. 2021, arXiv 2103.00065).
+
+    Args:
+        sizes: the step sizes α, above 0.
+        at: as in `probe`.
+
+    Returns:
+        loss, gradient_norm: L(θ) and ‖g‖; curvature: κ(α), a list.
+    """
+    with _undisturbed(model):
+        start = trainable(model)
+        loss, gradient = at or loss_and_gradient(model, loss_fn, batch, start)
+        square, found = dot(gradient, gradient), []
+        for size in sizes:
+            point = {name: p - size * gradient[name] for name, p in start.items()}
+            with torch.no_grad():
+                there = _loss(model, loss_fn, batch, point).item()
+            found.append(_ratio(2 * (there - loss + size * square), size**2 * square))
+    return {"loss": loss, "gradient_norm": square**0.5, "curvature": found}
+
+
 def internal_covariate_shift(model: nn.Module, loss_fn: Loss, batch: Batch, before: Tensors,
                              after: Tensors) -> dict[str, dict[str, float]]:
     """Definition 2.1, for each weight tensor W_i (two or more axes) in the model's order.

@@ -8,6 +8,9 @@ from VGG_BatchNorm.ground.script import UserError
 GRID = (0.5, 1.0, 2.0, 4.0)  # the paper's, in learning rates
 FINE_GRID = tuple(2.0**k for k in range(-8, 3))
 
+LATER = {"precision": "float32", "head": "plain", "smooth": False, "edge_every": 0,
+         "watch_every": 0, "test_every": 0}  # of runs older than these fields of study.Run
+
 
 def read_run(path: Path) -> dict:
     """The arrays of a run's file by name, and what its `about` holds: run, seconds_per_step,
@@ -20,5 +23,5 @@ def read_run(path: Path) -> dict:
         raise UserError(f"{path} is missing; `make bn-landscape` makes it")
     content = read_npz(path)
     about = content.pop("about")
-    about["run"] = {"precision": "float32"} | about["run"]  # of files older than the field
+    about["run"] = LATER | about["run"]
     return about | content

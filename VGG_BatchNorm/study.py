@@ -19,7 +19,7 @@ from torch import nn
 from tqdm import tqdm
 
 from VGG_BatchNorm import probes
-from VGG_BatchNorm.batchnorm import NoisyBatchNorm2d
+from VGG_BatchNorm.batchnorm import Noise2d, NoisyBatchNorm2d
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.files import write_npz
@@ -27,9 +27,12 @@ from VGG_BatchNorm.ground.machine import PRECISIONS, autocast, environment
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.loaders import BatchLoader
 from VGG_BatchNorm.recorded import FINE_GRID, GRID, read_run
-from VGG_BatchNorm.VGG import NORMS, VGG
+from VGG_BatchNorm.VGG import HEADS, NORMS, VGG
 
 SAVE_SECONDS = 60  # between checkpoints
+OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+EDGE_STEPS = (1 / 16, 1 / 4, 1.0)  # in learning rates, where the curvature is measured
+WATCHED = 4  # channels of each ReLU whose first moments are kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +43,10 @@ class Run:
     normalisation layers are trained, nothing else. `probe_every` steps (0:
     never) losses and gradients along the step are measured, every tenth step up to `dense`; each
     `fine * probe_every` steps on the fine grid, and curvature and covariate shift besides.
-    `precision` is that of training; probes and validation are float32.
+    `edge_every` steps (0: never) the curvature along the gradient is measured from losses alone;
+    `watch_every` steps, dead units and first moments in training's own forward pass; `test_every`
+    steps and at the end, test accuracy, on which no choice hangs. `precision` is that of training;
+    probes, validation and test are float32. `head` and `smooth` are the network's.
     """
 
     norm: str
@@ -57,41 +63,61 @@ class Run:
     dense: int = 0
     fine: int = 2
     precision: str = "float32"
+    head: str = "plain"
+    smooth: bool = False
+    edge_every: int = 0
+    watch_every: int = 0
+    test_every: int = 0
 
     def __post_init__(self):
-        if self.norm not in NORMS or self.optimizer not in ("sgd", "adam"):
-            raise UserError(f"unknown norm or optimizer: {self.norm}, {self.optimizer}")
+        for name, known in ((self.norm, NORMS), (self.head, HEADS), (self.optimizer, OPTIMIZERS)):
+            if name not in known:
+                raise UserError(f"unknown {name!r}; choose from {', '.join(known)}")
         if self.precision not in PRECISIONS[1:]:
             raise UserError(f"a run is in {' or '.join(PRECISIONS[1:])}, not {self.precision}")
         if not 0 < self.lr < math.inf or self.steps < 1:
             raise UserError(f"a run takes lr > 0 and steps ≥ 1, not {self.lr} and {self.steps}")
-        if self.optimizer != "sgd" and self.probe_every:
+        if self.optimizer != "sgd" and self.probe_every + self.edge_every:
             raise UserError("probes follow the gradient, so probed runs take sgd")
         if self.only_norm and self.norm == "none":
             raise UserError("without a normalisation, there is no γ and β to train alone")
-        if min(self.warmup, self.probe_every, self.dense) < 0 or self.fine < 1:
-            raise UserError("a run takes warmup, probe_every and dense ≥ 0, and fine ≥ 1")
+        if min(self.warmup, self.probe_every, self.dense, self.edge_every, self.watch_every,
+               self.test_every) < 0 or self.fine < 1:
+            raise UserError("a run takes warmup, dense and …_every ≥ 0, and fine ≥ 1")
         if not 1 <= self.batch_size <= self.n_items:
             raise UserError(f"{self.n_items} images are fewer than one batch of {self.batch_size}")
 
     @property
     def name(self) -> str:
-        extra = "-warmup" * bool(self.warmup) + "-only-norm" * self.only_norm
+        extra = f"-{self.head}-head" * (self.head != "plain") + "-smooth" * self.smooth
+        extra += "-warmup" * bool(self.warmup) + "-only-norm" * self.only_norm
         extra += "-bfloat16" * (self.precision == "bfloat16")
         return f"{self.norm}{extra}-{self.optimizer}-{self.lr:g}-s{self.seed}"
 
 
+def _network(run: Run) -> dict:
+    """The arguments of the run's network."""
+    return {"norm": run.norm, "width": run.width, "head": run.head, "smooth": run.smooth}
+
+
+def _goes_on(there: dict, run: Run) -> bool:
+    """Whether the run with the settings `there` is the start of `run`, or the whole of it."""
+    return (there | {"steps": run.steps} == dataclasses.asdict(run)
+            and there["steps"] <= run.steps)
+
+
 def fresh_net(run: Run) -> nn.Module:
-    """The run's network: same filters and matrices, bit for bit, whatever the norm."""
+    """The run's network: same filters and matrices, bit for bit, whatever the norm and the head."""
     torch.manual_seed(run.seed)
-    plain, net = VGG("A", width=run.width), VGG("A", norm=run.norm, width=run.width)
-    shared = ([layer for layer in each.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
-              for each in (plain, net))
-    for source, target in zip(*shared, strict=True):
-        target.load_state_dict(source.state_dict())
-        target.requires_grad_(not run.only_norm)
+    plain, net = VGG("A", width=run.width), VGG("A", **_network(run))
+    for kind in (nn.Conv2d, nn.Linear):
+        shared = ([layer for layer in each.modules() if isinstance(layer, kind)][::-1]
+                  for each in (plain, net))
+        for source, target in zip(*shared, strict=False):  # a single linear layer is the last
+            target.load_state_dict(source.state_dict())
+            target.requires_grad_(not run.only_norm)
     for layer in net.modules():
-        if isinstance(layer, NoisyBatchNorm2d):
+        if isinstance(layer, (NoisyBatchNorm2d, Noise2d)):
             layer.seed += 1000 * run.seed
     return net.to(memory_format=torch.channels_last)
 
@@ -120,31 +146,37 @@ class StudyRun:
         self.loader = BatchLoader(train.take(slice(run.n_items)), run.batch_size, seed=run.seed)
         self.net = fresh_net(run).to(device)
         trained = [p for p in self.net.parameters() if p.requires_grad]
-        kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[run.optimizer]
-        self.optimizer = kind(trained, lr=run.lr, fused=True)
+        self.optimizer = OPTIMIZERS[run.optimizer](trained, lr=run.lr, fused=True)
         self.record = Record()
+        self.first_filters = self._first_filters()
         self.environment = environment(device)  # as it is when the run begins
 
     def train_step(self, x: torch.Tensor, y: torch.Tensor) -> None:
         """One update; between its gradient and its step, a probe, if it is time to."""
         due = self._probe_is_due()
         own = list(self.net.buffers())
-        buffers = [b.clone() for b in own] if due else []
+        buffers = [b.clone() for b in own] if due or self.run.edge_every else []
         start = time.perf_counter()
         self.net.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self.run.lr * min(1.0, (self.step + 1) / max(1, self.run.warmup))
-        with autocast(self.device, self.run.precision):
+        watched = bool(self.run.watch_every) and self.step % self.run.watch_every == 0
+        with self._watching() if watched else contextlib.nullcontext(), \
+                autocast(self.device, self.run.precision):
             logits = self.net(x).float()
         loss = F.cross_entropy(logits, y)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if due:
+        edge = bool(self.run.edge_every) and self.step % self.run.edge_every == 0
+        if due or edge:
             gradient = {name: p.grad for name, p in self.net.named_parameters() if p.requires_grad}
             at = (loss.item(), gradient) if self.run.precision == "float32" else None
             self.seconds += time.perf_counter() - start
             with _swapped(own, buffers):  # the noise of noisy batch norm hangs on them
-                before = self._probe(x, y, at, fine=due == "fine")
+                if edge:
+                    self._probe_edge(x, y, at)
+                if due:
+                    before = self._probe(x, y, at, fine=due == "fine")
             start = time.perf_counter()
         self.optimizer.step()
         loss, correct = torch.stack([loss.detach(), (logits.argmax(1) == y).sum()]).tolist()
@@ -154,6 +186,43 @@ class StudyRun:
             with _swapped(own, buffers):
                 self._probe_update(x, y, before)
         self.step += 1
+
+    def _first_filters(self) -> torch.Tensor:
+        """A copy of the first convolution's filters, (channels, 3, 3, 3)."""
+        return next(p for p in self.net.parameters() if p.ndim > 1).detach().float().cpu().clone()
+
+    @contextlib.contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Record, of the forward pass inside, the share of dead units and the first moments.
+
+        Of each activation's input: channels (or units) that are ≤ 0 on the whole batch; mean and
+        standard deviation of the first `WATCHED` channels.
+        """
+        dead, means, spreads = [], [], []
+
+        def keep(_, args):
+            x = args[0].detach().transpose(0, 1).flatten(1)
+            dead.append((x.amax(1) <= 0).float().mean().item())
+            spread, mean = torch.std_mean(x[:WATCHED].float(), 1)
+            means.append(mean.tolist())
+            spreads.append(spread.tolist())
+
+        hooks = [layer.register_forward_pre_hook(keep) for layer in self.net.modules()
+                 if isinstance(layer, (nn.ReLU, nn.Softplus))]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+        self.record.add(watch_steps=self.step, dead=dead, moment_mean=means, moment_std=spreads)
+
+    def _probe_edge(self, x: torch.Tensor, y: torch.Tensor,
+                    at: tuple[float, probes.Tensors] | None) -> None:
+        """‖g‖ and κ(α) along the gradient for α of `EDGE_STEPS` learning rates, from losses."""
+        found = probes.curvature_from_losses(
+            self.net, F.cross_entropy, (x, y), [s * self.run.lr for s in EDGE_STEPS], at=at)
+        self.record.add(edge_steps=self.step, edge_gradient_norm=found["gradient_norm"],
+                        edge_curvature=found["curvature"])
 
     def _probe_is_due(self) -> str:
         run = self.run
@@ -191,7 +260,8 @@ class StudyRun:
                         relative_update=[m / n for m, n in zip(moved, norms, strict=True)],
                         layer_rayleigh=list(bent["layer_rayleigh"].values()))
 
-    def train_to_end(self, validation: Split, checkpoint: Path, bar: tqdm) -> None:
+    def train_to_end(self, validation: Split, checkpoint: Path, bar: tqdm,
+                     test: Split | None = None) -> None:
         """Train to the last step or a loss that is not finite; a kill loses a minute at most."""
         saved = time.perf_counter()
         while self.step < self.run.steps and not self.diverged:
@@ -201,7 +271,12 @@ class StudyRun:
                     continue
                 self.train_step(x, y)
                 bar.update()
-                if self.step >= self.run.steps or self.diverged:
+                ended = self.step >= self.run.steps or self.diverged
+                if test and self.run.test_every and (
+                        ended or self.step % self.run.test_every == 0):
+                    self.record.add(test_steps=self.step, test_accuracy=self.validate(test)[0])
+                    self.net.train()
+                if ended:
                     break
                 if time.perf_counter() - saved > SAVE_SECONDS and i + 1 < len(self.loader):
                     self.save(checkpoint)
@@ -224,15 +299,15 @@ class StudyRun:
         return right, F.cross_entropy(logits, split.labels).item()
 
     def save(self, path: Path) -> None:
-        config = {"norm": self.run.norm, "width": self.run.width}
-        save_checkpoint(path, "vgg", config, self.net.state_dict(), lists=self.record.lists,
-                        optimizer=self.optimizer.state_dict(), step=self.step,
-                        seconds=self.seconds, run=dataclasses.asdict(self.run))
+        save_checkpoint(path, "vgg", _network(self.run), self.net.state_dict(),
+                        lists=self.record.lists, optimizer=self.optimizer.state_dict(),
+                        step=self.step, seconds=self.seconds, run=dataclasses.asdict(self.run))
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint of the same run; `UserError` if it is damaged or of another."""
+        """Go on from a checkpoint of the same run, or of a shorter one; `UserError` if it is
+        damaged or of another."""
         saved = load_checkpoint(path, self.device)
-        if saved.get("run") != dataclasses.asdict(self.run):
+        if not _goes_on(saved.get("run") or {}, self.run):
             raise UserError(f"{path} is of a run with other settings, or of an older version; "
                             "delete it")
         self.net.load_state_dict(saved["weights"])
@@ -277,8 +352,13 @@ def rescaled(net: nn.Module, batch: probes.Batch, lr: float) -> dict[str, list[f
 
 
 def perform(run: Run, train: Split, validation: Split, device: torch.device, results: Path,
-            scratch: Path) -> bool:
+            scratch: Path, test: Split | None = None, keep: bool = False) -> bool:
     """Run `run` to its end and write its file in `results`, unless it is there already.
+
+    Args:
+        scratch: folder of the checkpoint.
+        test: for runs with `test_every`.
+        keep: leave the last checkpoint there, so that a longer run goes on from it.
 
     Returns:
         whether there was anything to do.
@@ -286,23 +366,29 @@ def perform(run: Run, train: Split, validation: Split, device: torch.device, res
     Raises:
         UserError: the file there is damaged, or of a run with other settings.
     """
-    path = results / f"{run.name}.npz"
+    path, checkpoint = results / f"{run.name}.npz", scratch / f"{run.name}.pt"
     if path.exists():
-        if read_run(path)["run"] != dataclasses.asdict(run):
+        there = read_run(path)["run"]
+        if not _goes_on(there, run) or (there["steps"] < run.steps and not checkpoint.exists()):
             raise UserError(f"{path} is of a run with other settings; move it away, or choose "
                             "another --out")
-        return False
-    study, checkpoint = StudyRun(run, train, device), scratch / f"{run.name}.pt"
+        if there["steps"] == run.steps:
+            return False
+    study = StudyRun(run, train, device)
     if checkpoint.exists():
         study.load(checkpoint)
     with tqdm(total=run.steps, initial=study.step, desc=run.name, leave=False) as bar:
-        study.train_to_end(validation, checkpoint, bar)
+        study.train_to_end(validation, checkpoint, bar, test)
     arrays = study.record.arrays()
+    arrays |= {"first_filters": np.stack([study.first_filters, study._first_filters()])}
     if run.probe_every:
         scaled = rescaled(study.net, next(study.loader.epoch(0)), run.lr)
         arrays |= {name: np.asarray(values, np.float32) for name, values in scaled.items()}
     about = {"run": dataclasses.asdict(run), "seconds_per_step": study.seconds / study.step,
              **study.environment}
+    if keep:
+        study.save(checkpoint)
     write_npz(path, about, arrays)
-    checkpoint.unlink(missing_ok=True)
+    if not keep:
+        checkpoint.unlink(missing_ok=True)
     return True
