@@ -38,6 +38,36 @@ class _BatchNorm(torch.autograd.Function):
         return d_y, d_gamma, d_beta, None
 
 
+@torch.enable_grad()
+def theorem_4_1(y: torch.Tensor, g: torch.Tensor, layer: nn.BatchNorm2d) -> dict[str, torch.Tensor]:
+    """Both sides of theorem 4.1 of Santurkar et al. 2018, for each channel of a batch-norm layer.
+
+        ‖∂L/∂y‖² = γ²/(σ² + ε) (‖g‖² − ⟨1, g⟩²/m − ⟨g, ŷ⟩²/m),    m = N·H·W
+
+    Args:
+        y, g: (N, C, H, W), what the layer is given in training, and the loss's gradient by what it
+            returns.
+
+    Returns:
+        measured: the left side, by the backward pass of `BatchNorm2d`; equality: the right side;
+        printed: with ⟨g, ŷ⟩²/√m, as the paper has it. Each (C,), float64.
+    """
+    y, g = y.detach().double().requires_grad_(), g.double()
+    gamma, beta = (p.detach().double() for p in (layer.weight, layer.bias))
+    (back,) = torch.autograd.grad(_BatchNorm.apply(y, gamma, beta, layer.eps), y, g)
+    y, m = y.detach(), y.numel() / y.shape[1]
+    centre, scale = _statistics(y, layer.eps)
+
+    def total(values: torch.Tensor) -> torch.Tensor:
+        return values.sum((0, 2, 3))
+
+    factor = gamma.square() * scale.flatten().square()
+    along = total(g * (y - centre) * scale).square()
+    without = total(g.square()) - total(g).square() / m
+    return {"measured": total(back.square()), "equality": factor * (without - along / m),
+            "printed": factor * (without - along / m**0.5)}
+
+
 def _statistics(y: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
     """μ and 1/√(σ² + ε) of y (N, C, H, W), both (1, C, 1, 1)."""
     centre = y.mean((0, 2, 3), keepdim=True)

@@ -5,44 +5,230 @@ A function's docstring is its picture's caption.
 
 import numpy as np
 
-from VGG_BatchNorm.draw_paper import entitled, pair
-from VGG_BatchNorm.findings import PAPER, Runs
-from VGG_BatchNorm.ground.style import plt
-from VGG_BatchNorm.recorded import FINE_GRID, GRID
+from VGG_BatchNorm import findings
+from VGG_BatchNorm.draw_paper import PAIR, entitled, pair, running_mean, same_rates
+from VGG_BatchNorm.findings import CONVOLUTIONS, PAPER, NotRun, Runs, find
+from VGG_BatchNorm.ground.style import BATCH_NORM, PLAIN, plt
+from VGG_BatchNorm.recorded import FINE_GRID
+
+RATE_COLOURS = {0.025: "#000000", 0.05: "#56B4E9", 0.1: "#0072B2", 0.2: "#009E73", 0.4: "#E69F00",
+                0.5: "#D55E00"}
+
+
+def at_rates(runs: Runs, norm: str) -> dict[float, list[dict]]:
+    """The runs of a net at each learning rate: those of pair, rates and edge.
+
+    Raises:
+        NotRun: there are none of the pair.
+    """
+    found: dict[float, list[dict]] = {}
+    for group in ("pair", "rates", "edge"):
+        try:
+            for run in find(runs, group, norm=norm):
+                found.setdefault(run["run"]["lr"], []).append(run)
+        except NotRun:
+            if group == "pair":
+                raise
+    return dict(sorted(found.items()))
 
 
 def draw_edge(runs: Runs):
-    """Is the plateau of β the grid's floor or the edge of stability? Median secant ‖Δg‖/(α‖g‖) for
-    steps α from 2⁻⁸ to 4 learning rates, over the same span of training and all seeds. Grey: 2/LR,
-    where gradient descent on a quadratic becomes unstable; on the paper's grid (bars at the foot),
-    from ½ LR on, it is also the most that a vanishing gradient can give. Left of the bars the two
-    part: an edge of stability would be flat there at 2/LR, a floor of the grid lets the secants
-    rise through it."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
-    found = {lr: pair(runs, lr) for lr in (0.05, 0.1, 0.2)}
-    drawn = [run for nets in found.values() for _, _, some in nets for run in some]
-    shortest = min(len(run["loss"]) for run in drawn)
-    for lr, style, marker in ((0.05, ":", "v"), (0.1, "-", "o"), (0.2, "--", "^")):
-        for axis, (label, colour, some) in zip(axes, found[lr], strict=True):
-            secants = np.concatenate([_fine_secants(run, shortest / 5, shortest) for run in some])
-            axis.plot(lr * np.array(FINE_GRID), np.median(secants, axis=0), style, marker=marker,
-                      markersize=4, color=colour, label=f"LR {lr:g}, {len(secants)} probes")
-            axis.axhline(2 / lr, color="grey", linewidth=1, linestyle=style)
-            axis.text(lr * FINE_GRID[0], 2 / lr, f"2/{lr:g}", fontsize=8, color="grey", va="bottom")
-            axis.axvspan(lr * GRID[0], lr * GRID[-1], ymax=0.02, color="black", alpha=0.15)
-            axis.set(xscale="log", yscale="log", xlabel="step size α", title=label)
-    axes[0].set(ylabel="secant β(α)")
+    """Training at the edge of stability. κ is the curvature of the loss along the gradient, from
+    the loss a sixteenth of a learning rate on; gradient descent at rate η on a quadratic is stable
+    where η·κ < 2 (black line; Cohen et al. 2021). Left and middle: η·κ over training, a line for
+    each learning rate (first seed, median over three probes). Right: its median from step 200 on,
+    over all seeds, with the middle half, against the learning rate. With batch norm it comes to
+    about 2 at every rate that trains, so its curvature follows the rate; without, it is lower at
+    small rates and where training has failed (crosses: training accuracy below 15 %)."""
+    figure, axes = plt.subplots(1, 3, figsize=(11.5, 4.2))
+    drawn = []
+    for axis, (norm, (label, colour)) in zip(axes, PAIR.items(), strict=False):
+        points, failed = [], []
+        for lr, some in at_rates(runs, norm).items():
+            steps, values = findings.edge(some[0])
+            order = np.argsort(steps)
+            steps, values = steps[order], values[order]
+            smooth = [np.median(values[max(0, i - 1) : i + 2]) for i in range(len(values))]
+            axis.plot(steps, smooth, color=RATE_COLOURS[lr], linewidth=1.2, label=f"LR {lr:g}")
+            late = np.concatenate([v[s >= min(200, s.max())] for s, v in map(findings.edge, some)])
+            points.append((lr, *np.percentile(late, (25, 50, 75))))
+            failed.append(findings.training_accuracy(some[0]) < 15)
+            drawn += some
+        rates, low, middle, high = np.array(points).T
+        axes[2].errorbar(rates, middle, (middle - low, high - middle), fmt="o-", capsize=3,
+                         markersize=5, color=colour, label=label)
+        axes[2].plot(rates[failed], middle[failed], "kx", markersize=8, zorder=3)
+        axis.set(title=label, xlabel="step", ylabel="η·κ", ylim=(-0.5, 6))
+        axis.legend(fontsize=8, ncols=2, loc="upper right")
     for axis in axes:
-        axis.legend(fontsize=9, handlelength=3)
-    span = f"probes in steps {shortest // 5:,} to {shortest:,}"
-    return entitled(figure, drawn, "plain SGD", span)
+        axis.axhline(2, color="black", linewidth=1.2)
+    axes[2].set(xlabel="learning rate η", ylabel="median η·κ", xscale="log", ylim=(-0.5, 4))
+    axes[2].set_xticks(rates, [f"{rate:g}" for rate in rates], fontsize=9)
+    axes[2].minorticks_off()
+    axes[2].legend(fontsize=9)
+    return entitled(figure, drawn, "plain SGD")
 
 
-def _fine_secants(run: dict, first: float, end: float) -> np.ndarray:
-    """Secants of the probes on the whole fine grid in steps `first` to `end`; if none, from 0."""
-    fine = ~np.isnan(run["smoothness"]).any(1) & (run["probe_steps"] < end)
-    late = fine & (run["probe_steps"] >= first)
-    return run["smoothness"][late if late.any() else fine]
+ARMS = {  # norm of the convolutions, and the head: label, colour, style
+    ("none", "plain"): ("no norm", PLAIN, "o-"),
+    ("none", "single"): ("no norm, a single linear layer", PLAIN, "s--"),
+    ("batch", "plain"): ("batch norm in the convolutions", BATCH_NORM, "o-"),
+    ("batch", "batch"): ("in the linear layers too", "#009E73", "D-"),
+    ("batch", "single"): ("in the convolutions, a single linear layer", BATCH_NORM, "s--"),
+}
+
+
+def draw_heads(runs: Runs):
+    """Where is batch norm fragile at large rates? Left: training accuracy at step 500 against the
+    learning rate, for VGG-A's three linear layers as they are, with batch norm in them too, and
+    for a single linear layer in their place. Middle and right: the share of units that are negative
+    on a whole batch, and so learn nothing, in the first two linear layers at a rate of 0.5, and by
+    layer at the last step. The linear layers of the usual net have no norm, and die within the
+    first steps at large rates whatever the convolutions do: the rate that batch norm bears depends
+    on the head. One run a point."""
+    found = {}
+    for (norm, head) in ARMS:
+        some = find(runs, "heads", norm=norm, head=head) if head != "plain" else [
+            each[0] for lr, each in at_rates(runs, norm).items() if 0.05 <= lr <= 0.5]
+        found[norm, head] = [run for run in some if run["run"]["lr"] != 0.4]
+    same_rates(found.values())
+    figure, axes = plt.subplots(1, 3, figsize=(12, 4.6))
+    for (norm, head), (label, colour, style) in ARMS.items():
+        some = found[norm, head]
+        rates = [run["run"]["lr"] for run in some]
+        axes[0].plot(rates, [findings.training_accuracy(run, 500) for run in some], style,
+                     color=colour, markersize=5, label=label)
+        steps, dead = findings.dead_units(some[-1])
+        at = np.arange(1, dead.shape[1] + 1)
+        for part in (slice(CONVOLUTIONS), slice(CONVOLUTIONS, None)):
+            axes[2].plot(at[part], 100 * dead[-1][part], style, color=colour, markersize=4)
+        if head != "single":
+            for layer, width in ((CONVOLUTIONS, 1.8), (CONVOLUTIONS + 1, 0.8)):
+                axes[1].plot(steps, 100 * dead[:, layer], style[1:], color=colour, linewidth=width)
+    axes[0].set(xlabel="learning rate", ylabel="training accuracy at step 500 (%)", xscale="log",
+                ylim=(0, None))
+    axes[0].set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axes[0].minorticks_off()
+    axes[1].set(xlabel="step", ylabel="dead units (%)", ylim=(-2, 102),
+                title=f"linear layers 1 (bold) and 2, LR {rates[-1]:g}")
+    axes[2].set(xlabel="layer (9 and 10: linear)", ylabel="dead channels or units (%)",
+                ylim=(-2, 102), title=f"at the last step, LR {rates[-1]:g}")
+    axes[2].axvline(CONVOLUTIONS + 0.5, color="black", linewidth=0.8)
+    for axis in axes[1:]:
+        axis.title.set_fontsize(10)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3,
+                  fontsize=9, handlelength=3)
+    return entitled(figure, sum(found.values(), []), "plain SGD")
+
+
+NOISES = {
+    "none": ("no norm", PLAIN, "-"), "noise": ("no norm, noise by channel", PLAIN, "--"),
+    "batch": ("batch norm", BATCH_NORM, "-"),
+    "noisy_batch_channel": ("batch norm, then noise by channel", BATCH_NORM, "--"),
+    "noisy_batch": ("batch norm, then noise by pixel", "#56B4E9", "-"),
+}
+
+
+def draw_noise(runs: Runs):
+    """The paper's test of covariate shift: noise after batch norm that shifts and scales each unit
+    anew at every step (its algorithm 1), so that distributions are less steady than without batch
+    norm. Above: the mean of one channel of convolution 4, at the ReLU, over training. By our
+    reading a unit of a convolution is a channel, all of whose pixels move together; drawn by pixel,
+    the channel's mean hardly moves and nothing is tested. Below, left: mean training accuracy over
+    25 batches, a line for each seed. Right: by how much the channels' means jump from one look to
+    the next, over their standard deviation, by layer. Noise by channel costs speed, but where it
+    trains still better than the net without a norm, steadiness of the first moment is not what
+    batch norm works by."""
+    found = {norm: find(runs, "noise", norm=norm) for norm in NOISES if norm != "none"}
+    found["none"] = find(runs, "pair", norm="none")
+    figure = plt.figure(figsize=(11, 6.4))
+    grid = figure.add_gridspec(2, 4)
+    moments = [figure.add_subplot(grid[0, i]) for i in range(4)]
+    accuracy, jumps = figure.add_subplot(grid[1, :2]), figure.add_subplot(grid[1, 2:])
+    steps = len(found["batch"][0]["loss"])
+    shown = iter(moments)
+    for norm, (label, colour, style) in NOISES.items():
+        for i, run in enumerate(found[norm]):
+            values = 100 * running_mean(run["correct"][:steps]) / run["run"]["batch_size"]
+            accuracy.plot(np.arange(1, len(values) + 1), values, style, color=colour,
+                          linewidth=1.2, label=label if i == 0 else None)
+        if norm == "none":
+            continue  # nobody watched these runs
+        run, axis = found[norm][0], next(shown)
+        axis.plot(run["watch_steps"], run["moment_mean"][:, 3, 0], color=colour, linewidth=1)
+        axis.set_title(label, fontsize=9)
+        axis.set(xlabel="step", ylim=(-1.5, 1.5))
+        jump = np.abs(np.diff(run["moment_mean"], axis=0)) / run["moment_std"][1:]
+        jump = np.nanmedian(jump, axis=(0, 2))[:CONVOLUTIONS]
+        jumps.plot(np.arange(1, len(jump) + 1), jump, f"o{style}", markersize=4, color=colour)
+    moments[0].set_ylabel("mean at the ReLU")
+    accuracy.set(xlabel="step", ylabel="training accuracy (%)", ylim=(0, None))
+    jumps.set(xlabel="convolution", ylabel="jump of a channel's mean / spread", yscale="log")
+    figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=3,
+                  fontsize=9, handlelength=3)
+    return entitled(figure, sum(found.values(), []), "plain SGD, LR 0.1")
+
+
+def draw_kinks(runs: Runs):
+    """What the effective β of very short steps measures. Secants ‖Δg‖/(α‖g‖) against the length of
+    the step α: in the usual nets they rise as the step gets shorter, and lie far above ‖Hg‖/‖g‖
+    (dashed), the limit of a smooth function; in the same nets with softplus for ReLU and average
+    pooling for max pooling they meet it. The rise is thus of kinks that a step crosses, and a small
+    or large value at short steps says nothing about the curvature between them. Medians over the
+    probes on the fine grid, first seed, up to the last step of the smooth nets."""
+    usual, smooth = pair(runs), [(*look, find(runs, "smooth", norm=norm, smooth=True))
+                                 for norm, look in PAIR.items()]
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
+    drawn = []
+    end = smooth[0][2][0]["run"]["steps"]
+    for axis, nets, title in zip(axes, (usual, smooth), (
+            "ReLU and max pooling", "softplus and average pooling"), strict=True):
+        for label, colour, (run, *_) in nets:
+            alphas = run["run"]["lr"] * np.array(FINE_GRID)
+            fine = np.isfinite(run["smoothness"]).all(1) & (run["probe_steps"] <= end)
+            limit = np.median(run["hessian_norm"][run["fine_steps"] <= end])
+            axis.plot(alphas, np.median(run["smoothness"][fine], axis=0), "o-", markersize=4,
+                      color=colour, label=label)
+            axis.axhline(limit, color=colour, linestyle="--", linewidth=1)
+            drawn.append(run)
+        axis.set(xscale="log", yscale="log", xlabel="length of the step α (1 = the gradient)",
+                 title=title)
+    axes[0].plot([], [], "--", color="black", linewidth=1, label="‖Hg‖ / ‖g‖")
+    axes[0].set_ylabel("secant ‖Δg‖ / (α‖g‖)")
+    axes[0].legend(fontsize=9)
+    return entitled(figure, drawn, "SGD, LR 0.1")
+
+
+def draw_theorem(runs: Runs):
+    """The paper's theorem 4.1: how much smaller batch norm makes the gradient of what it is given.
+    For each channel of the eight batch-norm layers of a trained net, on one batch: the square of
+    that gradient as measured through our own batch norm, against γ²/σ² (‖g‖² − ⟨1, g⟩²/m −
+    ⟨g, ŷ⟩²/m), and against the theorem as printed, which has √m in place of the last m. With m it
+    is an equality; with √m the right side comes out too small, and below zero (crosses at the left
+    edge) for some channels, so that it bounds nothing."""
+    found = [run for run in find(runs, "long", norm="batch") if "theorem_measured" in run]
+    if not found:
+        raise NotRun
+    run = found[0]
+    measured = run["theorem_measured"]
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4.3), sharex=True, sharey=True)
+    positive = measured[measured > 0]
+    low, high = positive.min() / 3, measured.max() * 3
+    for axis, name, title in zip(axes, ("equality", "printed"), (
+            "with ⟨g, ŷ⟩² / m", "as printed, ⟨g, ŷ⟩² / √m"), strict=True):
+        values = run[f"theorem_{name}"]
+        below = values <= low
+        axis.plot(values[~below], measured[~below], ".", markersize=3, color=BATCH_NORM, alpha=0.4)
+        axis.plot(np.full(below.sum(), low * 1.2), measured[below], "kx", markersize=3, alpha=0.5)
+        axis.plot([low, high], [low, high], color="black", linewidth=0.8)
+        share = 100 * np.mean(below & (measured > low))
+        axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high),
+                 xlabel="right side of the theorem", title=title)
+        if share >= 0.5:
+            axis.text(0.03, 0.03, f"{share:.0f} % of the channels", transform=axis.transAxes,
+                      fontsize=9)
+    axes[0].set_ylabel("‖∂L/∂y‖² of a channel, measured")
+    return entitled(figure, [run], f"SGD, LR {run['run']['lr']:g}", "after the last step")
 
 
 def draw_scaling(runs: Runs):

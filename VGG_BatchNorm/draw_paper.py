@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from VGG_BatchNorm import findings
-from VGG_BatchNorm.findings import PAPER, NotRun, Runs, find
+from VGG_BatchNorm import findings, paper_curves
+from VGG_BatchNorm.findings import CONVOLUTIONS, PAPER, NotRun, Runs, find
 from VGG_BatchNorm.ground.style import BATCH_NORM, PLAIN, plt
 from VGG_BatchNorm.recorded import GRID
 
@@ -51,6 +51,34 @@ def same_rates(sets: Iterable[list[dict]]) -> None:
         raise NotRun
 
 
+PAPER_LINE = dict(color="#777777", linewidth=0.9, zorder=0)
+PAPER_STYLE = {"none": ":", "batch": "-"}  # of the paper's nets, in grey
+
+
+def draw_paper_curve(axis: plt.Axes, norm: str, number: int, column: str, **wanted: str) -> None:
+    """Lay a curve of the paper's figure `number` behind ours, up to where ours end."""
+    steps, values = paper_curves.curve(number, column, net=paper_curves.NETS[norm], **wanted)
+    shown = steps <= axis.get_xlim()[1]
+    far = len(steps) < 20  # points far apart are marked
+    axis.plot(steps[shown], values[shown], PAPER_STYLE[norm], marker="s" if far else None,
+              markersize=3, **PAPER_LINE)
+
+
+def paper_legend(axis: plt.Axes) -> None:
+    """Add the paper's two grey lines to what the axis' legend will name."""
+    for norm, style in PAPER_STYLE.items():
+        label = "the paper's, " + ("with batch norm" if norm == "batch" else "without")
+        axis.plot([], [], style, label=label, **PAPER_LINE)
+
+
+def longest(runs: Runs) -> list[tuple[str, str, list[dict]]]:
+    """As `pair` at 0.1: the longer runs where there are any, else the pair's."""
+    try:
+        return [(*look, find(runs, "long", norm=norm)) for norm, look in PAIR.items()]
+    except NotRun:
+        return pair(runs)
+
+
 def running_mean(values: np.ndarray, window: int = 25) -> np.ndarray:
     """Mean of the last `window` values; of as many as there are at the start."""
     total = np.cumsum(np.insert(values.astype(float), 0, 0.0))
@@ -61,9 +89,11 @@ def running_mean(values: np.ndarray, window: int = 25) -> np.ndarray:
 def draw_training(runs: Runs):
     """Training with batch norm (blue) and without, at the paper's two learning rates. Lines are
     means over the last 25 batches, one for each seed; the pale ones behind are single batches of
-    the first. The loss is on a logarithmic axis, since at large rates batch norm's first steps go
-    far up before it comes down. It does not show why, nor where longer training would end."""
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.8))
+    the first. Grey: the paper's own curves at the same rates (right: on its test images), read off
+    its figure 1; its net has 13 layers or more, ours 11, and single batches are drawn there. At 0.5
+    its net with batch norm learns and ours hardly does: 11 says why. The loss is on a logarithmic
+    axis, since at large rates batch norm's first steps go far up before it comes down."""
+    figure, axes = plt.subplots(1, 3, figsize=(11, 4))
     drawn = []
     for lr, style, face in ((0.1, "-", None), (0.5, "--", "white")):
         for label, colour, found in pair(runs, lr):
@@ -75,100 +105,173 @@ def draw_training(runs: Runs):
                     axis.plot(steps, running_mean(values), style, color=colour, linewidth=1.4)
                 name = f"{label}, LR {lr:g}" if i == 0 else None
                 axes[2].plot(run["validation_steps"], 100 * run["validation_accuracy"], style,
-                             marker="o", markerfacecolor=face, color=colour, label=name)
+                             marker="o", markersize=4, markerfacecolor=face, color=colour,
+                             label=name)
             drawn += found
+    for _, colour, (run, *_) in longest(runs):
+        axes[2].plot(run["validation_steps"], 100 * run["validation_accuracy"], color=colour,
+                     linewidth=1)
     axes[0].set(xlabel="step", ylabel="training accuracy (%)", ylim=(0, 100))
     axes[1].set(xlabel="step", ylabel="cross-entropy (nats)", yscale="log")
-    axes[2].set(xlabel="step", ylabel="validation accuracy (%)", xlim=(0, None), ylim=(0, 100))
-    figure.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=4,
+    axes[2].set(xlabel="step", ylabel="validation accuracy (%)", ylim=(0, 100))
+    for norm in PAIR:
+        for lr in ("0.1", "0.5"):
+            draw_paper_curve(axes[0], norm, 1, "accuracy", split="train", lr=lr)
+            draw_paper_curve(axes[2], norm, 1, "accuracy", split="test", lr=lr)
+    paper_legend(axes[2])
+    figure.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=3,
                   fontsize=9, handlelength=3)
     return entitled(figure, drawn, "plain SGD")
 
 
 def draw_envelope(runs: Runs):
-    """The handout's picture: at each step, the band between the lowest and the highest loss over
-    four training runs that differ in learning rate alone. A narrow band low down means that the
-    choice matters less. It mixes the rates' speeds with the landscape: a rate of 1e-4 is slow in
-    any landscape. The next picture measures the landscape itself."""
+    """The handout's picture: at each step, the band between the lowest and the highest loss
+    (`min_curve` and `max_curve`) over four training runs that differ in learning rate alone. Thin
+    lines: each run, a mean over 15 batches, with its learning rate at its end; the rate in bold
+    type is of the run that is the band's upper edge most often, and a run that ends where guessing
+    is (dotted) is called dead. So look at which run makes the width before you read it: one dead
+    run fills a band to the top. It mixes the rates' speeds with the landscape besides: a rate of
+    1e-4 is slow in any landscape. The next picture measures the landscape itself."""
     found = {(optimizer, norm): find(runs, "envelope", norm=norm, optimizer=optimizer)
              for optimizer in OPTIMIZERS for norm in PAIR}
     same_rates(found.values())
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
-    top = 0.0
-    for (optimizer, norm), some in found.items():
-        axis, (label, colour) = axes[list(OPTIMIZERS).index(optimizer)], PAIR[norm]
+    figure, axes = plt.subplots(1, 4, figsize=(13, 4.2), sharey=True)
+    guess, top = np.log(10), 0.0
+    for axis, ((optimizer, norm), some) in zip(axes, found.items(), strict=True):
+        label, colour = PAIR[norm]
         losses = np.full((len(some), some[0]["run"]["steps"]), np.inf)  # off the scale: diverged
         for row, run in zip(losses, some, strict=True):
             row[: len(run["loss"])] = np.nan_to_num(run["loss"], nan=np.inf)
         top = max(top, losses[np.isfinite(losses)].max())
         min_curve, max_curve = losses.min(0), np.minimum(losses.max(0), 1e9)
         steps = np.arange(1, len(min_curve) + 1)
-        axis.fill_between(steps, min_curve, max_curve, color=colour, alpha=0.35, linewidth=0,
-                          label=label)
-        for curve in (min_curve, max_curve):
-            axis.plot(steps, curve, color=colour, linewidth=0.8)
-        rates = ", ".join(f"{run['run']['lr']:g}" for run in some)
-        axis.set(xlabel="step", title=f"{OPTIMIZERS[optimizer]}, LR {rates}")
+        axis.fill_between(steps, min_curve, max_curve, color=colour, alpha=0.25, linewidth=0)
+        upper = np.bincount(losses.argmax(0)).argmax()
+        ends = [running_mean(row, 15) for row in losses]
+        heights = _apart([np.log(curve[-1]) for curve in ends], 0.14)
+        for i, (curve, height, run) in enumerate(zip(ends, heights, some, strict=True)):
+            axis.plot(steps, curve, color=colour, linewidth=0.9)
+            dead = " (dead)" if curve[-1] > 0.98 * guess else ""
+            axis.text(steps[-1] * 1.02, np.exp(height), f"{run['run']['lr']:g}{dead}", fontsize=8,
+                      va="center", weight="bold" if i == upper else "normal",
+                      bbox=dict(facecolor="white", edgecolor="none", pad=0.5))
+        axis.axhline(guess, color="black", linestyle=":", linewidth=1)
+        axis.set(xlabel="step", xlim=(0, steps[-1] * (1.32 if optimizer == "sgd" else 1.25)))
+        axis.set_title(f"{OPTIMIZERS[optimizer]}, {label}", fontsize=11)
     axes[0].set(ylabel="cross-entropy of the batch (nats)", yscale="log", ylim=(None, 1.1 * top))
-    axes[1].legend(loc="lower left")
+    axes[0].set_yticks([0.5, 1, 2, 4, 8], ["0.5", "1", "2", "4", "8"])
+    axes[0].minorticks_off()
     return entitled(figure, some)
+
+
+def _apart(heights: list[float], gap: float) -> list[float]:
+    """Heights of labels that stand at least `gap` from each other, near those given."""
+    order, placed = np.argsort(heights), np.array(heights, float)
+    for low, high in zip(order, order[1:], strict=False):
+        placed[high] = max(placed[high], placed[low] + gap)
+    return list(placed - (placed.mean() - np.mean(heights)))
 
 
 def draw_three_panels(runs: Runs):
     """The paper's figure 4: at each step, the loss and the gradient are measured ½, 1, 2 and 4
-    learning rates along the gradient, on the same batch. Left: range of the loss. Middle: range of
-    the distance between the gradient there and here; both of the first seed. Right: the largest
-    distance divided by the length of the way, a line for each seed. Crosses: the shortest step
-    gives the largest value, and the gradient has changed there by its own size already, give or
-    take a tenth; then β is about 1 over that step (dotted), set by the grid and not by the
-    landscape (07). The values belong to this net and rate; the paper's net is deeper. Smoothness in
-    parameter space depends on the scale of the weights: see 08."""
-    figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.9))
-    drawn = []
-    for label, colour, found in pair(runs):
+    learning rates along the gradient, on the same batch. Above: range of the loss, range of the
+    distance between the gradient there and here, and the largest distance over the length of the
+    way. Below: the width of the band of the loss in nats, since a logarithmic axis shows ratios and
+    turns the picture round; the same over η‖g‖², what the step would gain on a plane; and the
+    cosine of the gradient one learning rate on and the gradient here. Bands: first seed; lines
+    below and for β: each seed. Grey: the paper's curves, read off its figure 4, up to where ours
+    end (its ‖Δg‖ is about four times ours, off this scale; its loss may hold an L2 term). Dotted:
+    β = 1 over the shortest step; where the gradient has changed by its own size there, β is about
+    that whatever the landscape. The first 200 steps, where batch norm's first one is far off the
+    scale, are drawn apart."""
+    figure, axes = plt.subplots(2, 4, figsize=(13.5, 6.6))
+    legend, start = axes[:, 3]
+    axes, drawn, nets = axes[:, :3], [], longest(runs)
+    for label, colour, found in nets:
         steps = found[0]["probe_steps"]
-        for axis, name in zip(axes, ("losses", "distances"), strict=False):
+        for axis, name in zip(axes[0], ("losses", "distances"), strict=False):
             band = found[0][name][:, PAPER]
             axis.fill_between(steps, band.min(1), band.max(1), color=colour, alpha=0.35,
-                              label=label)
-        for run in found:
-            beta, limited = run["smoothness"][:, PAPER].max(1), findings.grid_limited(run)
-            axes[2].plot(run["probe_steps"], beta, color=colour, linewidth=1.2)
-            axes[2].plot(run["probe_steps"][limited], beta[limited], "x", color=colour,
-                         markersize=5)
+                              linewidth=0, label=label)
         drawn += found
-    axes[0].set(xlabel="step", ylabel="loss along the gradient (nats)", yscale="log",
-                title="variation of the loss")
-    axes[1].set(xlabel="step", ylabel="‖change of the gradient‖", ylim=(0, None),
-                title="gradient predictiveness")
-    axes[2].set(xlabel="step", ylabel="effective β", ylim=(0, None), title="effective β-smoothness")
+    for _, colour, found in [*pair(runs), *nets]:
+        for run in found:
+            steps, width = run["probe_steps"], findings._band(run)
+            lines = (run["smoothness"][:, PAPER].max(1), width,
+                     width / findings.expected_drop(run),
+                     run["cosines"][:, PAPER][:, GRID.index(1.0)])
+            late = steps % run["run"]["probe_every"] == 0
+            for axis, values in zip(axes.flat[2:], lines, strict=True):
+                axis.plot(steps[late], values[late], color=colour, linewidth=0.9)
+            start.plot(steps[steps <= 200], width[steps <= 200], color=colour, linewidth=0.9)
+    axes[0, 0].set(ylabel="loss along the gradient (nats)", yscale="log",
+                   title="variation of the loss")
+    axes[0, 1].set(ylabel="‖change of the gradient‖", ylim=(0, 35),
+                   title="gradient predictiveness")
+    axes[0, 2].set(ylabel="effective β", ylim=(0, 40), title="effective β-smoothness")
+    axes[1, 0].set(ylabel="width of the band of the loss (nats)", ylim=(0, 6))
+    axes[1, 1].set(ylabel="width / η‖g‖²", ylim=(0, 8))
+    axes[1, 2].set(ylabel="cosine one learning rate on", ylim=(-1, 1))
+    start.set(yscale="log", xlabel="step", ylabel="the same width, first steps")
+    for norm in PAIR:
+        for edge in ("min", "max_or_value"):
+            draw_paper_curve(axes[0, 0], norm, 4, edge, panel="fig4a")
+        draw_paper_curve(axes[0, 2], norm, 4, "max_or_value", panel="fig4c")
+        steps, low = paper_curves.curve(4, "min", panel="fig4a", net=paper_curves.NETS[norm])
+        high = paper_curves.curve(4, "max_or_value", panel="fig4a", net=paper_curves.NETS[norm])[1]
+        shown = steps <= axes[1, 0].get_xlim()[1]
+        axes[1, 0].plot(steps[shown], (high - low)[shown], PAPER_STYLE[norm], **PAPER_LINE)
     floor = 1 / (GRID[0] * drawn[0]["run"]["lr"])
-    axes[2].axhline(floor, color="black", linestyle=":", linewidth=1.2, label="1 / shortest step")
-    axes[2].plot([], [], "kx", markersize=5, label="set by the grid")
-    axes[2].set_ylim(0, 1.25 * axes[2].get_ylim()[1])
-    axes[2].legend(fontsize=9, loc="upper right")
-    axes[0].legend(fontsize=9)
+    axes[0, 2].axhline(floor, color="black", linestyle="--", linewidth=1)
+    for axis in axes[1]:
+        axis.set_xlabel("step")
+    paper_legend(axes[0, 1])
+    legend.axis("off")
+    legend.legend(*axes[0, 1].get_legend_handles_labels(), loc="center left", fontsize=10)
     return entitled(figure, drawn, f"SGD, LR {drawn[0]['run']['lr']:g}")
 
 
 def draw_covariate_shift(runs: Runs):
-    """Internal covariate shift by the paper's definition 2.1: how far each layer's gradient turns
-    and moves when the layers before it take their step. Lines are medians over training and seeds,
-    bands the middle half. Layer 1 has nothing before it. If batch norm worked by reducing this
-    shift, blue would have to lie nearer to 0 (left) and to 1 (right)."""
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8))
+    """Internal covariate shift by the paper's definition 2.1: how far each layer's gradient moves
+    and turns when the layers before it take their step. Above: ‖G − G′‖ over training, the paper's
+    own measure, for a convolution and for the first linear layer (which have no norm here); thin
+    lines are seeds, grey the paper's layers 5 and 10 at the same rate, read off its figure 3.
+    Below: by layer, the same, its ratio to ‖G‖, and the cosine; lines are medians over training and
+    seeds, bands the middle half; right of the bar are the linear layers. If batch norm worked by
+    reducing this shift, blue would have to lie nearer to 0, and to 1 for the cosine; by the paper's
+    measure it lies further off. Its first step is off the scale."""
+    figure, axes = plt.subplots(2, 3, figsize=(11.5, 6.4))
+    layers = (("convolution 5", 4, "L5"), ("linear layer 1", CONVOLUTIONS, "L10"))
+    names = ("shift_difference", "shift_relative", "shift_cosine")
     drawn = []
     for label, colour, found in pair(runs):
-        for axis, name in zip(axes, ("shift_relative", "shift_cosine"), strict=True):
+        for run in found:
+            for axis, (_, layer, _) in zip(axes[0], layers, strict=False):
+                axis.plot(run["fine_steps"], run["shift_difference"][:, layer], color=colour,
+                          linewidth=0.9)
+        for axis, name in zip(axes[1], names, strict=True):
             moments = np.concatenate([run[name] for run in found])
-            layers = np.arange(1, moments.shape[1] + 1)
             low, middle, high = np.nanpercentile(moments, (25, 50, 75), axis=0)
-            axis.fill_between(layers, low, high, color=colour, alpha=0.25, linewidth=0)
-            axis.plot(layers, middle, "o-", color=colour, label=label)
+            for part in (slice(1, CONVOLUTIONS), slice(CONVOLUTIONS, None)):
+                at = np.arange(1, moments.shape[1] + 1)[part]
+                axis.fill_between(at, low[part], high[part], color=colour, alpha=0.25, linewidth=0)
+                axis.plot(at, middle[part], "o-", markersize=4, color=colour)
+        axes[0, 2].plot([], [], color=colour, label=label)
         drawn += found
-    axes[0].set(xlabel="layer", ylabel="‖G − G′‖ / ‖G‖", ylim=(0, None))
-    axes[1].set(xlabel="layer", ylabel="cosine of G and G′")
-    axes[0].legend(fontsize=9)
+    for axis, (title, _, theirs) in zip(axes[0], layers, strict=False):
+        axis.set(xlabel="step", ylabel="‖G − G′‖", title=title, ylim=(0, 3.2))
+        for norm in PAIR:
+            draw_paper_curve(axis, norm, 3, "value", lr="lr.1", layer=theirs, metric="l2")
+    paper_legend(axes[0, 2])
+    axes[0, 2].axis("off")
+    axes[0, 2].legend(loc="center left", fontsize=10)
+    for axis, label in zip(axes[1], ("‖G − G′‖", "‖G − G′‖ / ‖G‖", "cosine of G and G′"),
+                           strict=True):
+        axis.axvline(CONVOLUTIONS + 0.5, color="black", linewidth=0.8)
+        axis.set(xlabel="layer", ylabel=label)
+        axis.set_xticks(range(2, moments.shape[1] + 1))
+    for axis in axes[1, :2]:
+        axis.set_ylim(0, None)
     about = f"SGD, LR {drawn[0]['run']['lr']:g}", f"{len(moments)} moments in all"
     return entitled(figure, drawn, *about)
 

@@ -1,6 +1,8 @@
 """What the paper claims, and what the runs of a preset say: numbers for plot_study.py's gallery.
 
-The claims are those of Santurkar et al. 2018 (arXiv 1805.11604), and three of our own figures.
+Each claim is a difference between two nets that share seed, weights and batches: its mean over
+seeds with a 95 % interval by Student's t, beside the paper's own value. The claims are those of
+Santurkar et al. 2018 (arXiv 1805.11604), and some of our own figures.
 """
 
 from collections.abc import Callable
@@ -9,9 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from VGG_BatchNorm import paper_curves
 from VGG_BatchNorm.ground.files import RUNS_DIR
-from VGG_BatchNorm.ground.tables import Strong, Table
-from VGG_BatchNorm.recorded import GRID, read_run
+from VGG_BatchNorm.ground.statistics import t_interval
+from VGG_BatchNorm.ground.tables import Table
+from VGG_BatchNorm.recorded import FINE_GRID, GRID, read_run
 
 PAPER = slice(-len(GRID), None)  # the paper's points are the last of the fine grid
 LAST_STUDY = RUNS_DIR / "bn" / "last.json"  # names the folder of the study that ran last
@@ -45,9 +49,30 @@ def find(runs: Runs, group: str, **wanted) -> list[dict]:
 
 
 def grid_limited(run: dict) -> np.ndarray:
-    """At which probes the shortest step of the paper's grid sets β: the gradient is gone there."""
-    gone = run["distances"][:, PAPER][:, 0] / run["gradient_norm"]
-    return (run["smoothness"][:, PAPER].argmax(1) == 0) & (abs(gone - 1) < 0.1)
+    """At which probes the shortest step of the paper's grid gives the largest β, and the gradient
+    has changed there by about its own size (within a tenth): β is then about 1 over that step."""
+    change = run["distances"][:, PAPER][:, 0] / run["gradient_norm"]
+    return (run["smoothness"][:, PAPER].argmax(1) == 0) & (abs(change - 1) < 0.1)
+
+
+EDGE = FINE_GRID.index(1 / 16)  # the step, in learning rates, at which the curvature is read off
+
+
+def edge(run: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Steps, and η·κ there: κ = 2 (L(θ − αg) − L(θ) + α‖g‖²) / (α²‖g‖²), α = η/16, by losses alone.
+
+    Raises:
+        NotRun: the run has neither probes on the fine grid nor on the edge's.
+    """
+    rate = run["run"]["lr"]
+    if "edge_steps" in run:
+        return run["edge_steps"], rate * run["edge_curvature"][:, 0]
+    if "losses" not in run:
+        raise NotRun
+    fine = np.isfinite(run["losses"][:, EDGE])
+    size, square = rate * FINE_GRID[EDGE], run["gradient_norm"][fine] ** 2
+    rise = run["losses"][fine, EDGE] - run["probe_loss"][fine] + size * square
+    return run["probe_steps"][fine], rate * 2 * rise / (size**2 * square)
 
 
 def accuracy(run: dict) -> float:
@@ -55,11 +80,18 @@ def accuracy(run: dict) -> float:
     return 100 * float(run["validation_accuracy"][-1])
 
 
-def training_accuracy(run: dict) -> float:
-    """Over the last 50 batches, before each one's update, in percent; of a diverged run, chance."""
+def training_accuracy(run: dict, step: int | None = None) -> float:
+    """Over the 50 batches up to `step` (default: the last), before each one's update, in percent;
+    of a diverged run, chance."""
     if not np.isfinite(run["loss"][-1]):
         return 10.0
-    return 100 * float(run["correct"][-50:].mean()) / run["run"]["batch_size"]
+    return 100 * float(run["correct"][:step][-50:].mean()) / run["run"]["batch_size"]
+
+
+def dead_units(run: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Steps, and the share of dead units there by layer: negative on the whole batch."""
+    name = "watch" if "watch_steps" in run else "probe"
+    return run[f"{name}_steps"], run["dead" if name == "watch" else "activation_dead"]
 
 
 def steps_to(run: dict, accuracy: float, window: int = 50) -> int | None:
@@ -92,115 +124,207 @@ def _largest(name: str) -> Callable[[dict], np.ndarray]:
     return lambda run: run[name][:, PAPER].max(1)
 
 
+def _band(run: dict) -> np.ndarray:
+    """Width of the band of losses along the gradient, in nats, by probe."""
+    return np.ptp(run["losses"][:, PAPER], axis=1)
+
+
+def expected_drop(run: dict) -> np.ndarray:
+    """η‖g‖² by probe: by how much the loss would fall in one step if it were a plane, in nats."""
+    return run["run"]["lr"] * run["gradient_norm"] ** 2
+
+
 def _scale_slope(run: dict) -> float:
     """Exponent of κ in c, from c = ¼ to 1."""
     quarter, _, whole = run["scale_rayleigh"][:3]
     return float(np.log(np.abs(quarter / whole)) / np.log(1 / 4))
 
 
-def _less(plain: float, normed: float) -> bool:
-    return normed < (np.inf if np.isnan(plain) else plain)
+def edge_median(run: dict) -> float:
+    """Median of η·κ from step 200 on."""
+    steps, values = edge(run)
+    return float(np.median(values[steps >= 200]))
 
 
-def _more(plain: float, normed: float) -> bool:
-    return normed > (-np.inf if np.isnan(plain) else plain)
+CONVOLUTIONS = 8  # of VGG-A: the layers before the linear ones
+DEFAULT = {"warmup": 0, "only_norm": False, "head": "plain", "smooth": False}
 
 
 class Claim(NamedTuple):
-    """What is claimed ("": as before), by which number of a run, and when it holds.
+    """What is claimed ("": as before), and by which number of a run.
 
     Args:
-        holds: of the numbers of VGG-A and of the net with the norm `normed`.
+        sign: of the difference, batch norm less plain, that the claim foresees; 0: none, it is said
+            for the sake of the numbers, or follows from the definition (a check).
+        paper: its figure's values without and with batch norm.
+        plain, normed: settings of the two runs.
+        step: the runs are read up to there; they may be of different groups then.
     """
 
     text: str
     quantity: str
     measure: Callable[[dict], float]
-    holds: Callable[[float, float], bool]
+    sign: int
+    paper: Callable[[str], float] | None = None
     group: str = "pair"
     lr: float = 0.1
-    normed: str = "batch"
+    plain: dict = {"norm": "none"}
+    normed: dict = {"norm": "batch"}
 
 
+def _paper_accuracy(lr: str, step: int) -> Callable[[str], float]:
+    return lambda net: paper_curves.median(*paper_curves.curve(
+        1, "accuracy", split="train", net=net, lr=lr), step - 100, step)
+
+
+def _paper_steps_to_half(net: str) -> float:
+    steps, values = paper_curves.curve(1, "accuracy", split="train", net=net, lr="0.1")
+    return float(steps[values >= 50][0])
+
+
+def _paper_panel(panel: str, lower: bool = False) -> Callable[[str], float]:
+    """Median of steps 200 to 1,500 of a panel of figure 4: its upper edge, less its lower one."""
+    def value(net: str) -> float:
+        steps, high = paper_curves.curve(4, "max_or_value", panel=panel, net=net)
+        low = paper_curves.curve(4, "min", panel=panel, net=net)[1] if lower else 0
+        return paper_curves.median(steps, high - low)
+    return value
+
+
+def _paper_shift(layer: str, metric: str) -> Callable[[str], float]:
+    return lambda net: paper_curves.median(*paper_curves.curve(
+        3, "value", lr="lr.1", layer=layer, metric=metric, net=net))
+
+
+def _at_500(run: dict) -> float:
+    return training_accuracy(run, 500)
+
+
+SINGLE, IN_ALL = ({"norm": "batch", "head": head} for head in ("single", "batch"))
 CLAIMS = (
     Claim("Training is faster at the same rate", "mean training loss (nats)",
-          lambda run: float(run["loss"].mean()), _less),
-    Claim("", "steps to 50 % training accuracy", _steps_to_half, _less),
-    Claim("", "validation accuracy (%)", accuracy, _more),
-    Claim("It bears larger rates",
-          "validation accuracy (%), LR 0.5", accuracy, _more, "rates", 0.5),
+          lambda run: float(run["loss"].mean()), -1),
+    Claim("", "steps to 50 % training accuracy", _steps_to_half, -1, _paper_steps_to_half),
+    Claim("", "validation accuracy (%)", accuracy, 1),
+    Claim("It bears larger rates", "training accuracy (%) at step 500, LR 0.5, three linear layers",
+          _at_500, 1, _paper_accuracy("0.5", 500), "rates", 0.5),
+    Claim("", "the same, one linear layer in both nets", _at_500, 1, None, "heads", 0.5,
+          {"norm": "none", "head": "single"}, SINGLE),
+    Claim("", "the same, batch norm in its linear layers too", _at_500, 1, None, "rates heads", 0.5,
+          normed=IN_ALL),
     Claim("The loss varies less along the gradient", "median width of the band (nats)",
-          _probes(lambda run: np.ptp(run["losses"][:, PAPER], axis=1)), _less),
+          _probes(_band), -1, _paper_panel("fig4a", lower=True)),
+    Claim("", "the same, over η‖g‖²", _probes(lambda run: _band(run) / expected_drop(run)), -1),
     Claim("The gradient is more predictive", "median largest ‖Δg‖",
-          _probes(_largest("distances")), _less),
+          _probes(_largest("distances")), -1, _paper_panel("fig4b")),
     Claim("", "the same, over ‖g‖",
-          _probes(lambda run: _largest("distances")(run) / run["gradient_norm"]), _less),
+          _probes(lambda run: _largest("distances")(run) / run["gradient_norm"]), -1),
     Claim("", "median cosine one learning rate on",
-          _probes(lambda run: run["cosines"][:, PAPER][:, GRID.index(1.0)]), _more),
+          _probes(lambda run: run["cosines"][:, PAPER][:, GRID.index(1.0)]), 1),
     Claim("The effective β is smaller", "median β, steps of ½ to 4 LR",
-          _probes(_largest("smoothness")), _less),
-    Claim("", "median β, steps of LR/256",
-          _probes(lambda run: run["smoothness"][:, 0], np.nanmedian), _less),
-    Claim("Covariate shift is not reduced", "median ‖G − G′‖ / ‖G‖, layers 2 on",
-          _layers(lambda run: run["shift_relative"][:, 1:]), _more),
-    Claim("", "median cosine of G and G′", _layers(lambda run: run["shift_cosine"][:, 1:]), _less),
-    Claim("Noise after batch norm does not undo it",
-          "training accuracy (%), short runs, without noise", training_accuracy, _more, "rescue"),
-    Claim("", "the same, with noise (noisy batch norm)", training_accuracy, _more, "rescue",
-          normed="noisy_batch"),
-    Claim("(ours) With batch norm the grid sets β",
-          "probes with the largest β at the shortest step (%)",
-          _probes(lambda run: 100 * (run["smoothness"][:, PAPER].argmax(1) == 0), np.mean), _more),
+          _probes(_largest("smoothness")), -1, _paper_panel("fig4c")),
+    Claim("Covariate shift is not reduced", "median ‖G − G′‖, convolution 5",
+          lambda run: float(np.median(run["shift_difference"][:, 4])), 1, _paper_shift("L5", "l2")),
+    Claim("", "median ‖G − G′‖, linear layer 1",
+          lambda run: float(np.median(run["shift_difference"][:, CONVOLUTIONS])), 1,
+          _paper_shift("L10", "l2")),
+    Claim("", "median ‖G − G′‖ / ‖G‖, convolutions 2 on",
+          _layers(lambda run: run["shift_relative"][:, 1:CONVOLUTIONS]), 1),
+    Claim("", "the same, linear layers",
+          _layers(lambda run: run["shift_relative"][:, CONVOLUTIONS:]), 1),
+    Claim("", "median cosine of G and G′, convolutions 2 on",
+          _layers(lambda run: run["shift_cosine"][:, 1:CONVOLUTIONS]), -1),
+    Claim("", "the same, linear layers",
+          _layers(lambda run: run["shift_cosine"][:, CONVOLUTIONS:]), -1),
+    Claim("Noise after batch norm does not undo it", "training accuracy (%), LR 0.1; with batch "
+          "norm: noise by channel after it", training_accuracy, 1, None, "rescue noise",
+          normed={"norm": "noisy_batch_channel"}),
+    Claim("", "the same; with batch norm: noise by pixel", training_accuracy, 1, None,
+          "rescue noise", normed={"norm": "noisy_batch"}),
+    Claim("(ours) It trains nearer to the edge of stability", "median η·κ, LR 0.1", edge_median, 1),
     Claim("(ours) Free of the weights' scale, its curvature is larger",
           "median κ‖θ‖² of a layer, κ = gᵀHg/‖g‖²",
-          _layers(lambda run: run["layer_rayleigh"] * run["weight_norm"] ** 2), _more),
+          _layers(lambda run: run["layer_rayleigh"] * run["weight_norm"] ** 2), 1),
     Claim("(ours) Its weights move further", "median ‖Δθ‖/‖θ‖ of a layer and step",
-          _layers(lambda run: run["relative_update"]), _more),
+          _layers(lambda run: run["relative_update"]), 1),
     Claim("(ours) Batch norm starts rougher", "mean β of the first three probes",
-          lambda run: float(_largest("smoothness")(run)[:3].mean()), _more),
-    Claim("(ours) Its curvature goes as c⁻²",
-          "exponent of gᵀHg/‖g‖² in the filters' factor c, ¼ to 1",
-          _scale_slope, lambda _, normed: abs(normed + 2) < 0.3),
+          lambda run: float(_largest("smoothness")(run)[:3].mean()), 1),
+    Claim("(check) Its curvature goes as c⁻²",
+          "exponent of gᵀHg/‖g‖² in the filters' factor c, ¼ to 1", _scale_slope, 0),
 )
 
 
-def table(runs: Runs) -> Table:
-    """The claims with numbers; over seeds, mean ± standard deviation.
+class Effect(NamedTuple):
+    """One claim's numbers, seed by seed; the difference is batch norm less plain."""
 
-    A claim is judged seed by seed, for the two nets of a seed share weights and batches; where the
-    differences' mean is within their standard deviation, there is no clear difference.
-    """
-    lines = []
+    claim: Claim
+    plain: list[float]
+    normed: list[float]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Mean difference, half-width of its 95 % interval; NaN where a net did not get there."""
+        with np.errstate(invalid="ignore"):  # ∞ − ∞: neither got there
+            return t_interval(np.subtract(self.normed, self.plain))
+
+    @property
+    def says(self) -> str:
+        """In a few words, what the difference says of the claim."""
+        mean, half = self.interval
+        if not self.claim.sign:
+            return "a check"
+        if np.isnan(mean) or len(self.plain) == 1:
+            return f"a look: {len(self.plain)} seed" if len(self.plain) == 1 else "not reached"
+        if not abs(mean) > half:
+            return "not told apart"
+        return "holds" if mean * self.claim.sign > 0 else "the opposite"
+
+
+def effects(runs: Runs) -> list[Effect]:
+    """The claims whose runs are there, with their numbers by seed."""
+    found = []
     for claim in CLAIMS:
+        groups = claim.group.split()
         try:
-            both = [{run["run"]["seed"]: claim.measure(run)
-                     for run in find(runs, claim.group, norm=norm, lr=claim.lr, warmup=0,
-                                     only_norm=False)}
-                    for norm in ("none", claim.normed)]
+            plain, normed = ({run["run"]["seed"]: claim.measure(run)
+                              for run in find(runs, group, lr=claim.lr, **DEFAULT | wanted)}
+                             for group, wanted in zip((groups[0], groups[-1]),
+                                                      (claim.plain, claim.normed), strict=True))
         except NotRun:
             continue
-        seeds = sorted(both[0].keys() & both[1].keys())
+        seeds = sorted(plain.keys() & normed.keys())
         if seeds:
-            plain, normed = ([values[seed] for seed in seeds] for values in both)
-            lines.append((claim.text, claim.quantity, str(len(seeds)), _spread(plain),
-                          _spread(normed), _verdict(claim, plain, normed)))
+            found.append(Effect(claim, *([each[s] for s in seeds] for each in (plain, normed))))
+    return found
+
+
+def table(runs: Runs) -> Table:
+    """The claims with numbers: mean ± standard deviation over seeds, and the difference with its
+    95 % interval, by pairs of nets that share a seed."""
+    lines = []
+    for effect in effects(runs):
+        paper = " / ".join(f"{effect.claim.paper(net):.3g}" for net in ("std", "bn")) \
+            if effect.claim.paper else ""
+        lines.append((effect.claim.text, effect.claim.quantity, str(len(effect.plain)),
+                      spread(effect.plain), spread(effect.normed), _difference(effect), paper,
+                      effect.says))
     machines = " and ".join(sorted({run["device"] for run in runs.values()}))
-    return Table(f"LR 0.1 where no other is named. Computed on {machines}.",
-                 ("claim", "measured", "seeds", "VGG-A", "with batch norm", "holds here"), lines)
+    return Table("LR 0.1 where no other is named. The paper's values are read off its figures, and "
+                 f"medians over steps 200 to 1,500. Computed on {machines}.",
+                 ("claim", "measured", "seeds", "VGG-A", "with batch norm", "difference, 95 %",
+                  "the paper's", "so"), lines)
 
 
-def _verdict(claim: Claim, plain: list[float], normed: list[float]) -> str:
-    with np.errstate(invalid="ignore"):  # ∞ − ∞: neither got there
-        difference = np.subtract(normed, plain)
-    if not np.isfinite(plain + normed).any() or (
-            np.isfinite(difference).all() and len(plain) > 1
-            and abs(difference.mean()) <= difference.std(ddof=1)):
-        return "no clear difference"
-    yes, n = sum(map(claim.holds, plain, normed)), len(plain)
-    return {0: Strong("no"), n: "yes"}.get(yes, f"in {yes} of {n} seeds")
+def _difference(effect: Effect) -> str:
+    mean, half = effect.interval
+    if not np.isfinite(mean):
+        return "–"
+    digits = f"{mean:+.3g}".replace("-", "−")
+    return digits if np.isnan(half) else f"{digits} ± {half:.2g}"
 
 
-def _spread(values: list[float]) -> str:
+def spread(values: list[float]) -> str:
+    """Mean ± standard deviation of those that are finite, and how many these are."""
     finite = [value for value in values if np.isfinite(value)]
     if not finite:
         return "–"

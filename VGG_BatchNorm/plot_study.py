@@ -2,7 +2,7 @@
 
     python VGG_BatchNorm/plot_study.py reports/results/bn/quick  # default: the study that ran last
 
-Reads the runs of one preset; writes ten pictures, and README.md, which shows them with captions and
+Reads the runs of one preset; writes its pictures, and README.md, which shows them with captions and
 sets the paper's claims against the numbers, to reports/figures/bn/<preset>/. Trains nothing; a
 picture whose runs are missing is left out.
 """

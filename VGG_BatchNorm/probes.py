@@ -181,7 +181,7 @@ def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch) -> dict
         return (args[0].clone(),)  # the ReLU may work in place
 
     hooks = [layer.register_forward_pre_hook(keep)
-             for layer in model.modules() if isinstance(layer, nn.ReLU)]
+             for layer in model.modules() if isinstance(layer, (nn.ReLU, nn.Softplus))]
     try:
         with _undisturbed(model):
             point = {name: p.requires_grad_() for name, p in trainable(model).items()}

@@ -19,7 +19,7 @@ from torch import nn
 from tqdm import tqdm
 
 from VGG_BatchNorm import probes
-from VGG_BatchNorm.batchnorm import Noise2d, NoisyBatchNorm2d
+from VGG_BatchNorm.batchnorm import Noise2d, NoisyBatchNorm2d, theorem_4_1
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.files import write_npz
@@ -351,6 +351,29 @@ def rescaled(net: nn.Module, batch: probes.Batch, lr: float) -> dict[str, list[f
     return result
 
 
+def theorem(net: nn.Module, batch: probes.Batch) -> dict[str, np.ndarray]:
+    """`theorem_4_1` on every channel of the net's batch-norm layers, for one batch, in a row."""
+    given, norms = [], [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+
+    def keep(_, args, out):
+        out.retain_grad()
+        given.append((args[0], out))
+        return out.clone()  # the ReLU works in place
+
+    hooks = [layer.register_forward_hook(keep) for layer in norms]
+    buffers = list(net.buffers())
+    try:
+        with _swapped(buffers, [b.clone() for b in buffers]):
+            F.cross_entropy(net.train()(batch[0]), batch[1]).backward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+        net.zero_grad(set_to_none=True)
+    sides = [theorem_4_1(y, out.grad, layer) for (y, out), layer in zip(given, norms, strict=True)]
+    return {f"theorem_{name}": torch.cat([side[name] for side in sides]).cpu().numpy()
+            for name in sides[0]}
+
+
 def perform(run: Run, train: Split, validation: Split, device: torch.device, results: Path,
             scratch: Path, test: Split | None = None, keep: bool = False) -> bool:
     """Run `run` to its end and write its file in `results`, unless it is there already.
@@ -384,6 +407,8 @@ def perform(run: Run, train: Split, validation: Split, device: torch.device, res
     if run.probe_every:
         scaled = rescaled(study.net, next(study.loader.epoch(0)), run.lr)
         arrays |= {name: np.asarray(values, np.float32) for name, values in scaled.items()}
+        if run.norm == "batch":
+            arrays |= theorem(study.net, next(study.loader.epoch(0)))
     about = {"run": dataclasses.asdict(run), "seconds_per_step": study.seconds / study.step,
              **study.environment}
     if keep:

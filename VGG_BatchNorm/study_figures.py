@@ -18,4 +18,8 @@ FIGURES: dict[str, Callable] = {
     "08_rescaled_filters": draw_own.draw_scaling,
     "09_first_steps": draw_own.draw_start,
     "10_gradient_map": draw_own.draw_map,
+    "11_heads": draw_own.draw_heads,
+    "12_noise": draw_own.draw_noise,
+    "13_kinks": draw_own.draw_kinks,
+    "14_theorem_4_1": draw_own.draw_theorem,
 }

@@ -7,7 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from VGG_BatchNorm.batchnorm import BatchNorm2d, LpNorm2d, NoisyBatchNorm2d
+from VGG_BatchNorm.batchnorm import (
+    BatchNorm2d,
+    LpNorm2d,
+    Noise2d,
+    NoisyBatchNorm2d,
+    jitter,
+    theorem_4_1,
+)
 
 
 def pair(**options) -> tuple[nn.BatchNorm2d, BatchNorm2d]:
@@ -66,6 +73,10 @@ def test_theorem_4_1_is_an_equality_with_1_over_m():
     torch.testing.assert_close(found.square().sum(), 1.7**2 / sigma**2 * square)
     as_printed = g.square().sum() - g.sum() ** 2 / m - (g * normalized).sum() ** 2 / math.sqrt(m)
     assert not torch.isclose(found.square().sum(), 1.7**2 / sigma**2 * as_printed, rtol=1e-3)
+    sides = theorem_4_1(y, g, layer)
+    torch.testing.assert_close(sides["measured"][0], found.square().sum())
+    torch.testing.assert_close(sides["equality"], sides["measured"])
+    torch.testing.assert_close(sides["printed"][0], 1.7**2 / sigma**2 * as_printed)
 
 
 def test_one_value_a_channel_and_wrong_axes_are_refused():
@@ -91,6 +102,15 @@ def test_noise_has_the_papers_moments_and_repeats():
     assert abs(slope.mean() - 1.125) < 0.02
     layer.eval()
     torch.testing.assert_close(layer(y), F.batch_norm(y, layer.running_mean, layer.running_var))
+
+
+@pytest.mark.parametrize("by, moved", [("channel", True), ("pixel", False)])
+def test_noise_by_channel_moves_a_channels_mean_and_by_pixel_hardly(by, moved):
+    y = torch.randn(64, 32, 16, 16, generator=torch.Generator().manual_seed(0))
+    shift = jitter(y, 0, by).mean((0, 2, 3)) - y.mean((0, 2, 3))
+    assert (shift.std() > 0.2) == moved and (shift.std() < 0.03) != moved
+    layer = Noise2d(seed=2)
+    assert not torch.equal(layer(y), layer(y)) and torch.equal(layer.eval()(y), y)
 
 
 @pytest.mark.parametrize("p", [1, 2, math.inf])

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from VGG_BatchNorm import draw_paper, findings, plot_study
-from VGG_BatchNorm.ground.tables import Strong, markdown
+from VGG_BatchNorm.ground.statistics import t_interval
+from VGG_BatchNorm.ground.tables import markdown
+from VGG_BatchNorm.recorded import FINE_GRID
 from VGG_BatchNorm.study import Run
+from VGG_BatchNorm.study_figures import FIGURES
 
 
 def test_steps_to_an_accuracy():
@@ -19,43 +22,80 @@ def test_steps_to_an_accuracy():
     assert findings.steps_to(run | {"correct": correct[:40]}, 0.1) is None
 
 
-def test_a_claim_is_judged_seed_by_seed():
-    def run(norm: str, accuracy: float, seed: int = 0) -> dict:
-        about = {"norm": norm, "lr": 0.5, "seed": seed, "warmup": 0, "only_norm": False}
-        return {"run": about, "device": "abacus", "validation_accuracy": np.array([0.1, accuracy])}
+def run_of(norm: str, seed: int = 0, lr: float = 0.5, right: float = 0.1, **more) -> dict:
+    """A run at which only the training accuracy matters."""
+    about = dataclasses.asdict(Run(norm, lr, 100, seed=seed, **more))
+    return {"run": about, "device": "abacus", "correct": np.full(100, 128 * right),
+            "loss": np.full(100, 1.0)}
 
+
+def test_a_claim_is_a_difference_over_seeds_with_its_interval():
     def row(runs: dict) -> str:
         *_, line, _, about = markdown(findings.table(runs)).splitlines()
         assert about.endswith("Computed on abacus.")
-        return line.partition("(%), LR 0.5 ")[2]
+        return line.partition("three linear layers ")[2]
 
-    runs = {"rates/a": run("none", 0.3), "rates/b": run("batch", 0.6)}
-    assert row(runs) == "| 1 | 30 | 60 | yes |"
-    runs["rates/b"] = run("batch", 0.2)
-    assert row(runs) == "| 1 | 30 | 20 | **no** |"
+    runs = {"rates/a": run_of("none", right=0.3), "rates/b": run_of("batch", right=0.6)}
+    assert row(runs) == "| 1 | 30 | 60 | +30 | 7.82 / 51.6 | a look: 1 seed |"
     # a seed of which one net is missing yet does not count
-    runs["rates/c"] = run("none", 0.1, seed=1)
-    assert row(runs) == "| 1 | 30 | 20 | **no** |"
-    runs["rates/d"] = run("batch", 0.4, seed=1)  # once less, once more
-    assert row(runs) == "| 2 | 20 ± 14 | 30 ± 14 | no clear difference |"
-    runs |= {f"rates/{net}{seed}": run(net, {"none": 0.2, "batch": 0.5}[net], seed)
-             for net in ("none", "batch") for seed in range(2, 6)}
-    assert row(runs).endswith("| in 5 of 6 seeds |")
-    del runs["rates/b"]
-    assert row(runs).startswith("| 5 |") and row(runs).endswith("| yes |")
+    runs["rates/c"] = run_of("none", 1, right=0.1)
+    assert row(runs).startswith("| 1 | 30 | 60 |")
+    runs["rates/d"] = run_of("batch", 1, right=0.2)  # differences of 30 and 10: t = 12.7 at n = 2
+    assert row(runs) == "| 2 | 20 ± 14 | 40 ± 28 | +20 ± 1.3e+02 | 7.82 / 51.6 | not told apart |"
+    for seed in (2, 3, 4):
+        runs |= {f"rates/{norm}{seed}": run_of(norm, seed, right=0.1 + 0.2 * (norm == "batch"))
+                 for norm in ("none", "batch")}
+    assert row(runs).startswith("| 5 |") and row(runs).endswith("holds |")
+    swapped = {name: run | {"correct": 128 * 0.7 - run["correct"]} for name, run in runs.items()}
+    assert row(swapped).endswith("the opposite |")
 
 
-def test_a_net_that_diverged_or_did_not_get_there_is_not_the_better_one():
-    less = findings.Claim("", "", None, findings._less)
-    more = findings.Claim("", "", None, findings._more)
-    nan, inf, nothing = float("nan"), float("inf"), "no clear difference"
-    assert findings._verdict(less, [nan], [0.8]) == findings._verdict(more, [nan], [0.8]) == "yes"
-    assert findings._verdict(less, [0.8], [nan]) == findings._verdict(more, [0.8], [nan]) == "no"
-    assert findings._verdict(less, [inf], [190.0]) == "yes"
-    assert findings._verdict(less, [5.0], [inf]) == "no"
-    assert isinstance(findings._verdict(less, [5.0], [inf]), Strong)
-    assert findings._verdict(less, [inf], [inf]) == findings._verdict(less, [nan], [nan]) == nothing
-    assert findings._spread([inf, 3.0]) == "3 (in 1 of 2)" and findings._spread([nan]) == "–"
+def test_arms_of_a_claim_may_be_of_two_groups():
+    runs = {"rates/a": run_of("none"), "heads/b": run_of("batch", head="batch", right=0.5),
+            "heads/c": run_of("batch", head="single", right=0.4),
+            "heads/d": run_of("none", head="single", right=0.2)}
+    shown = {effect.claim.quantity: pytest.approx((*effect.plain, *effect.normed))
+             for effect in findings.effects(runs)}
+    assert shown["the same, one linear layer in both nets"] == (20, 40)
+    assert shown["the same, batch norm in its linear layers too"] == (10, 50)
+    assert len(shown) == 2
+
+
+@pytest.mark.parametrize("n, t", [(2, 12.71), (3, 4.30), (10, 2.262), (16, 2.131), (31, 2.042)])
+def test_the_interval_is_students(n, t):
+    values = np.arange(n, dtype=float)
+    mean, half = t_interval(values)
+    assert mean == (n - 1) / 2
+    assert half == pytest.approx(t * values.std(ddof=1) / n**0.5, rel=2e-3)
+    assert np.isnan(t_interval([3.0])[1])
+
+
+def test_a_net_that_diverged_or_did_not_get_there():
+    (claim, *_) = findings.CLAIMS
+    for plain, normed in (([np.nan] * 2, [0.8] * 2), ([5.0, 6.0], [np.inf, 4.0])):
+        assert findings.Effect(claim, plain, normed).says in ("not reached", "not told apart")
+    assert findings.spread([np.inf, 3.0]) == "3 (in 1 of 2)" and findings.spread([np.nan]) == "–"
+
+
+def test_the_curvature_along_the_gradient_of_a_quadratic():
+    """On L = c w²/2 it is c, by the fine grid's losses and by those of the edge alike."""
+    c, w, lr = 3.0, 2.0, 0.1
+    losses = [c * (w - s * lr * c * w) ** 2 / 2 for s in FINE_GRID]
+    run = {"run": {"lr": lr}, "losses": np.array([losses, [np.nan] * 11]),
+           "probe_loss": np.full(2, c * w * w / 2), "gradient_norm": np.full(2, c * w),
+           "probe_steps": np.array([0, 10])}
+    steps, values = findings.edge(run)
+    assert steps.tolist() == [0] and values == pytest.approx([lr * c])
+    run = {"run": {"lr": lr}, "edge_steps": np.array([5]), "edge_curvature": np.full((1, 3), c)}
+    assert findings.edge(run)[1] == pytest.approx([lr * c])
+    with pytest.raises(findings.NotRun):
+        findings.edge({"run": {"lr": lr}})
+
+
+def test_labels_stand_apart():
+    placed = draw_paper._apart([1.0, 1.01, 1.02, 3.0], 0.5)
+    assert np.diff(placed).min() >= 0.499 and placed == sorted(placed)
+    assert draw_paper._apart([3.0, 1.0], 0.5) == [3.0, 1.0]
 
 
 def test_medians_over_training_are_not_those_of_its_dense_start():
@@ -93,4 +133,4 @@ def test_bands_over_unlike_rates_are_not_drawn():
 
 def test_nothing_to_draw_is_one_line(call, tmp_path):
     code, _, err = call(plot_study, tmp_path, "--out", tmp_path)
-    assert code == 2 and len(err.splitlines()) == 11  # ten pictures, and the line
+    assert code == 2 and len(err.splitlines()) == len(FIGURES) + 1  # each, and the line

@@ -13,6 +13,7 @@ from VGG_BatchNorm.ground.cifar10 import load_cifar10, split_validation
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.recorded import read_run
 from VGG_BatchNorm.study import Run, StudyRun, fresh_net, perform, rescaled
+from VGG_BatchNorm.study_figures import FIGURES
 
 CPU = torch.device("cpu")
 TINY = dict(width=1 / 16, n_items=96, batch_size=16)
@@ -86,9 +87,42 @@ def test_interrupted_and_resumed_it_ends_the_same(data, tmp_path, monkeypatch):
 
 def test_a_checkpoint_of_a_run_with_other_settings_is_refused(data, tmp_path):
     StudyRun(PROBED, data[0], CPU).save(tmp_path / "c.pt")
-    longer = StudyRun(dataclasses.replace(PROBED, steps=20), data[0], CPU)
-    with pytest.raises(UserError, match="other settings"):
-        longer.load(tmp_path / "c.pt")
+    for change in {"steps": 8}, {"lr": 0.2}, {"head": "single"}:
+        other = StudyRun(dataclasses.replace(PROBED, **change), data[0], CPU)
+        with pytest.raises(UserError, match="other settings"):
+            other.load(tmp_path / "c.pt")
+
+
+def test_a_longer_run_goes_on_from_a_shorter_one_that_was_kept(data, tmp_path):
+    short = dataclasses.replace(PROBED, watch_every=2, edge_every=4, test_every=4)
+    longer = dataclasses.replace(short, steps=20)
+    run = {"data": (*data, CPU), "test": data[1]}
+    for folder, runs, keep in (("a", (short, longer), True), ("b", (longer,), False)):
+        for each in runs:
+            assert perform(each, *run["data"], tmp_path / folder, tmp_path / f"{folder}-c",
+                           run["test"], keep)
+    first, second = (read_run(tmp_path / folder / f"{longer.name}.npz") for folder in "ab")
+    for name in ("loss", "dead", "edge_curvature", "losses", "first_filters", "theorem_measured"):
+        assert np.array_equal(first[name], second[name], equal_nan=True), name
+    assert second["test_steps"].tolist() == [4, 8, 12, 16, 20]
+    with pytest.raises(UserError, match="other settings"):  # it would be cut short
+        perform(short, *run["data"], tmp_path / "b", tmp_path / "b-c")
+
+
+def test_a_run_watches_dead_units_and_the_edge(data, tmp_path):
+    run = Run("none", 0.1, 12, watch_every=5, edge_every=4, **TINY)
+    found = performed(run, data, tmp_path)
+    assert found["watch_steps"].tolist() == [0, 5, 10]
+    assert found["dead"].shape == (3, 10) and found["moment_mean"].shape == (3, 10, 4)
+    plain = performed(dataclasses.replace(run, watch_every=0, edge_every=0), data, tmp_path / "b")
+    assert np.array_equal(found["loss"], plain["loss"])
+    study = StudyRun(run, data[0], CPU)
+    with torch.no_grad():  # biases that no input overcomes: every unit of the linear layers dies
+        study.net.classifier[0].bias.fill_(-1e3)
+        study.net.classifier[2].bias.fill_(-1e3)
+    study.train_step(*next(study.loader.epoch(0)))
+    assert study.record.lists["dead"][0][-2:] == [1.0, 1.0]
+    assert max(study.record.lists["dead"][0][:8]) < 1
 
 
 def test_training_in_bfloat16_is_another_run_and_its_probes_are_float32(data, tmp_path):
@@ -109,6 +143,17 @@ def test_the_nets_start_from_the_same_weights_and_see_the_same_batches(data):
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
     for (x, _), (other, _) in zip(plain.loader.epoch(0), normed.loader.epoch(0), strict=True):
         assert torch.equal(x, other)
+
+
+@pytest.mark.parametrize("head, linear", [("plain", 3), ("batch", 3), ("single", 1)])
+def test_a_head_shares_all_it_can_with_the_plain_one(head, linear):
+    plain, net = fresh_net(Run("none", 0.1, 1, **TINY)), fresh_net(
+        Run("batch", 0.1, 1, head=head, **TINY))
+    for kind, count in ((torch.nn.Conv2d, 8), (torch.nn.Linear, linear)):
+        a, b = ([m.weight for m in each.modules() if isinstance(m, kind)] for each in (plain, net))
+        assert len(b) == count and all(map(torch.equal, a[-count:], b))
+    norms = sum(isinstance(m, torch.nn.BatchNorm1d) for m in net.modules())
+    assert norms == (2 if head == "batch" else 0)
 
 
 def test_only_norm_trains_gamma_and_beta_alone():
@@ -144,7 +189,8 @@ def test_rescaling_leaves_a_normalised_net_its_loss_and_its_weights(data):
 @pytest.mark.parametrize("change", [{"norm": "batsh"}, {"lr": 0.0}, {"lr": float("nan")},
                                     {"steps": 0}, {"n_items": 8}, {"optimizer": "adam"},
                                     {"norm": "none", "only_norm": True}, {"fine": 0},
-                                    {"probe_every": -1}, {"optimizer": "lion"}])
+                                    {"probe_every": -1}, {"optimizer": "lion"}, {"head": "hydra"},
+                                    {"watch_every": -1}])
 def test_bad_runs_are_refused(change):
     with pytest.raises(UserError):
         dataclasses.replace(PROBED, **change)
@@ -193,7 +239,8 @@ def small(monkeypatch, tmp_path):
     """Presets of a few steps, and batches that fit the tests' data."""
     monkeypatch.setattr(VGG_Loss_Landscape, "Run", lambda *a, **k: Run(*a, **k, batch_size=16))
     small = dict(width=1 / 16, n_items=96, pair=60, envelope=20, rates=40, rescue=20, norms=0,
-                 seeds=1, probe_every=20, dense=0, other_rates=(0.05, 0.2, 0.5))
+                 heads=20, edge=30, noise=20, smooth=40, long=120, seeds=1, probe_every=20,
+                 dense=0, other_rates=(0.05, 0.2, 0.5))
     presets = dict.fromkeys(("quick", "standard", "paper"), small)
     monkeypatch.setattr(VGG_Loss_Landscape, "PRESETS", presets)
     monkeypatch.setattr(VGG_Loss_Landscape, "RESCUE_RATES", (0.1,))
@@ -207,16 +254,16 @@ def test_the_study_end_to_end(call, data_dir, tmp_path, small):
     first = out.splitlines()[0]
     assert code == 0 and "preset quick" in first and "minutes" in first
     rows = (tmp_path / "bn" / "quick" / "summary.csv").read_text().splitlines()
-    assert len(rows) == 1 + 2 + 6 + 16 + 6
+    assert len(rows) == 1 + (2 + 6 + 16 + 6) + (12 + 4 + 4 + 2 + 2)
     code, out, _ = call(VGG_Loss_Landscape, *flags, "--device", "cpu")
     assert code == 0 and "0 pair, 0 envelope, 0 rates, 0 rescue" in out
     code, out, err = call(plot_study, "--out", tmp_path / "figures")  # of the study that ran last
     gallery = (tmp_path / "figures" / "README.md").read_text()
     assert code == 0 and err == "" and "`quick`" in gallery
-    assert len(list((tmp_path / "figures").glob("*.png"))) == 10
-    assert gallery.count("![") == 10 and "None" not in gallery and "nan" not in gallery
-    verdicts = sum(map(gallery.count, ("| yes |", "| **no** |", "| no clear difference |")))
-    assert gallery.count("| 1 |") == verdicts == len(findings.CLAIMS)
+    assert len(list((tmp_path / "figures").glob("*.png"))) == len(FIGURES)
+    assert gallery.count("![") == len(FIGURES) and "None" not in gallery and "nan" not in gallery
+    said = sum(map(gallery.count, ("| a look: 1 seed |", "| not reached |", "| a check |")))
+    assert gallery.count("| 1 |") == said == len(findings.CLAIMS)
 
 
 def test_no_clock_has_a_say_in_what_is_run(data, tmp_path, monkeypatch, small):

@@ -84,10 +84,8 @@ def comparison(name: str, draw_: Callable) -> Figure:
 
 
 def of_study(name: str, draw_: Callable) -> Figure:
-    runs = {"01_training": "[pr]a*", "07_edge_of_stability": "[pr]a*",  # pair and rates
-            "02_learning_rate_envelope": "envelope", "05_rescues": "rescue"}.get(name, "pair")
     return Figure("norm", f"bn/evening/{name}.png", title_of(name), draw_,
-                  ("bn/evening/summary.csv", f"bn/evening/{runs}/*.npz"),
+                  ("bn/evening/summary.csv", "bn/evening/*/*.npz"),
                   'make bn-landscape ARGS="--preset evening"',
                   read=lambda paths: read_folder(findings.read_runs, paths[0].parent))
 
