@@ -15,23 +15,6 @@ RATE_COLOURS = {0.025: "#000000", 0.05: "#56B4E9", 0.1: "#0072B2", 0.2: "#009E73
                 0.5: "#D55E00"}
 
 
-def at_rates(runs: Runs, norm: str) -> dict[float, list[dict]]:
-    """The runs of a net at each learning rate: those of pair, rates and edge.
-
-    Raises:
-        NotRun: there are none of the pair.
-    """
-    found: dict[float, list[dict]] = {}
-    for group in ("pair", "rates", "edge"):
-        try:
-            for run in find(runs, group, norm=norm):
-                found.setdefault(run["run"]["lr"], []).append(run)
-        except NotRun:
-            if group == "pair":
-                raise
-    return dict(sorted(found.items()))
-
-
 def draw_edge(runs: Runs):
     """Training at the edge of stability. κ is the curvature of the loss along the gradient, from
     the loss a sixteenth of a learning rate on; gradient descent at rate η on a quadratic is stable
@@ -44,7 +27,7 @@ def draw_edge(runs: Runs):
     drawn = []
     for axis, (norm, (label, colour)) in zip(axes, PAIR.items(), strict=False):
         points, failed = [], []
-        for lr, some in at_rates(runs, norm).items():
+        for lr, some in findings.at_rates(runs, norm).items():
             steps, values = findings.edge(some[0])
             order = np.argsort(steps)
             steps, values = steps[order], values[order]
@@ -89,7 +72,7 @@ def draw_heads(runs: Runs):
     found = {}
     for (norm, head) in ARMS:
         some = find(runs, "heads", norm=norm, head=head) if head != "plain" else [
-            each[0] for lr, each in at_rates(runs, norm).items() if 0.05 <= lr <= 0.5]
+            each[0] for lr, each in findings.at_rates(runs, norm).items() if 0.05 <= lr <= 0.5]
         found[norm, head] = [run for run in some if run["run"]["lr"] != 0.4]
     same_rates(found.values())
     figure, axes = plt.subplots(1, 3, figsize=(12, 4.6))
@@ -206,10 +189,10 @@ def draw_theorem(runs: Runs):
     ⟨g, ŷ⟩²/m), and against the theorem as printed, which has √m in place of the last m. With m it
     is an equality; with √m the right side comes out too small, and below zero (crosses at the left
     edge) for some channels, so that it bounds nothing."""
-    found = [run for run in find(runs, "long", norm="batch") if "theorem_measured" in run]
+    found = [run for run in runs.values() if "theorem_measured" in run]
     if not found:
         raise NotRun
-    run = found[0]
+    run = max(found, key=lambda run: run["run"]["steps"])
     measured = run["theorem_measured"]
     figure, axes = plt.subplots(1, 2, figsize=(9, 4.3), sharex=True, sharey=True)
     positive = measured[measured > 0]

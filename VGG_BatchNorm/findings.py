@@ -146,6 +146,23 @@ def edge_median(run: dict) -> float:
     return float(np.median(values[steps >= 200]))
 
 
+def at_rates(runs: Runs, norm: str) -> dict[float, list[dict]]:
+    """The runs of a net at each learning rate: those of pair, rates and edge.
+
+    Raises:
+        NotRun: there are none of the pair.
+    """
+    found: dict[float, list[dict]] = {}
+    for group in ("pair", "rates", "edge"):
+        try:
+            for run in find(runs, group, norm=norm):
+                found.setdefault(run["run"]["lr"], []).append(run)
+        except NotRun:
+            if group == "pair":
+                raise
+    return dict(sorted(found.items()))
+
+
 CONVOLUTIONS = 8  # of VGG-A: the layers before the linear ones
 DEFAULT = {"warmup": 0, "only_norm": False, "head": "plain", "smooth": False}
 
@@ -234,7 +251,7 @@ CLAIMS = (
           _layers(lambda run: run["shift_relative"][:, CONVOLUTIONS:]), 1),
     Claim("", "median cosine of G and G′, convolutions 2 on",
           _layers(lambda run: run["shift_cosine"][:, 1:CONVOLUTIONS]), -1),
-    Claim("", "the same, linear layers",
+    Claim("", "that cosine, linear layers",
           _layers(lambda run: run["shift_cosine"][:, CONVOLUTIONS:]), -1),
     Claim("Noise after batch norm does not undo it", "training accuracy (%), LR 0.1; with batch "
           "norm: noise by channel after it", training_accuracy, 1, None, "rescue noise",

@@ -112,13 +112,15 @@ def write_batch_norm(folder):
         run = {"norm": norm, "lr": lr, "optimizer": optimizer, "seed": 0, "warmup": 0,
                "only_norm": False, "batch_size": 128, "probe_every": 50}
         probes = {name: np.full((3, 11), value) for name in (
-            "losses", "distances", "cosines", "smoothness", "shift_relative", "shift_cosine",
-            "layer_rayleigh", "weight_norm", "relative_update")}
+            "losses", "distances", "cosines", "smoothness", "shift_difference", "shift_relative",
+            "shift_cosine", "layer_rayleigh", "weight_norm", "relative_update",
+            "activation_dead")}
         write_arrays(folder / group / f"{norm}-{optimizer}-{lr:g}-s0.npz",
                      {"run": run, "device": "abacus", "seconds_per_step": 0.1},
                      loss=np.full(60, value), correct=np.full(60, 96),
                      validation_accuracy=np.array([1 - value]),
-                     probe_steps=np.array([0, 50, 100]), gradient_norm=np.full(3, value),
+                     probe_steps=np.array([0, 250, 500]), gradient_norm=np.full(3, value),
+                     probe_loss=np.full(3, value),
                      scale_rayleigh=np.array([16.0, 4, 1, 0.25, 0.1]), **probes)
         rows.append({"group": group, "norm": norm, "lr": lr, "seed": 0, "steps": 60,
                      "validation_accuracy": 1 - value, "steps_to_50%": 51, "steps_to_70%": ""})

@@ -189,18 +189,49 @@ def bn(path: Path) -> dict:
     """bn/evening: the paper's claims beside ours, the effect on training, the handout's bands."""
     runs = findings.read_runs(path.parent)
     table = findings.table(runs)
-    head, *claims = cells(table)
-    own = next((i for i, row in enumerate(claims) if row[0].startswith("(ours)")), len(claims))
-    said = [row[5] for row in claims[:own]]
-    return {"claims": [head, *claims], "note": table.note,
-            "judged": len(said), "yes": said.count("yes"), "no": said.count("no"),
-            "unclear": said.count("no clear difference"),
-            "by": {quantity: {"seeds": n, "plain": plain, "normed": normed, "holds": holds}
-                   for _, quantity, n, plain, normed, holds in claims},
+    effects = findings.effects(runs)
+    return {"claims": cells(table), "note": table.note,
+            "by": {effect.claim.quantity: spoken(effect) for effect in effects},
+            "edge": edges(runs), "heads": heads(runs),
             "training": effect_on_training(some(read_csv(path, STUDY_RUN))),
             "bands": {optimizer: {
                 norm: band(findings.find(runs, "envelope", optimizer=optimizer, norm=norm))
                 for norm in ("none", "batch")} for optimizer in ("adam", "sgd")}}
+
+
+def spoken(effect: findings.Effect) -> dict:
+    """Return a claim's numbers as the text names them."""
+    mean, half = effect.interval
+    paper = [f"{effect.claim.paper(net):.3g}" for net in ("std", "bn")] \
+        if effect.claim.paper else None
+    return {"seeds": len(effect.plain), "plain": findings.spread(effect.plain),
+            "normed": findings.spread(effect.normed), "paper": paper, "says": effect.says,
+            "interval": None if np.isnan(half) else [f"{mean - half:.3g}", f"{mean + half:.3g}"]}
+
+
+def edges(runs: findings.Runs) -> dict:
+    """Return, by net, η·κ at each learning rate: its median from step 200 on, over all seeds."""
+    found = {}
+    for norm in ("none", "batch"):
+        medians = {lr: np.mean([findings.edge_median(run) for run in some])
+                   for lr, some in findings.at_rates(runs, norm).items()}
+        found[norm] = ", ".join(f"{value:.1f} at {lr:g}" for lr, value in medians.items())
+    return found
+
+
+def heads(runs: findings.Runs) -> dict | None:
+    """Return training accuracy at step 500 and dead units of the linear layers, at the largest
+    rate, by norm and head; None where these runs are missing."""
+    try:
+        some = [run for norm in ("none", "batch") for run in (
+            findings.find(runs, "rates", norm=norm, lr=0.5)[0],
+            *findings.find(runs, "heads", norm=norm, lr=0.5))]
+    except findings.NotRun:
+        return None
+    return {f"{run['run']['norm']}-{run['run']['head']}": {
+        "accuracy": f"{findings.training_accuracy(run, 500):.0f}",
+        "dead": " and ".join(f"{100 * share:.0f}" for share in findings.dead_units(run)[1][-1][8:]),
+    } for run in some}
 
 
 def effect_on_training(rows: list[dict]) -> list[list[str]]:
