@@ -10,7 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-AUGMENTS = ("none", "trivial", "mixup", "cutmix")
+MIXING = ("mixup", "cutmix")
+AUGMENTS = ("none", "trivial", *MIXING)
 
 
 def image_transform(name: str) -> Callable[[Tensor], Tensor] | None:
@@ -28,7 +29,7 @@ def batch_transform(name: str) -> Callable[[Tensor, Tensor], tuple[Tensor, Tenso
 
     The share is drawn once a batch, uniform in 0 … 1, from torch's global random state.
     """
-    if name not in ("mixup", "cutmix"):
+    if name not in MIXING:
         return None
     from torchvision.transforms import v2
 

@@ -47,7 +47,10 @@ def random_images(n: int) -> Split:
 def measure_steps(preset: str, size: int, device: torch.device, repeats: int,
                   gemm: dict) -> list[dict]:
     """Return seconds, rate and loader's share of a step on size² images, a row a precision."""
-    settings = {**DEFAULTS, **PRESETS[preset], "small_size": size, "small_share": 1.0}
+    other = ("middle_size", "middle_share", "keep_share", "select_from", "proxy_widths",
+             "proxy_size")  # all images of a batch, and all of one size
+    settings = {**DEFAULTS, **PRESETS[preset], **{name: DEFAULTS[name] for name in other},
+                "small_size": size, "small_share": 1.0}
     data = random_images(2 * settings["batch_size"]).to(device)
     trainers = {name: Trainer(Settings.from_dict(settings | {"precision": name}), data, device)
                 for name in gemm}

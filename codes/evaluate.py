@@ -4,6 +4,9 @@
 
 Test error with one view and with six (mirrored × shifted by one pixel, averaged), accuracy by
 class, confusion matrix, expected calibration error. Written to reports/results/evaluation.json.
+
+Six views are taken of images whose first is unsure; the logits of a sure one, which enter the
+measures of six views too, are those of its one view. `views_per_image` is the mean number.
 """
 
 import sys
@@ -29,7 +32,8 @@ def evaluate(net: nn.Module, split: Split) -> dict:
     matrix = predictions.confusion_matrix(averaged, split.labels)
     by_class = matrix.diagonal() / matrix.sum(1)
     return {
-        "images": len(split.labels), "error": 1 - predictions.accuracy(logits, split.labels),
+        "images": len(split.labels), "views_per_image": predictions.views_per_image(logits),
+        "error": 1 - predictions.accuracy(logits, split.labels),
         "error_six_views": 1 - predictions.accuracy(averaged, split.labels),
         "calibration_error": predictions.calibration_error(logits, split.labels),
         "calibration_error_six_views": predictions.calibration_error(averaged, split.labels),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from codes.augment import AUGMENTS
+from codes.augment import AUGMENTS, MIXING
 from codes.flags import flag_parser
 from codes.losses import LOSSES
 from codes.networks import NETWORKS, network_arguments
@@ -32,6 +32,10 @@ def share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
+
+
+def some_share(text: str) -> float:
+    return positive(text) and share(text)
 
 
 def widths(text: str) -> tuple[int, ...]:
@@ -55,8 +59,9 @@ def _fits(value, kind) -> bool:
         return isinstance(value, bool)
     if not callable(kind):
         return value in kind
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
     try:
-        return kind(str(value)) == value
+        return kind(text) == value
     except (ValueError, argparse.ArgumentTypeError):
         return False
 
@@ -117,10 +122,16 @@ class Settings:
     small_share: float = _setting(0.0, share, "of the steps that have them")
     middle_size: int = _setting(24, range(8, 33), "side of those that follow")
     middle_share: float = _setting(0.0, share, "of the steps: up to there")
+    keep_share: float = _setting(1.0, some_share, "train on this share of each batch, the hardest "
+                                 "by the loss of a\nsmall proxy net, which trains on all of it")
+    select_from: float = _setting(0.2, share, "of the steps: from there on, not from the first")
+    proxy_widths: tuple[int, ...] = _setting((32, 64, 64), widths, "of the proxy, a cifarnet")
+    proxy_size: int = _setting(16, range(8, 33), "side of its images")
 
     def __post_init__(self):
         if self.precision not in PRECISIONS[1:]:
             raise UserError(f"precision is {' or '.join(PRECISIONS[1:])}, not {self.precision!r}")
+        object.__setattr__(self, "proxy_widths", tuple(self.proxy_widths))
         for field in dataclasses.fields(self):
             value, kind = getattr(self, field.name), field.metadata.get("kind")
             if kind and value != field.default and not _fits(value, kind):
@@ -129,6 +140,12 @@ class Settings:
             size, of = f"{name}_size", getattr(self, f"{name}_share")
             if not of and getattr(self, size) != getattr(Settings, size):
                 raise UserError(f"--{name}-size does nothing without --{name}-share")
+        for name in ("select_from", "proxy_widths", "proxy_size"):
+            if self.keep_share == 1 and getattr(self, name) != getattr(Settings, name):
+                raise UserError(f"--{name.replace('_', '-')} does nothing without --keep-share")
+        if self.keep_share < 1 and self.augment in MIXING:
+            raise UserError(f"--keep-share picks whole images, and --augment {self.augment} mixes "
+                            "them; choose one of the two")
         if 0 < self.middle_share <= self.small_share:
             raise UserError(f"--middle-share {self.middle_share} ends before --small-share "
                             f"{self.small_share} does; no image would be of the middle size")
@@ -159,8 +176,15 @@ DEFAULTS = {name: value for name, value in Settings().as_dict().items() if name 
 PRESETS = {
     "fast": dict(epochs=4, small_share=0.5, micro_batch=200, lr=0.24, whiten_bias_share=0.25),
     "strong": dict(epochs=11, small_share=0.4, micro_batch=250, lr=0.2, whiten_bias_share=0.3),
-    "best": dict(widths=(128, 384, 512), depth=3, residual=True, epochs=45, batch_size=1024,
-                 lr=0.2, translate=4, cutout=12, whiten_bias_share=0.07),}
+    "better": dict(widths=(96, 384, 384), depth=3, residual=True, epochs=21, micro_batch=250,
+                   lr=0.2, average=0.1, translate=4, cutout=8, small_share=0.2, middle_share=0.5,
+                   keep_share=0.5, whiten_bias_share=0.15),
+    "best": dict(widths=(128, 384, 512), depth=3, residual=True, epochs=45, micro_batch=250,
+                 lr=0.2, average=0.1, translate=4, cutout=12, small_share=0.2, middle_share=0.5,
+                 keep_share=0.5, whiten_bias_share=0.07),
+    "small": dict(widths=(48, 64, 64), depth=3, residual=True, epochs=100, micro_batch=250, lr=0.2,
+                  average=0.1, translate=4, cutout=4, small_share=0.2, middle_share=0.4,
+                  whiten_bias_share=0.05),}
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:

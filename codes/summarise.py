@@ -64,9 +64,13 @@ def renew(text: str, tables: dict[str, str]) -> str:
 
 
 def ship(folder: Path, path: Path = SHIPPED_WEIGHTS, log: Path = RESULTS_DIR / "cifarnet") -> None:
-    """Write the weights of a run to `path`, its log and result into the folder `log`."""
+    """Write the weights of a run to `path`, its log and result into the folder `log`.
+
+    Filters and matrices are written in float16, two bytes a weight; vectors are few, and variances
+    may be too small for it.
+    """
     content = load_checkpoint(folder / "last.pt")
-    weights = {name: t.half() if t.is_floating_point() else t
+    weights = {name: t.half() if t.ndim > 1 else t
                for name, t in content["weights"].items()}
     save_checkpoint(path, content["network"], content["config"], weights,
                     settings=content["settings"], epoch=content["epoch"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_swa_avg_fn
@@ -68,11 +69,26 @@ def image_size(step: int, steps: int, settings: Settings) -> int:
     return settings.middle_size if step < settings.middle_share * steps else 32
 
 
+def proxy_settings(settings: Settings) -> Settings:
+    """Return those of the small net that picks a run's hard examples (see `Trainer.select`)."""
+    return dataclasses.replace(
+        settings, network="cifarnet", config={"widths": settings.proxy_widths}, average=0.0,
+        small_size=settings.proxy_size, small_share=1.0, middle_size=Settings.middle_size,
+        middle_share=0.0, keep_share=1.0, select_from=Settings.select_from,
+        proxy_widths=Settings.proxy_widths, proxy_size=Settings.proxy_size)
+
+
 class Trainer:
-    """A network, its optimizers, its data, and where it is in the schedule."""
+    """A network, its optimizers, its data, and where it is in the schedule.
+
+    With `keep_share` below 1 it has a `proxy`, a Trainer of a small net, in step with it.
+    """
 
     def __init__(self, settings: Settings, train: Split, device: torch.device):
         self.settings, self.device = settings, device
+        self.proxy = None
+        if settings.keep_share < 1:
+            self.proxy = Trainer(proxy_settings(settings), train, device)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         self.loader = BatchLoader(
@@ -85,7 +101,7 @@ class Trainer:
         self.net = build(settings.network, **settings.config).to(device)
         if hasattr(self.net, "prepare"):
             self.net.prepare(normalize(train.images[:2000]))
-        part = (settings.micro_batch or settings.batch_size) * self.world / settings.batch_size
+        part = (settings.micro_batch or settings.batch_size) / self.kept(self.steps)
         for layer in self.net.modules():  # running statistics look back as far, whatever the part
             if isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = 1 - (1 - layer.momentum) ** min(1, part)
@@ -103,9 +119,20 @@ class Trainer:
     def epochs(self) -> int:
         return math.ceil(self.steps / len(self.loader))
 
+    def kept(self, number: int) -> int:
+        """Return how many images of step `number` the net trains on, of this process's share.
+
+        They are whole parts of `micro_batch` images, and at least one part.
+        """
+        images, part = self.settings.batch_size // self.world, self.settings.micro_batch or 1
+        if not self.proxy or number < self.settings.select_from * self.steps:
+            return images
+        return min(images, part * max(1, round(self.settings.keep_share * images / part)))
+
     def flops(self) -> int:
-        """Return the FLOPs of the whole run, on direct convolutions."""
-        net, counted, total = copy.deepcopy(self.net), {}, 0
+        """Return the FLOPs of the whole run, proxy included, on direct convolutions."""
+        net, counted = copy.deepcopy(self.net), {}
+        total = self.proxy.flops() if self.proxy else 0
         for number in range(self.steps):
             size = image_size(number, self.steps, self.settings)
             if number % len(self.loader) == 0:
@@ -113,34 +140,63 @@ class Trainer:
                 trained = tuple(p.requires_grad for p in net.parameters())
             if (size, trained) not in counted:
                 counted[size, trained] = training_flops(net, size)
-            total += self.settings.batch_size * counted[size, trained]
+            total += self.world * self.kept(number) * counted[size, trained]
         return total
 
     def step(self, x: Tensor, y: Tensor, number: int) -> tuple[Tensor, Tensor]:
         """Make one update; return the mean loss and the count of right answers, on the device.
 
-        The batch goes through in parts of `micro_batch` images, and the gradients add up: less
-        memory, and batch norm sees a part at a time ("ghost" statistics, Hoffer et al. 2017).
+        Both are of the images that the net trains on.
         """
-        settings = self.settings
-        targets = soft_targets(y, 10, settings.label_smoothing)
+        targets = soft_targets(y, 10, self.settings.label_smoothing)
         if self.mix:
             x, targets = self.mix(x, targets)
-        x = resize(x, image_size(number, self.steps, settings))
-        totals = torch.zeros((2,), device=self.device)
-        parts = (t.split(settings.micro_batch or len(x)) for t in (x, y, targets))
-        for part in zip(*parts, strict=True):
-            totals += self.forward_backward(*part, len(x))
-        self.update(number)
-        return totals.unbind()
+        batch = len(x)
+        if self.proxy:
+            kept = self.select(x, y, targets, number)
+            x, y, targets = x[kept], y[kept], targets[kept]
+        loss, right = self.learn(x, y, targets, number, batch)[0]
+        return loss * (batch / len(x)), right
 
-    def forward_backward(self, x: Tensor, labels: Tensor, targets: Tensor, batch: int) -> Tensor:
-        """Add a part's gradient; return its share of the batch's loss, and its right answers."""
+    def select(self, x: Tensor, y: Tensor, targets: Tensor, number: int) -> Tensor:
+        """Train the proxy on the batch; return the indices (kept,) of those it finds hardest.
+
+        They are those of highest cross-entropy before its update, in the batch's order. Each
+        process selects from its own images. After "selective backpropagation" (Jiang et al. 2019,
+        arXiv 1910.00762), with a small net in place of the large one (Jordan 2024).
+        """
+        logits = self.proxy.learn(x, y, targets, number, len(x))[1]
+        losses = F.cross_entropy(logits.float(), targets, reduction="none")
+        return losses.argsort(descending=True, stable=True)[:self.kept(number)].sort().values
+
+    def learn(self, x: Tensor, y: Tensor, targets: Tensor, number: int,
+              batch: int) -> tuple[Tensor, Tensor]:
+        """Make update `number` from images; return [loss, right answers], and logits (N, classes).
+
+        The images go through in parts of `micro_batch`, and the gradients add up: less memory, and
+        batch norm sees a part at a time ("ghost" statistics, Hoffer et al. 2017). The loss is the
+        sum over `batch`, the images that were drawn: one that was left out counts as no gradient,
+        so that rates mean the same with selection and without.
+        """
+        x = resize(x, image_size(number, self.steps, self.settings))
+        totals, logits = torch.zeros((2,), device=self.device), []
+        parts = (t.split(self.settings.micro_batch or len(x)) for t in (x, y, targets))
+        for part in zip(*parts, strict=True):
+            found, of_part = self.forward_backward(*part, batch)
+            totals += found
+            logits.append(of_part)
+        self.update(number)
+        return totals, torch.cat(logits)
+
+    def forward_backward(self, x: Tensor, labels: Tensor, targets: Tensor,
+                         batch: int) -> tuple[Tensor, Tensor]:
+        """Add a part's gradient; return [share of the batch's loss, right answers], and logits."""
         with autocast(self.device, self.settings.precision):
             logits = self.model(x)
         loss = LOSSES[self.settings.loss](logits.float(), targets) / batch
         loss.backward()
-        return torch.stack([loss.detach(), (logits.detach().argmax(1) == labels).sum()])
+        logits = logits.detach()
+        return torch.stack([loss.detach(), (logits.argmax(1) == labels).sum()]), logits
 
     def update(self, number: int) -> None:
         """Step `number` of all optimizers, at the schedule's rates; the gradients are used up."""
@@ -157,17 +213,24 @@ class Trainer:
             if number == self.steps - 1:
                 self.net.load_state_dict(self.averaged.module.state_dict())
 
+    def start_epoch(self) -> None:
+        """Fix what is trained no more, in the net and in its proxy."""
+        self.net.train()
+        freeze(self.net, self.epoch * len(self.loader) / self.steps)
+        # wrapped anew: DistributedDataParallel has to know which parameters are trained
+        self.model = DistributedDataParallel(self.net) if self.world > 1 else self.net
+        if self.proxy:
+            self.proxy.epoch = self.epoch
+            self.proxy.start_epoch()
+
     def train_epoch(self, progress: bool = True) -> dict:
-        """Run the next epoch; return its mean loss and accuracy, in fractions.
+        """Run the next epoch; return mean loss and accuracy, in fractions, of what it trained on.
 
         Raises:
             UserError: a loss, or a weight at the end, is not finite.
         """
         first = self.epoch * len(self.loader)
-        self.net.train()
-        freeze(self.net, first / self.steps)
-        # wrapped anew: DistributedDataParallel has to know which parameters are trained
-        self.model = DistributedDataParallel(self.net) if self.world > 1 else self.net
+        self.start_epoch()
         losses, right, seen = [], [], 0
         batches = tqdm(self.loader.epoch(self.epoch), total=len(self.loader), leave=False,
                        desc=f"epoch {self.epoch + 1}/{self.epochs}",
@@ -178,7 +241,7 @@ class Trainer:
             loss, correct = self.step(x, y, number)
             losses.append(loss)
             right.append(correct)
-            seen += len(y)
+            seen += self.kept(number)
             if self.device.type == "cpu" and self.world == 1 and not math.isfinite(loss.item()):
                 break
         losses, right = torch.stack(losses), torch.stack(right)
@@ -186,7 +249,8 @@ class Trainer:
             dist.all_reduce(losses.div_(self.world))
             dist.all_reduce(right)
         finite = losses.isfinite().tolist()
-        finite.append(all(w.isfinite().all() for w in self.net.state_dict().values()))
+        finite.append(all(w.isfinite().all() for run in (self, self.proxy) if run
+                          for w in run.net.state_dict().values()))
         if not all(finite):  # the step whose update broke the weights shows in the next loss
             raise UserError(f"the loss is not finite at step {first + finite.index(False)}; try a "
                             f"lower --lr (the last good epoch, {self.epoch}, is kept)")
@@ -194,21 +258,31 @@ class Trainer:
         self.step_losses = losses.tolist()
         return dict(loss=losses.mean().item(), accuracy=right.sum().item() / (seen * self.world))
 
+    def state(self) -> dict:
+        """Return the states of the net and of its optimizers."""
+        return dict(weights=self.net.state_dict(),
+                    optimizers=[o.state_dict() for o in self.optimizers])
+
+    def set_state(self, state: dict) -> None:
+        self.net.load_state_dict(state["weights"])
+        for optimizer, of_it in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(of_it)
+
     def save(self, path: Path, **extra) -> None:
         """Write all that `load` needs, and `extra`, of plain types."""
         save_checkpoint(
-            path, self.settings.network, self.settings.config, self.net.state_dict(),
-            optimizers=[o.state_dict() for o in self.optimizers], epoch=self.epoch, rows=self.rows,
-            random=random_state(self.device), settings=self.settings.as_dict(),
+            path, self.settings.network, self.settings.config, **self.state(), epoch=self.epoch,
+            rows=self.rows, random=random_state(self.device), settings=self.settings.as_dict(),
+            proxy=self.proxy.state() if self.proxy else None,
             averaged=self.averaged.state_dict() if self.averaged else None, **extra)
 
     def load(self, path: Path) -> None:
         """Go on where the checkpoint at `path` left off."""
         saved = load_checkpoint(path)
         try:
-            self.net.load_state_dict(saved["weights"])
-            for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
-                optimizer.load_state_dict(state)
+            self.set_state(saved)
+            if self.proxy:
+                self.proxy.set_state(saved["proxy"])
             if self.averaged:
                 self.averaged.load_state_dict(saved["averaged"])
             self.epoch, self.rows = saved["epoch"], saved["rows"]
@@ -230,21 +304,27 @@ def random_state(device: torch.device) -> dict:
 def expected_seconds(settings: Settings, train: Split, device: torch.device) -> float:
     """Return the seconds that the run will take, from parts of a step of one that is thrown away.
 
-    Of each image size, one part of the batch is timed after another that is not.
+    Of each image size, one part of the batch is timed after another that is not; so is the proxy.
     """
     trainer = Trainer(dataclasses.replace(settings, compile=False), train, device)
-    sizes = Counter(image_size(number, trainer.steps, settings) for number in range(trainer.steps))
-    x, y = next(trainer.loader.epoch(0))
+    return _expected_seconds(trainer, *next(trainer.loader.epoch(0)))
+
+
+def _expected_seconds(trainer: Trainer, x: Tensor, y: Tensor) -> float:
+    settings, images = trainer.settings, Counter()
+    for number in range(trainer.steps):
+        images[image_size(number, trainer.steps, settings)] += trainer.kept(number)
     part = min(settings.micro_batch or 200, len(x))
     targets = soft_targets(y, 10)
-    total = 0.0
-    for size, steps in sizes.items():
+    total = _expected_seconds(trainer.proxy, x, y) if trainer.proxy else 0.0
+    for size, seen in images.items():
         for _ in range(2):
             start = time.perf_counter()
-            found = trainer.forward_backward(resize(x[:part], size), y[:part], targets[:part], part)
+            found, _ = trainer.forward_backward(resize(x[:part], size), y[:part], targets[:part],
+                                                part)
             found[0].item()  # waits for the device
             seconds = time.perf_counter() - start
-        total += steps * seconds * len(x) / part
+        total += seconds * seen / part
     start = time.perf_counter()
     trainer.update(0)
     return total + trainer.steps * (time.perf_counter() - start)

@@ -56,6 +56,26 @@ def test_six_views_against_each_shifted_image():
     torch.testing.assert_close(one, net(x))
 
 
+def test_only_unsure_images_are_viewed_six_times():
+    """A net whose two logits are the first pixel and 0: their sigmoid's distance is the margin."""
+    seen = []
+
+    def net(x):
+        seen.append(len(x))
+        first = x[:, 0, 0, 0]
+        return torch.stack([first, torch.zeros_like(first)], 1)
+
+    x = torch.zeros(4, 3, 8, 8)
+    x[:, 0, 0, 0] = torch.tensor([3.0, -3.0, 0.9, -1.2])  # margin tanh(|logit| / 2): 0.42, 0.54
+    one, six = predictions.one_and_six_views(net, x).unbind(1)
+    assert seen == [4, 1, 1, 1, 1, 1]
+    assert torch.equal(one[[0, 1, 3]], six[[0, 1, 3]]) and not torch.equal(one[2], six[2])
+    assert predictions.views_per_image(one) == (3 * 1 + 6) / 4
+    seen.clear()
+    predictions.one_and_six_views(net, x[:2])
+    assert seen == [2]
+
+
 def test_predict_is_in_evaluation_mode_and_gives_the_mode_back():
     net = build("cifarnet", widths=(8, 8), dropout=0.5).train()
     split = Split(torch.randint(256, (7, 3, 32, 32), dtype=torch.uint8), torch.zeros(7).long())
@@ -72,7 +92,7 @@ def test_the_numbers_of_a_run(call, data_dir, finished_run, tmp_path):
     assert 1 - written["error"] == pytest.approx(result["test_accuracy"], abs=1e-6)
     assert 1 - written["error_six_views"] == pytest.approx(result["test_accuracy_views"], abs=1e-6)
     assert sum(map(sum, written["confusion_matrix_six_views"])) == written["images"] == 60
-    assert 0 <= written["calibration_error"] <= 1
+    assert 0 <= written["calibration_error"] <= 1 <= written["views_per_image"] <= 6
     assert len(written["accuracy_by_class_six_views"]) == 10
 
 

@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from codes import networks
 from codes.networks import build, parameter_count, restore, training_flops
-from codes.settings import DEFAULTS, Settings
+from codes.settings import DEFAULTS, PRESETS, Settings
 from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS, load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import normalize
 from VGG_BatchNorm.ground.script import UserError
@@ -153,3 +153,9 @@ def test_group_norm_divides_the_channels():
 def test_a_checkpoint_older_than_an_argument_opens():
     saved = load_checkpoint(SHIPPED_WEIGHTS)
     assert "pool_first" not in saved["config"] and restore(saved).whiten_bias_share == 0.375
+
+
+@pytest.mark.parametrize("preset, limit", [("small", 300_000), ("best", 10_000_000)])
+def test_presets_have_as_few_parameters_as_they_promise(preset, limit):
+    settings = Settings.from_dict(PRESETS[preset])
+    assert 0.8 * limit < parameter_count(build(settings.network, **settings.config)) < limit

@@ -77,7 +77,8 @@ def test_first_convolutions_are_those_of_the_net():
 
 def test_bench(call, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "DEFAULTS", bench.DEFAULTS | {"batch_size": 8})
-    monkeypatch.setattr(bench, "PRESETS", {"fast": {"widths": (64, 64)}, "strong": {}, "best": {}})
+    fast = {"widths": (64, 64), "middle_share": 0.5, "middle_size": 28, "keep_share": 0.5}
+    monkeypatch.setattr(bench, "PRESETS", {"fast": fast, "strong": {}, "best": {}})
     monkeypatch.setattr(bench, "gemm_rate", lambda *args, gemm=bench.gemm_rate: gemm(*args, n=64))
     monkeypatch.setattr(bench, "pick_precision", lambda *_: "bfloat16")
     code, out, _ = call(bench, "--presets", "fast", "--repeats", 1, "--device", "cpu", "--out",
@@ -140,6 +141,8 @@ def test_shipped_weights_are_small_and_those_of_the_run(finished_run, tmp_path):
     assert (tmp_path / "w.pt").stat().st_size < 0.6 * (finished_run / "last.pt").stat().st_size
     torch.testing.assert_close(restore(shipped).state_dict(), restore(whole).state_dict(),
                                atol=1e-2, rtol=1e-3)
+    assert all(torch.equal(w, whole["weights"][n]) for n, w in shipped["weights"].items()
+               if w.ndim < 2)
 
 
 @pytest.mark.parametrize("name", summarise.PAGES)

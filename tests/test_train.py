@@ -248,7 +248,7 @@ def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_epoch(
     "--micro-batch -5", "--widths 8,x", "--depth 0", "--dropout 1", "--device abacus",
     "--preset slow", "--threads -1", "--seed 1e99", "--n-items 0", "--weight-decay -1",
     "--label-smoothing 2", "--no-such-flag", "--widths 8,8,8,8 --small-size 8", "--norm batsh",
-    "--pool-first -1", "--freeze-share 2"])
+    "--pool-first -1", "--freeze-share 2", "--keep-share 0"])
 def test_a_bad_flag_is_one_clear_line(tiny, tmp_path, flags):
     code, _, err = tiny(tmp_path / "run", *flags.split())
     assert code == 2 and len(err.splitlines()[-1]) < 300
@@ -265,7 +265,9 @@ def test_a_bad_flag_is_one_clear_line(tiny, tmp_path, flags):
      "adam does not take --momentum; it takes --lr, --weight-decay"),
     ("--optimizer sgd --bias-lr 0.1", "optimizer sgd does not take --bias-lr"),
     ("--network vgg_a --small-share 1", "cannot take images of 16×16"),
-    ("--network vgg --configuration F", "unknown 'F'; choose from A, A-LRN, B")])
+    ("--network vgg --configuration F", "unknown 'F'; choose from A, A-LRN, B"),
+    ("--proxy-widths 8,8", "--proxy-widths does nothing without --keep-share"),
+    ("--keep-share 0.5 --augment cutmix", "picks whole images, and --augment cutmix mixes them")])
 def test_a_flag_that_would_do_nothing_is_refused(refused, data_dir, tmp_path, flags, line):
     flags = (*TINY_RUN, "--small-share", "0", *flags.split())
     assert line in refused(train, "--data-dir", data_dir, "--out", tmp_path / "run", *flags)
@@ -362,10 +364,79 @@ def test_micro_batches_without_batch_norm_are_the_same_update(data_dir):
         torch.testing.assert_close(whole, parts, atol=1e-4, rtol=1e-4)
 
 
+def test_the_net_trains_on_those_of_highest_loss_in_whole_parts(data_dir, monkeypatch):
+    """Of 50 images in parts of 20, 40 % are one part; the proxy sees all, and small ones."""
+    seen = []
+    plain = trainer.Trainer.forward_backward
+
+    def spy(run, x, labels, targets, batch):
+        found = plain(run, x, labels, targets, batch)
+        seen.append((run, x, targets, found, batch))
+        return found
+
+    monkeypatch.setattr(trainer.Trainer, "forward_backward", spy)
+    settings = Settings(batch_size=50, micro_batch=20, epochs=2, keep_share=0.4, select_from=0.5,
+                        proxy_widths=(8, 8), proxy_size=12,
+                        config={"widths": (8, 8), "whiten_bias_share": 1.0})
+    data = load_cifar10(data_dir)[0], torch.device("cpu")
+    run = trainer.Trainer(settings, *data)
+    x, y = next(run.loader.epoch(0))
+    for number, kept in ((5, 50), (6, 20)):
+        seen.clear()
+        loss, right = run.step(x, y, number)
+        small = [call for call in seen if call[0] is run.proxy]
+        large = [call for call in seen if call[0] is run]
+        assert [len(call[1]) for call in small] == [20, 20, 10]
+        assert all(call[1].shape[-1] == 12 for call in small)
+        assert all(call[4] == 50 for call in seen)
+        assert sum(len(call[1]) for call in large) == kept == run.kept(number)
+    targets = torch.cat([call[2] for call in small])
+    logits = torch.cat([call[3][1] for call in small])
+    losses = -(targets * logits.log_softmax(1)).sum(1)
+    hardest = losses.topk(20).indices.sort().values
+    assert torch.equal(large[0][1], x[hardest])
+    of_kept = -(large[0][2] * large[0][3][1].log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(loss, of_kept)
+    assert right == (large[0][3][1].argmax(1) == y[hardest]).sum()
+    whole = trainer.Trainer(dataclasses.replace(settings, keep_share=1.0, select_from=0.2,
+                                                proxy_widths=(32, 64, 64), proxy_size=16), *data)
+    assert run.flops() - run.proxy.flops() == whole.flops() * 70 // 100  # of 12 steps, 6 keep 40 %
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(
+        trainer.Trainer(settings, *data).net.parameters(), whole.net.parameters(), strict=True))
+
+
+SELECT = "--keep-share 0.5 --select-from 0.3 --proxy-widths 8,8 --average 0.5".split()
+
+
+def test_a_run_that_selects_ends_alike_where_it_was_stopped(call, data_dir, tmp_path, monkeypatch):
+    def run(name: str, *flags: str) -> int:
+        return call(train, "--data-dir", data_dir, "--out", tmp_path / name, *TINY, *SELECT,
+                    *flags)[0]
+
+    assert run("whole") == 0
+    epoch = trainer.Trainer.train_epoch
+
+    def until_three(self, *rest):
+        if self.epoch == 3:
+            raise KeyboardInterrupt
+        return epoch(self, *rest)
+
+    monkeypatch.setattr(trainer.Trainer, "train_epoch", until_three)
+    assert run("stopped") == 130
+    monkeypatch.setattr(trainer.Trainer, "train_epoch", epoch)
+    assert run("stopped", "--resume") == 0
+    assert_same_run(tmp_path / "stopped", tmp_path / "whole")
+    ours, theirs = (load_checkpoint(tmp_path / name / "last.pt")["proxy"]
+                    for name in ("stopped", "whole"))
+    assert same_state(ours, theirs)
+
+
 def test_two_processes_give_the_update_of_one(data_dir, tmp_path):
     """torchrun and gloo, batch norm included: the same global batch, the same weights."""
     # Muon would magnify rounding
     flags = "--epochs 1 --dropout 0 --optimizer sgd --lr 0.01 --precision float32".split()
+    # where both keep all, each process's choice is the choice of one
+    flags += "--keep-share 0.99 --proxy-widths 8,8".split()
     one, two = tmp_path / "one", tmp_path / "two"
     assert finish(train_command(one, data_dir, *flags)).returncode == 0
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
