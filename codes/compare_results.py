@@ -7,13 +7,14 @@ from pathlib import Path
 
 from VGG_BatchNorm.ground.files import read_csv, read_json, write_csv, write_json
 from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.ground.statistics import holm, p_value, t_interval
 
 RUN = {"seed": int, "validation_accuracy": float, "test_accuracy": float, "loss": float,
        "train_accuracy": float, "parameters": int, "flops": int, "seconds": float, "threads": int}
 CURVE = {"seed": int, "step": int, "seconds": float, "loss": float}
 SUMMARY = {"n": int, "failures": int, "accuracy": float, "deviation": float, "difference": float,
-           "uncertainty": float, "tries": int, "edge": bool, "parameters": int, "flops": int,
-           "seconds": float}
+           "uncertainty": float, "p": float, "clear": bool, "tries": int, "edge": bool,
+           "parameters": int, "flops": int, "seconds": float}
 
 
 class Results:
@@ -77,10 +78,11 @@ def summary(study: str, settled: dict[str, dict], tried: dict[str, tuple[dict, .
 
     Columns: accuracies in percent, of the runs that did not fail; `difference` from the first
     variant, mean over the seeds that both have; `uncertainty` of that mean, over seeds, for these
-    images: two standard errors, from the variant's own standard deviation or the pooled one of the
-    study, whichever is larger (three seeds alone can agree by luck); `tries`: how many rates or
-    strengths were tried; `edge`: the one that was kept is the first or the last. None: there are
-    too few runs to say.
+    images: half of a 95 % interval by Student's t, from the variant's own pairs; `p` of the t test
+    of these; `clear`: by Holm's rule over the study's variants, at 5 % for all together; `tries`:
+    how many rates or strengths were tried; `edge`: the one that was kept is the first or the last.
+    None: there are too few runs to say. The first variant's runs are in every difference of a
+    study, so where they were lucky all its differences err the same way.
     """
     runs = {name: results.seeds(key(changes, results.base)) for name, changes in settled.items()}
     runs = {name: mine for name, mine in runs.items() if mine}
@@ -89,9 +91,8 @@ def summary(study: str, settled: dict[str, dict], tried: dict[str, tuple[dict, .
     first = next(iter(right.values()), {})
     paired = {name: [value - first[seed] for seed, value in mine.items() if seed in first]
               for name, mine in right.items()}
-    own = {name: deviation(values) for name, values in paired.items()}
-    known = [value**2 for value in list(own.values())[1:] if value is not None]
-    pooled = math.sqrt(statistics.mean(known or [0]))
+    p = {name: p_value(values) for name, values in list(paired.items())[1:] if values}
+    clear_ones = dict(zip(p, holm(list(p.values())), strict=True))
     rows = []
     for name, mine in runs.items():
         done, tries, n = list(right[name].values()), tried.get(name, ()), len(paired[name])
@@ -104,11 +105,12 @@ def summary(study: str, settled: dict[str, dict], tried: dict[str, tuple[dict, .
             "failures": len(mine) - len(done), "accuracy": statistics.mean(done) if done else None,
             "deviation": deviation(done),
             "difference": statistics.mean(paired[name]) if n else None,
-            "uncertainty": 2 * max(own[name], pooled) / math.sqrt(n) if n > 1 and rows else None,
+            "uncertainty": t_interval(paired[name])[1] if n > 1 and rows else None,
+            "p": p.get(name), "clear": clear_ones.get(name, False),
             "tries": len(tries), "edge": bool(kept) and kept[0] in (0, len(tries) - 1),
             "parameters": some["parameters"], "flops": some["flops"],
             "seconds": statistics.median(seconds) if done else None})
-    return [{name: round(value, 3) if isinstance(value, float) else value
+    return [{name: round(value, 5 if name == "p" else 3) if isinstance(value, float) else value
              for name, value in row.items()} for row in rows]
 
 
@@ -116,16 +118,11 @@ def deviation(values: list[float]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 else None
 
 
-def clear(row: dict) -> bool:
-    """Return whether the difference from the study's first variant is more than its uncertainty."""
-    return row["uncertainty"] is not None and abs(row["difference"]) > row["uncertainty"]
-
-
 def outcome(row: dict) -> str:
     """Return how a variant compares with its study's first: better, worse, unclear, or failed."""
     if row["accuracy"] is None:
         return "failed"
-    return "unclear" if not clear(row) else "better" if row["difference"] > 0 else "worse"
+    return "unclear" if not row["clear"] else "better" if row["difference"] > 0 else "worse"
 
 
 def sorted_by_effect(rows: list[dict]) -> list[dict]:

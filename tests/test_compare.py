@@ -8,7 +8,7 @@ import torch
 from conftest import ROOT, assert_picture, finish
 
 from codes import compare, compare_results, plot_compare, studies
-from codes.compare_results import CURVE, RUN, SUMMARY, Results, best, clear, outcome, summary
+from codes.compare_results import CURVE, RUN, SUMMARY, Results, best, outcome, summary
 from codes.documents import comparisons
 from codes.documents.readme_tables import PRESET_RUN, SCRATCH_RUN
 from codes.figures.comparisons import FIGURES
@@ -159,10 +159,10 @@ def test_summary_by_hand(tmp_path):
     assert rows["first"]["accuracy"] == pytest.approx(81)
     assert rows["first"]["deviation"] == pytest.approx(1)
     assert rows["better"]["difference"] == pytest.approx(7 / 3, abs=1e-3)  # 2, 2, 3
-    pooled = ((1 / 3 + 1 / 3 + 1) / 3) ** 0.5  # of 2, 2, 3, of 1, 0, 0, and of -10, -9, -11
-    assert rows["better"]["uncertainty"] == pytest.approx(2 * pooled / 3**0.5, abs=1e-3)
-    assert rows["worse"]["uncertainty"] == pytest.approx(2 / 3**0.5, abs=1e-3)  # its own is larger
-    assert [name for name, row in rows.items() if clear(row)] == ["better", "worse"]
+    assert rows["better"]["uncertainty"] == pytest.approx(4.3027 / 3, abs=1e-3)  # of 2, 2, 3
+    assert rows["worse"]["uncertainty"] == pytest.approx(4.3027 / 3**0.5, abs=1e-3)  # by its own
+    assert rows["worse"]["p"] == pytest.approx(0.0033, abs=1e-4)  # t = 10 * √3, two degrees
+    assert [name for name, row in rows.items() if row["clear"]] == ["better", "worse"]
     assert [outcome(row) for row in rows.values()] == ["unclear", "better", "unclear", "worse"]
     assert rows["better"]["edge"] and rows["better"]["tries"] == 2
     assert best(list(rows.values())) == {"lr": 1.0}
@@ -241,10 +241,12 @@ def test_a_cell_of_another_type_is_one_line(tmp_path, text):
 
 
 def test_what_did_not_help_is_all_that_is_not_better():
-    row = dict(study="depth", variant="a", accuracy=80.0, difference=0.0, uncertainty=None)
+    row = dict(study="depth", variant="a", accuracy=80.0, difference=0.0, uncertainty=None,
+               clear=False)
     rows = [row, row | {"variant": "e", "accuracy": None, "difference": None}]
     rows[1:1] = [row | {"variant": name, "accuracy": 80 + points, "difference": points,
-                        "uncertainty": 0.5} for name, points in (("b", 2), ("c", -2), ("d", 0.1))]
+                        "uncertainty": 0.5, "clear": abs(points) > 1}
+                 for name, points in (("b", 2), ("c", -2), ("d", 0.1))]
     assert comparisons.without_effect_table({"depth": rows}).rows == [
         ("depth", "d", "+0.10 ± 0.50", "no clear difference"),
         ("depth", "c", "-2.00 ± 0.50", "worse"), ("depth", "e", "–", "failed")]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from VGG_BatchNorm import draw_paper, findings, plot_study
-from VGG_BatchNorm.ground.statistics import t_interval
 from VGG_BatchNorm.ground.tables import markdown
 from VGG_BatchNorm.recorded import FINE_GRID
 from VGG_BatchNorm.study import Run
@@ -59,15 +58,6 @@ def test_arms_of_a_claim_may_be_of_two_groups():
     assert shown["the same, one linear layer in both nets"] == (20, 40)
     assert shown["the same, batch norm in its linear layers too"] == (10, 50)
     assert len(shown) == 2
-
-
-@pytest.mark.parametrize("n, t", [(2, 12.71), (3, 4.30), (10, 2.262), (16, 2.131), (31, 2.042)])
-def test_the_interval_is_students(n, t):
-    values = np.arange(n, dtype=float)
-    mean, half = t_interval(values)
-    assert mean == (n - 1) / 2
-    assert half == pytest.approx(t * values.std(ddof=1) / n**0.5, rel=2e-3)
-    assert np.isnan(t_interval([3.0])[1])
 
 
 def test_a_net_that_diverged_or_did_not_get_there():

@@ -55,7 +55,8 @@ def write_results(folder: Path) -> None:
     write_json(folder / "robustness.json",
                attacks | {"clean": 0.9, "corruptions": {"fog": [0.8, 0.7]}})
     row = {"study": "widths", "variant": "× 1", "changes": "{}", "n": 3, "failures": 0,
-           "accuracy": 82.5, "deviation": 0.1, "difference": 0.0, "uncertainty": "", "tries": 0,
+           "accuracy": 82.5, "deviation": 0.1, "difference": 0.0, "uncertainty": "", "p": "",
+           "clear": False, "tries": 0,
            "edge": False, "parameters": 1000, "flops": 10**12, "seconds": 9.0}
     write_csv(folder / "compare" / "quick" / "summary.csv", [row])
     ticks = np.linspace(-1, 1, 5)

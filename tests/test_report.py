@@ -63,7 +63,8 @@ def write_studies(folder):
             changes = key(variant.changes | tries[len(tries) // 2], BASE)
             summary.append({"study": study, "variant": variant.name, "changes": changes, "n": 3,
                             "failures": 0, "accuracy": 80 - i, "deviation": 0.2, "difference": -i,
-                            "uncertainty": 0.5 if i else "", "tries": len(variant.tries),
+                            "uncertainty": 0.5 if i else "", "p": 0.01, "clear": i > 0,
+                            "tries": len(variant.tries),
                             "edge": False, "parameters": 99, "flops": 10**12, "seconds": 5})
             for one in tries:
                 runs[key(variant.changes | one, BASE), 0] = 0.8
@@ -187,11 +188,12 @@ def test_a_missing_picture_is_one_line(call, flags):
 
 
 def test_words_follow_the_numbers():
-    row = {"accuracy": 81.0, "difference": -1.0, "uncertainty": 0.5, "variant": "× 2: 32"}
+    row = {"accuracy": 81.0, "difference": -1.0, "uncertainty": 0.5, "variant": "× 2: 32",
+           "clear": True}
     assert says(row) == "loses 1.00 ± 0.50 points"
     assert says(row | {"difference": 1.0}) == "gains 1.00 ± 0.50 points"
     unclear = "makes no clear difference (−1.00 ± 2.00 points)"
-    assert says(row | {"uncertainty": 2.0}) == unclear
+    assert says(row | {"uncertainty": 2.0, "clear": False}) == unclear
     assert says(row | {"accuracy": None}) == "fails with every seed"
     assert kind(row | {"accuracy": None}) == "worse"
     assert listed(["a", "b", "c"]) == "a, b and c" and listed(["a"]) == "a"

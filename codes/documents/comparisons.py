@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from codes.compare_results import SUMMARY, Results, clear, judged, outcome, sorted_by_effect
+from codes.compare_results import SUMMARY, Results, judged, outcome, sorted_by_effect
 from codes.documents.words import with_spread
 from VGG_BatchNorm.ground.files import read_csv
 from VGG_BatchNorm.ground.script import UserError
@@ -47,7 +47,7 @@ class Comparisons(Results):
 def verdict(row: dict) -> str:
     """Return the difference from the first variant, and whether it is clear."""
     points = with_spread(row["difference"], row["uncertainty"], "+")
-    return points + ("" if clear(row) else ", not clear")
+    return points + ("" if row["clear"] else ", not clear")
 
 
 def study_table(rows: list[dict]) -> Table:

@@ -41,11 +41,12 @@ def style(name: str, names: list[str]) -> dict:
 def draw_effects(runs: Comparisons):
     """What one change does to the base. The difference in validation accuracy from the study's
     first variant (dashed line), seed by seed (dots; the same first weights and batches where the
-    net is the same) and in the mean, with two standard errors over seeds (from its own deviation or
-    the study's pooled one, whichever is larger); filled and coloured where that leaves zero out
-    (blue: better, orange: worse). Each panel has its own scale. It says nothing of longer training,
-    in which dropout, strong augmentation and depth are known to do better than in a few epochs.
-    Nets without norm are held together by Muon, which keeps the norm of their filters."""
+    net is the same) and in the mean, with its 95 % interval over seeds (Student's t, from its own
+    pairs); filled and coloured where Holm's rule over the study's variants calls it clear (blue:
+    better, orange: worse), so that an interval may leave zero out and the difference still not be
+    clear. Each panel has its own scale. It says nothing of longer training, in which dropout,
+    strong augmentation and depth are known to do better than in a few epochs. Nets without norm are
+    held together by Muon, which keeps the norm of their filters."""
     studies = [name for name in PANELS if name in runs.studies]
     columns = min(2, len(studies))
     figure, axes = plt.subplots(-(-len(studies) // columns), columns, squeeze=False,
