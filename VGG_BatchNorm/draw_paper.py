@@ -32,7 +32,8 @@ def scale(drawn: list[dict], *extra: str) -> str:
     alike = Counter(tuple((run["run"] | {"seed": None}).items()) for run in drawn).values()
     seeds = [" or ".join(map(str, sorted(set(alike)))) + " seeds"] if max(alike) > 1 else []
     images = f"{r['batch_size']} images out of {r['n_items']:,}"
-    return "; ".join([f"VGG-A{width}, {steps} steps of {images}", *extra, *seeds])
+    small = ["too small and short to judge the paper's claims"] if r["width"] < 1 else []
+    return "; ".join([f"VGG-A{width}, {steps} steps of {images}", *extra, *seeds, *small])
 
 
 def entitled(figure: plt.Figure, drawn: list[dict], *extra: str) -> plt.Figure:
