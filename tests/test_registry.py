@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, assert_picture
 
 from codes import draw_figures
-from codes.figures import registry
+from codes.figures import front, registry
 from codes.figures.registry import FIGURES
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, read_npz, write_npz
 
@@ -81,3 +81,16 @@ def test_numbers_in_captions_are_the_settings():
     given = [{"about": {"net": {"every": 10}, "settings": {"points": 3}}}, {"about": {}}]
     assert registry.settings(*given) == {"every": 10, "points": 3}
     assert np.all([figure.section for figure in FIGURES])
+
+
+def test_names_beside_the_marks_of_the_front_touch_nothing():
+    ours, published = front.read_front([RESULTS_DIR / "runs.csv", RESULTS_DIR / "published.csv"])
+    assert {1, 6} == ours[0]["errors"].keys() and all(net["name"] for net in published)
+    figure = front.draw_front(ours, published)
+    figure.canvas.draw()
+    for axis, column in zip(figure.axes, ("parameters", "flops"), strict=True):
+        shown = [net["name"] for net in published + ours if net[column]]
+        assert [label.get_text() for label in axis.texts] == shown
+        boxes = [label.get_window_extent() for label in axis.texts]
+        assert sum(box.count_overlaps(boxes) for box in boxes) == len(boxes)  # each with itself
+    front.plt.close(figure)

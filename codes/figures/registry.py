@@ -19,6 +19,7 @@ from codes.figures.attribution import draw_attribution
 from codes.figures.caption import caption
 from codes.figures.curves import draw_curves, read_run
 from codes.figures.filters import draw_filters
+from codes.figures.front import draw_front, read_front
 from codes.figures.learning import draw_frames, write_gif
 from codes.figures.patches import draw_feature_maps, draw_patches
 from VGG_BatchNorm import findings, study_figures
@@ -103,6 +104,9 @@ FIGURES = [  # in the order of the page, which is that of a lecture
     Figure("data", "training_curves.png", "Training curves", draw_curves,
            ("cifarnet/log.csv", "cifarnet/result.json"), "make train", ("runs.csv",),
            lambda paths: read_run(paths[0].parent), lambda *_: {}),
+    Figure("data", "front.png", "Beside published nets", draw_front,
+           ("runs.csv", "published.csv"), "make train", (), read_front,
+           lambda *_: {}),
     *(comparison(name, draw) for name, draw in comparisons.FIGURES.items()),
     Figure("learned", "filters.png", "First-layer filters", draw_filters, ("filters.npz",),
            FILTERS),

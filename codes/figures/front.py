@@ -1,0 +1,98 @@
+"""Our presets beside published nets: `draw_front(*read_front([runs.csv, published.csv]))`."""
+
+import itertools
+from pathlib import Path
+
+from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.transforms import Bbox
+
+from codes.documents.readme_tables import errors_in_percent, preset_runs
+from VGG_BatchNorm.ground.files import read_csv
+from VGG_BatchNorm.ground.style import PLAIN, TRAIN, plt
+
+PUBLISHED = {"parameters": int, "flops": int, "test_accuracy": float, "epochs": float, "views": int}
+MARK = 5  # half the width of a mark, in pixels of the figure
+LABELS = [(x, y, across, up) for y, up in ((0, "center"), (7, "bottom"), (-7, "top"))
+          for x, across in ((7, "left"), (-7, "right"), (0, "center"))
+          if x or y]  # places beside a mark, in points and alignments, the best first
+
+
+def read_front(paths: list[Path]) -> tuple[list[dict], list[dict]]:
+    """Return the presets, means over seeds, and published nets: {name, parameters, flops, errors}.
+
+    Errors are in percent, by the number of views; a number that is not known is None.
+    """
+    runs, published = preset_runs(paths[0]), read_csv(paths[1], PUBLISHED)
+    ours = []
+    for preset in dict.fromkeys(row["preset"] for row in runs):
+        mine = [row for row in runs if row["preset"] == preset]
+        one, six = (sum(errors) / len(mine) for errors in errors_in_percent(mine))
+        ours.append({"name": preset, "parameters": mine[0]["parameters"],
+                     "flops": mine[0]["flops"], "errors": {1: one, 6: six}})
+    return ours, [{"name": row["net"], "parameters": row["parameters"], "flops": row["flops"],
+                   "errors": {row["views"]: 100 * (1 - row["test_accuracy"])}} for row in published]
+
+
+def draw_front(ours: list[dict], published: list[dict]):
+    """Test error against parameters, and against FLOPs of training where they are known, all axes
+    logarithmic. Filled marks are errors of one view of an image, open ones those of six views,
+    averaged; a line joins the two of a net. Of ours, a mark is the mean over seeds. The published
+    numbers are their authors', from other machines and mostly of 200 to 1270 epochs; the table
+    reports/results/published.csv has the epochs and sources."""
+    figure, axes = plt.subplots(1, 2, figsize=(12, 5), sharey=True)
+    marks = {}
+    for axis, column, unit in ((axes[0], "parameters", 1e6), (axes[1], "flops", 1e15)):
+        points = []
+        for nets, color, marker in ((published, PLAIN, "s"), (ours, TRAIN, "o")):
+            for net in (net for net in nets if net[column]):
+                x, errors = net[column] / unit, net["errors"]
+                axis.plot([x] * len(errors), errors.values(), color=color, linewidth=1)
+                for views, error in errors.items():
+                    axis.plot(x, error, marker, color=color, zorder=3,
+                              markerfacecolor=color if views == 1 else "white")
+                points.append((net["name"], color, x, list(errors.values())))
+        axis.set(xscale="log", yscale="log")
+        axis.margins(x=0.2, y=0.1)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_major_locator(FixedLocator([2, 2.5, 3, 4, 5, 6, 7, 8, 9, 10]))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_locator(NullLocator())
+        marks[axis] = points
+    axes[0].set(xlabel="parameters (millions)", ylabel="test error (%)")
+    axes[1].set_xlabel("FLOPs of the training (10¹⁵)")
+    handles = [plt.Line2D([], [], color=color, marker=marker, linestyle="none", label=label,
+                          markerfacecolor="white" if "six" in label else color)
+               for name, color, marker in (("ours", TRAIN, "o"), ("published", PLAIN, "s"))
+               for label in (f"{name}, one view", f"{name}, six views")]
+    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    figure.canvas.draw()  # settles the layout, in which labels are placed
+    for axis, points in marks.items():
+        place_labels(axis, points)
+    return figure
+
+
+def place_labels(axis, points: list[tuple[str, str, float, list[float]]]) -> None:
+    """Write each name beside its marks, where no mark and no other name is, if there is room.
+
+    Args:
+        points: (name, colour, x, the y of each mark), in data's units.
+    """
+    taken = []
+    for _, _, x, ys in points:
+        corners = axis.transData.transform([(x, min(ys)), (x, max(ys))])
+        taken.append(Bbox(corners).padded(MARK))
+    for name, color, x, ys in points:
+        for y, (right, up, across, along) in itertools.product(sorted(ys), LABELS):
+            label = axis.annotate(name, (x, y), xytext=(right, up), textcoords="offset points",
+                                  ha=across, va=along, fontsize=9, color=color)
+            label.set_in_layout(False)
+            box = label.get_window_extent().padded(2)
+            inside = axis.bbox.contains(box.x0, box.y0) and axis.bbox.contains(box.x1, box.y1)
+            if inside and not box.count_overlaps(taken):
+                break
+            label.remove()
+        else:
+            label = axis.annotate(name, (x, ys[0]), xytext=(7, 0), textcoords="offset points",
+                                  va="center", fontsize=9, color=color)
+            box = label.get_window_extent()
+        taken.append(box)
