@@ -177,7 +177,7 @@ PRESETS = {
     "fast": dict(epochs=4, small_share=0.5, micro_batch=200, lr=0.24, whiten_bias_share=0.25),
     "strong": dict(epochs=11, small_share=0.4, micro_batch=250, lr=0.2, whiten_bias_share=0.3),
     "better": dict(widths=(96, 384, 384), depth=3, residual=True, epochs=21, micro_batch=250,
-                   lr=0.2, average=0.1, translate=4, cutout=8, small_share=0.2, middle_share=0.5,
+                   lr=0.2, head_lr=1.0, average=0.1, translate=4, cutout=8, small_share=0.2, middle_share=0.5,
                    keep_share=0.5, whiten_bias_share=0.15),
     "best": dict(widths=(128, 384, 512), depth=3, residual=True, epochs=45, micro_batch=250,
                  lr=0.2, average=0.1, translate=4, cutout=12, small_share=0.2, middle_share=0.5,
