@@ -1,10 +1,13 @@
 """One training run as an object: network, optimizers, data, and the place in the schedule."""
 
+import contextlib
 import copy
 import dataclasses
 import math
+import re
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -136,7 +139,7 @@ class Trainer:
 
     def forward_backward(self, x: Tensor, labels: Tensor, targets: Tensor, batch: int) -> Tensor:
         """Add a part's gradient; return its share of the batch's loss, and its right answers."""
-        with autocast(self.device, self.settings.precision):
+        with _one_line_errors(len(x)), autocast(self.device, self.settings.precision):
             logits = self.model(x)
         loss = LOSSES[self.settings.loss](logits.float(), targets) / batch
         loss.backward()
@@ -218,6 +221,23 @@ class Trainer:
         except (KeyError, RuntimeError, ValueError):
             raise UserError(f"{path} cannot be resumed: it holds weights alone, "
                             "or those of another network") from None
+
+
+@contextlib.contextmanager
+def _one_line_errors(images: int) -> Iterator[None]:
+    """Raise a UserError where batch norm has one value a channel, or torch.compile no compiler."""
+    try:
+        yield
+    except ValueError as error:
+        if not re.search("more than (1|one) value", str(error)):
+            raise
+        raise UserError(f"{images} image at a time leaves batch norm one value a channel; choose "
+                        "another --micro-batch or --batch-size") from None
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        raise UserError("--compile does not work here; leave it out "
+                        f"({' '.join(str(error).split())[:200]})") from None
 
 
 def random_state(device: torch.device) -> dict:
