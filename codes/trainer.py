@@ -238,8 +238,8 @@ def _one_line_errors(images: int = 0) -> Iterator[None]:
         compiling = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
         if not compiling and "torch.compile" not in str(error):
             raise
-        raise UserError("--compile does not work here; leave it out "
-                        f"({' '.join(str(error).split())[:200]})") from None
+        said = " ".join(str(error).partition("\n\n")[0].split())
+        raise UserError(f"--compile does not work here; leave it out ({said[:200]})") from None
 
 
 def random_state(device: torch.device) -> dict:

@@ -20,6 +20,7 @@ from conftest import ROOT, TINY, TINY_RUN, finish, heed_ctrl_c, train_command
 from codes import train, trainer
 from codes.networks import NETWORKS, CifarNet, restore
 from codes.settings import Settings
+from VGG_BatchNorm.batchnorm import BatchNorm2d
 from VGG_BatchNorm.ground import machine
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import load_cifar10
@@ -129,12 +130,12 @@ def test_a_config_that_lacks_a_key_is_one_line(refused, data_dir, finished_run, 
                                                    *TINY, "--resume")
 
 
-@pytest.mark.parametrize("norm", ["batch", "own_batch"])
-def test_one_value_a_channel_is_one_line(refused, data_dir, tmp_path, norm):
-    flags = f"--small-share 0 --network vgg --width 0.0625 --norm {norm} --micro-batch 1"
-    said = refused(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY_RUN,
-                   *flags.split())
+def test_one_value_a_channel_is_one_line(refused, data_dir, tmp_path):
+    said = refused(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY,
+                   "--widths", "8,8,8,8", "--micro-batch", 1)
     assert "one value a channel; choose another --micro-batch" in said
+    with pytest.raises(UserError, match="one value a channel"), trainer._one_line_errors(1):
+        BatchNorm2d(2)(torch.zeros(1, 2, 1, 1))
 
 
 def test_a_rank_without_the_rest_is_one_line(refused, data_dir, tmp_path, monkeypatch):
