@@ -36,7 +36,7 @@ from VGG_BatchNorm.findings import LAST_STUDY, steps_to
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import RESULTS_DIR, RUNS_DIR, write_csv, write_json
 from VGG_BatchNorm.ground.machine import PRECISIONS, use_device
-from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.recorded import read_run
 from VGG_BatchNorm.study import Run, StudyRun, perform
 
@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS,
                         help="default: quick on a CPU, standard elsewhere")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
+    parser.add_argument("--data-dir", type=user_path, default=DATA_DIR)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, choices=range(1, 1025), metavar="N",
                         help="CPU threads")
@@ -219,7 +219,7 @@ def main() -> None:
                         help="of training; probes are float32 always (default: float32)")
     parser.add_argument("--keep", action="store_true",
                         help="keep each run's last checkpoint: a longer run goes on from it")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--out", type=user_path, default=RESULTS, help="folder of the results")
     args = parser.parse_args()
     device = use_device(args.device, args.threads)
     train, test = load_cifar10(args.data_dir)

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
 from VGG_BatchNorm.ground.machine import environment, pick_precision, use_device
-from VGG_BatchNorm.ground.script import run_main
+from VGG_BatchNorm.ground.script import run_main, user_path
 from VGG_BatchNorm.ground.timing import best_seconds, gemm_rate
 from VGG_BatchNorm.probes import loss_and_gradient, probe, trainable
 from VGG_BatchNorm.study import Run, StudyRun
@@ -128,9 +128,9 @@ def main() -> None:
     number = {"type": int, "metavar": "N"}
     parser.add_argument("--steps", default=20, choices=range(1, 301), help="a turn", **number)
     parser.add_argument("--repeats", default=3, choices=range(1, 101), help="turns", **number)
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
+    parser.add_argument("--data-dir", type=user_path, default=DATA_DIR)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--out", type=Path, default=RESULTS_DIR / "bn" / "bench.json")
+    parser.add_argument("--out", type=user_path, default=RESULTS_DIR / "bn" / "bench.json")
     args = parser.parse_args()
     device = use_device(args.device)
     train = load_cifar10(args.data_dir)[0].to(device)

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.ground.cifar10 import CLASSES, Split, load_cifar10, normalize, split_validation
 from VGG_BatchNorm.ground.files import DATA_DIR, FIGURES_DIR
-from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 
 __all__ = ["CLASSES", "BatchLoader", "PartialDataset", "Split", "get_cifar_loader", "load_cifar10",
            "normalize", "resize", "split_validation"]  # what other projects import from here
@@ -151,8 +151,9 @@ def get_cifar_loader(root: Path | str = DATA_DIR, batch_size: int = 128, train: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
-    parser.add_argument("--out", type=Path, default=FIGURES_DIR / "samples.png", help="the picture")
+    parser.add_argument("--data-dir", type=user_path, default=DATA_DIR)
+    parser.add_argument("--out", type=user_path, default=FIGURES_DIR / "samples.png",
+                        help="the picture")
     args = parser.parse_args()
     train, test = load_cifar10(args.data_dir)
     from VGG_BatchNorm.ground.style import draw_samples

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.findings import LAST_STUDY, NotRun, read_runs, table
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write, newest, read_json
-from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.ground.style import save_figure
 from VGG_BatchNorm.ground.tables import markdown
 from VGG_BatchNorm.study_figures import FIGURES
@@ -33,8 +33,8 @@ def newest_study(results: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("results", nargs="?", type=Path, help="folder of a preset")
-    parser.add_argument("--out", type=Path, help="folder of the pictures")
+    parser.add_argument("results", nargs="?", type=user_path, help="folder of a preset")
+    parser.add_argument("--out", type=user_path, help="folder of the pictures")
     args = parser.parse_args()
     folder = (args.results or newest_study(RESULTS_DIR / "bn")).resolve()
     args.out = args.out or FIGURES_DIR / "bn" / folder.name

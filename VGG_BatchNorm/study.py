@@ -309,7 +309,7 @@ class StudyRun:
         saved = load_checkpoint(path, self.device)
         if not _goes_on(saved.get("run") or {}, self.run):
             raise UserError(f"{path} is of a run with other settings, or of an older version; "
-                            "delete it")
+                            "move it away")
         self.net.load_state_dict(saved["weights"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.step, self.seconds = saved["step"], saved["seconds"]

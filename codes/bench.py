@@ -35,7 +35,7 @@ from VGG_BatchNorm.ground.machine import (
     pick_precision,
     use_device,
 )
-from VGG_BatchNorm.ground.script import run_main
+from VGG_BatchNorm.ground.script import run_main, user_path
 from VGG_BatchNorm.ground.timing import best_seconds, gemm_rate
 
 
@@ -109,7 +109,7 @@ def main() -> None:
     add("--presets", nargs="+", choices=PRESETS, help="default: fast, strong; on a GPU all")
     add("--repeats", type=int, default=5, choices=range(1, 1001), metavar="N")
     add("--device", default="auto")
-    add("--out", type=Path, default=RESULTS_DIR / "bench.json")
+    add("--out", type=user_path, default=RESULTS_DIR / "bench.json")
     args = parser.parse_args()
     device = use_device(args.device)
     presets = args.presets or (("fast", "strong") if device.type == "cpu" else tuple(PRESETS))

@@ -29,7 +29,7 @@ from codes.trainer import Trainer, image_size
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
 from VGG_BatchNorm.ground.machine import environment, pick_precision, use_device
-from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 
 BATCH_SIZE, EPOCHS, DECAY = 2000, 8, 2e-6 * 2000  # airbench94_muon's
 CPU = torch.device("cpu")
@@ -122,10 +122,10 @@ def compare(peer: ModuleType, data_dir: Path, precision: str, steps: int) -> dic
 def main() -> None:
     parser = flag_parser(__doc__)
     add = parser.add_argument
-    add("peer", type=Path, help="airbench94_muon.py")
+    add("peer", type=user_path, help="airbench94_muon.py")
     add("--steps", type=int, default=8, choices=range(1, 13), metavar="N", help="1 to 12")
-    add("--data-dir", type=Path, default=DATA_DIR)
-    add("--out", type=Path, default=RESULTS_DIR / "peer.json")
+    add("--data-dir", type=user_path, default=DATA_DIR)
+    add("--out", type=user_path, default=RESULTS_DIR / "peer.json")
     args = parser.parse_args()
     use_device("cpu")
     peer = load_peer(args.peer)

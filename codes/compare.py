@@ -36,7 +36,7 @@ from VGG_BatchNorm.ground.cifar10 import DATA_DIR, data_checksum, load_cifar10, 
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, write_csv
 from VGG_BatchNorm.ground.machine import environment, use_device
 from VGG_BatchNorm.ground.predictions import accuracy, predict
-from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.ground.tables import markdown
 
 
@@ -158,10 +158,10 @@ def main() -> None:
     add("--variants", nargs="+", metavar="NAME", help="of one study: these, and its first")
     add("--base", choices=BASES, help="default: quick on a CPU, full on a GPU")
     add("--seeds", type=int, choices=range(1, 101), metavar="N", default=3)
-    add("--data-dir", type=Path, default=DATA_DIR)
+    add("--data-dir", type=user_path, default=DATA_DIR)
     add("--device", default="auto")
     add("--threads", type=count, help="CPU threads")
-    add("--out", type=Path, default=RESULTS_DIR / "compare", help="folder of the results")
+    add("--out", type=user_path, default=RESULTS_DIR / "compare", help="folder of the results")
     args = parser.parse_args()
     if args.variants and len(args.study) > 1:
         raise UserError("--variants needs one --study")

@@ -15,7 +15,7 @@ from codes.figures.registry import FIGURES, draw, out_of_date, sources
 from codes.flags import flag_parser
 from VGG_BatchNorm.findings import NotRun
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR
-from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 
 
 def main() -> None:
@@ -24,8 +24,8 @@ def main() -> None:
     add = parser.add_argument
     add("figures", nargs="*", metavar="FILE", help="such as robustness.png; default: every figure")
     add("--all", action="store_true", help="also those that are up to date")
-    add("--results", type=Path, default=RESULTS_DIR, help="folder of the numbers")
-    add("--out", type=Path, default=FIGURES_DIR, help="folder of the pictures")
+    add("--results", type=user_path, default=RESULTS_DIR, help="folder of the numbers")
+    add("--out", type=user_path, default=FIGURES_DIR, help="folder of the pictures")
     args = parser.parse_args()
     if unknown := set(args.figures) - set(drawn):
         raise UserError(f"no figure {', '.join(sorted(unknown))}; there are {', '.join(drawn)}")

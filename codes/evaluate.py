@@ -22,7 +22,7 @@ from VGG_BatchNorm.ground import predictions
 from VGG_BatchNorm.ground.cifar10 import CLASSES, Split, load_cifar10
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
 from VGG_BatchNorm.ground.machine import environment, use_device
-from VGG_BatchNorm.ground.script import run_main
+from VGG_BatchNorm.ground.script import run_main, user_path
 
 
 def evaluate(net: nn.Module, split: Split) -> dict:
@@ -42,11 +42,11 @@ def evaluate(net: nn.Module, split: Split) -> dict:
 
 
 def main() -> None:
-    parser = flag_parser(__doc__, "--ckpt", "--data-dir", "--device")
-    parser.add_argument("--out", type=Path, default=RESULTS_DIR / "evaluation.json")
+    parser = flag_parser(__doc__, "--ckpt", "--network", "--data-dir", "--device")
+    parser.add_argument("--out", type=user_path, default=RESULTS_DIR / "evaluation.json")
     args = parser.parse_args()
     device = use_device(args.device)
-    path, net = open_network(args.ckpt, device)
+    path, net = open_network(args.ckpt, device, args.network)
     result = evaluate(net, load_cifar10(args.data_dir)[1].to(device))
     write_json(args.out, {**made_from(path, args.data_dir), "parameters": parameter_count(net),
                           **result, **environment(device)})

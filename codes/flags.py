@@ -9,10 +9,14 @@ import importlib
 from pathlib import Path
 
 from VGG_BatchNorm.ground.files import DATA_DIR, FIGURES_DIR, RESULTS_DIR, read_npz
+from VGG_BatchNorm.ground.script import user_path
 
 SHARED = {
-    "--ckpt": dict(nargs="?", help="default: the newest run, else the shipped weights"),
-    "--data-dir": dict(type=Path, default=DATA_DIR), "--device": dict(default="auto")}
+    "--ckpt": dict(nargs="?", type=user_path,
+                   help="a run's last.pt, or a state_dict of your own\n"
+                        "(default: the newest run, else the shipped weights)"),
+    "--network": dict(help="what a state_dict of your own is of (default: as its shapes tell)"),
+    "--data-dir": dict(type=user_path, default=DATA_DIR), "--device": dict(default="auto")}
 
 
 def flag_parser(manual: str, *shared: str) -> argparse.ArgumentParser:
@@ -27,11 +31,11 @@ def flag_parser(manual: str, *shared: str) -> argparse.ArgumentParser:
 def picture_parser(manual: str, results: Path = RESULTS_DIR, out: Path = FIGURES_DIR,
                    ckpt: bool = True) -> argparse.ArgumentParser:
     """Return a parser with the flags of scripts that draw; `results` and `out` are defaults."""
-    parser = flag_parser(manual, *list(SHARED)[not ckpt:])
-    parser.add_argument("--results", type=Path, default=results, help="folder of the numbers")
+    parser = flag_parser(manual, *list(SHARED)[0 if ckpt else 2:])
+    parser.add_argument("--results", type=user_path, default=results, help="folder of the numbers")
     parser.add_argument("--redraw", action="store_true", help="draw from the numbers as they are: "
                         "without data set, checkpoint and torch")
-    parser.add_argument("--out", type=Path, default=out,
+    parser.add_argument("--out", type=user_path, default=out,
                         help="the picture" if out.suffix else "folder of the pictures")
     return parser
 

@@ -25,7 +25,7 @@ from codes.trainer import schedule
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10, normalize
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, write_csv
 from VGG_BatchNorm.ground.machine import environment, use_device
-from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.loaders import BatchLoader
 
 
@@ -175,8 +175,8 @@ def main() -> None:
     add("--lr", type=positive, default=0.05)
     add("--seed", type=count, default=0)
     add("--n-items", type=count, help="only the first so many training images")
-    add("--data-dir", type=Path, default=DATA_DIR)
-    add("--out", type=Path, default=RESULTS_DIR / "from_scratch.csv")
+    add("--data-dir", type=user_path, default=DATA_DIR)
+    add("--out", type=user_path, default=RESULTS_DIR / "from_scratch.csv")
     args = parser.parse_args()
     device = use_device("cpu")
     images, test = load_cifar10(args.data_dir)

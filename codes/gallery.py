@@ -15,12 +15,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.documents.page import Places, build
 from codes.flags import numbers, picture_parser
 from VGG_BatchNorm.ground.files import FIGURES_DIR, ROOT, atomic_write
-from VGG_BatchNorm.ground.script import run_main
+from VGG_BatchNorm.ground.script import run_main, user_path
 
 
 def main() -> None:
     parser = picture_parser(__doc__, out=ROOT / "reports" / "index.html")
-    parser.add_argument("--figures", type=Path, default=FIGURES_DIR, help="folder of the pictures")
+    parser.add_argument("--figures", type=user_path, default=FIGURES_DIR,
+                        help="folder of the pictures")
     args = parser.parse_args()
     data = numbers(args, "gallery", "train", "test", right=4, wrong=2, neighbours=6, size=6,
                    stride=2, steps=64)

@@ -15,7 +15,7 @@ from codes.documents.comparisons import Comparisons, study_table, without_effect
 from codes.figures.comparisons import FIGURES, STUDIES_OF, scale
 from codes.flags import flag_parser
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write, newest
-from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.ground.style import save_figure
 from VGG_BatchNorm.ground.tables import markdown
 
@@ -30,8 +30,8 @@ def newest_base(results: Path) -> Path:
 def main() -> None:
     parser = flag_parser(__doc__)
     add = parser.add_argument
-    add("results", nargs="?", type=Path, help="folder of a base (default: the newest)")
-    add("--out", type=Path, help="folder of the pictures")
+    add("results", nargs="?", type=user_path, help="folder of a base (default: the newest)")
+    add("--out", type=user_path, help="folder of the pictures")
     args = parser.parse_args()
     folder = args.results or newest_base(RESULTS_DIR / "compare")
     runs = Comparisons(folder)

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.curves import draw_curves, read_run
 from codes.flags import flag_parser
 from VGG_BatchNorm.ground.files import RUNS_DIR, newest
-from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.ground.style import save_figure
 
 
@@ -25,8 +25,8 @@ def newest_run() -> Path:
 
 def main() -> None:
     parser = flag_parser(__doc__)
-    parser.add_argument("run", nargs="?", type=Path, help="run folder")
-    parser.add_argument("--out", type=Path, help="the picture")
+    parser.add_argument("run", nargs="?", type=user_path, help="run folder")
+    parser.add_argument("--out", type=user_path, help="the picture")
     args = parser.parse_args()
     folder = args.run or newest_run()
     path = args.out or folder / "training_curves.png"

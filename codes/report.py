@@ -19,7 +19,7 @@ from codes.documents.report_numbers import collect
 from codes.documents.words import listed
 from codes.flags import flag_parser
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, ROOT, atomic_write, read_json
-from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 
 SOURCE = ROOT / "reports" / "report.typ"
 SETTINGS = ("title", "student", "student_id", "code", "dataset", "weights")
@@ -45,7 +45,7 @@ def set_pdf(content: dict, figures: Path) -> bytes:
     except ImportError:
         raise UserError("the report needs the package typst: "
                         ".venv/bin/python -m pip install typst") from None
-    for name in re.findall(r'#picture\("([^"]+)"', SOURCE.read_text()):
+    for name in re.findall(r'#picture\("([^"]+)"', SOURCE.read_text(encoding="utf-8")):
         if not (figures / f"{name}.png").exists():
             raise UserError(f"{figures / name}.png is missing; `make figures` draws it")
     given = json.dumps(content | {"figures": str(figures.resolve())})
@@ -60,10 +60,11 @@ def set_pdf(content: dict, figures: Path) -> bytes:
 def main() -> None:
     parser = flag_parser(__doc__)
     add = parser.add_argument
-    add("--results", type=Path, default=RESULTS_DIR, help="folder of the numbers")
-    add("--figures", type=Path, default=FIGURES_DIR, help="folder of the pictures")
-    add("--settings", type=Path, default=SOURCE.with_suffix(".json"), help="title, names and links")
-    add("--out", type=Path, default=SOURCE.with_suffix(".pdf"))
+    add("--results", type=user_path, default=RESULTS_DIR, help="folder of the numbers")
+    add("--figures", type=user_path, default=FIGURES_DIR, help="folder of the pictures")
+    add("--settings", type=user_path, default=SOURCE.with_suffix(".json"),
+        help="title, names and links")
+    add("--out", type=user_path, default=SOURCE.with_suffix(".pdf"))
     args = parser.parse_args()
     settings = read_settings(args.settings)
     pdf = set_pdf(collect(args.results) | {"settings": settings}, args.figures)

@@ -9,7 +9,6 @@ and their defaults are those of its constructor, in networks.py.
 
 import argparse
 import dataclasses
-from pathlib import Path
 
 import torch
 
@@ -20,7 +19,7 @@ from codes.networks import NETWORKS, network_arguments
 from codes.optimizers import OPTIMIZERS
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR
 from VGG_BatchNorm.ground.machine import PRECISIONS, pick_precision
-from VGG_BatchNorm.ground.script import UserError, count, positive
+from VGG_BatchNorm.ground.script import UserError, count, positive, user_path
 
 
 def not_negative(text: str) -> float:
@@ -192,10 +191,10 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser = flag_parser(description)
     run = parser.add_argument_group("the run")
     run.add_argument("--preset", choices=PRESETS, help="default: fast on a CPU, best on a GPU")
-    run.add_argument("--out", type=Path, help="run folder")
+    run.add_argument("--out", type=user_path, help="run folder")
     run.add_argument("--resume", action="store_true",
                      help="go on with the run in --out, if there is one")
-    run.add_argument("--data-dir", type=Path, default=DATA_DIR)
+    run.add_argument("--data-dir", type=user_path, default=DATA_DIR)
     run.add_argument("--device", default="auto")
     run.add_argument("--threads", type=count, help="CPU threads (default: torch's choice)")
     run.add_argument("--precision", choices=PRECISIONS, default="auto",

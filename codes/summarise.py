@@ -27,7 +27,7 @@ from VGG_BatchNorm.ground.files import (
     read_json,
     write_csv,
 )
-from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.ground.tables import markdown
 
 PAGES = {"README.md": readme,
@@ -38,7 +38,7 @@ def collect(folders: list[Path], table: Path) -> None:
     """Add or replace a row of `table` for each finished run of a preset as it stands."""
     rows = {(row["preset"], row["seed"]): row for row in preset_runs(table)}
     for folder in folders:
-        settings = read_json(folder / "config.json")["settings"]
+        settings = read_json(folder / "config.json", "settings")["settings"]
         settings = DEFAULTS | settings  # a run that does not name a setting is older than it
         flags = parse_arguments("", ["--preset", settings["preset"]])
         preset = choose_settings(flags, torch.device("cpu")).as_dict()
@@ -47,7 +47,7 @@ def collect(folders: list[Path], table: Path) -> None:
         if changed:
             raise UserError(f"{folder} is not the preset {settings['preset']}: "
                             f"{', '.join(changed)} differ")
-        result = read_json(folder / "result.json")
+        result = read_json(folder / "result.json", "preset", "seed")
         rows[result["preset"], result["seed"]] = {name: result.get(name) for name in PRESET_RUN}
     write_csv(table, [dict.fromkeys(PRESET_RUN) | rows[key] for key in sorted(rows)])
 
@@ -82,14 +82,14 @@ def ship(folder: Path, path: Path = SHIPPED_WEIGHTS, log: Path = RESULTS_DIR / "
 def main() -> None:
     parser = flag_parser(__doc__)
     add = parser.add_argument
-    add("runs", nargs="*", type=Path, help="run folders")
-    add("--ship", type=Path, metavar="RUN", help="the run whose weights the repository ships")
+    add("runs", nargs="*", type=user_path, help="run folders")
+    add("--ship", type=user_path, metavar="RUN", help="the run whose weights the repository ships")
     args = parser.parse_args()
     if args.ship:
         ship(args.ship)
     collect(args.runs, RESULTS_DIR / "runs.csv")
     for name, found in PAGES.items():
-        text = renew((ROOT / name).read_text(), found(RESULTS_DIR))
+        text = renew((ROOT / name).read_text(encoding="utf-8"), found(RESULTS_DIR))
         with atomic_write(ROOT / name) as file:
             file.write(text.encode())
         print(ROOT / name)

@@ -36,10 +36,18 @@ from VGG_BatchNorm.ground.timing import cpu_seconds
 
 
 def start_processes(device: str) -> None:
-    """Join the group that `torchrun` started, if it did."""
+    """Join the group that `torchrun` started, if it did.
+
+    Raises:
+        UserError: RANK alone is set, or there are more processes than GPUs.
+    """
     if "RANK" not in os.environ:
         return
     cuda = device in ("auto", "cuda") and torch.cuda.is_available()
+    needed = ["WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"] + ["LOCAL_RANK"] * cuda
+    if lacks := [name for name in needed if name not in os.environ]:
+        raise UserError(f"the environment sets RANK, as torchrun does, but not {', '.join(lacks)}; "
+                        "unset RANK, or start with torchrun")
     if cuda:
         if int(os.environ["LOCAL_RANK"]) >= torch.cuda.device_count():
             raise UserError(f"this machine has {torch.cuda.device_count()} GPUs; "
@@ -59,7 +67,7 @@ def held_settings(folder: Path, wanted: dict, resume: bool) -> dict | None:
     """
     if not (folder / "last.pt").exists():
         return None
-    config = read_json(folder / "config.json")
+    config = read_json(folder / "config.json", "settings", "data_md5")
     defaults = Settings(network=wanted["network"]).as_dict()
     older = config["settings"]
     if older.get("winograd"):

@@ -1,10 +1,13 @@
 """One training run as an object: network, optimizers, data, and the place in the schedule."""
 
+import contextlib
 import copy
 import dataclasses
 import math
+import re
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -113,7 +116,8 @@ class Trainer:
         self.epoch, self.rows, self.step_losses = 0, [], []
         self.model = self.net
         if settings.compile:
-            self.net.compile()
+            with _one_line_errors():
+                self.net.compile()
 
     @property
     def epochs(self) -> int:
@@ -191,7 +195,7 @@ class Trainer:
     def forward_backward(self, x: Tensor, labels: Tensor, targets: Tensor,
                          batch: int) -> tuple[Tensor, Tensor]:
         """Add a part's gradient; return [share of the batch's loss, right answers], and logits."""
-        with autocast(self.device, self.settings.precision):
+        with _one_line_errors(len(x)), autocast(self.device, self.settings.precision):
             logits = self.model(x)
         loss = LOSSES[self.settings.loss](logits.float(), targets) / batch
         loss.backward()
@@ -292,6 +296,24 @@ class Trainer:
         except (KeyError, RuntimeError, ValueError):
             raise UserError(f"{path} cannot be resumed: it holds weights alone, "
                             "or those of another network") from None
+
+
+@contextlib.contextmanager
+def _one_line_errors(images: int = 0) -> Iterator[None]:
+    """Raise a UserError where batch norm has one value a channel, or torch.compile no compiler."""
+    try:
+        yield
+    except ValueError as error:
+        if not re.search("more than (1|one) value", str(error)):
+            raise
+        raise UserError(f"{images} image at a time leaves batch norm one value a channel; choose "
+                        "another --micro-batch or --batch-size") from None
+    except RuntimeError as error:
+        compiling = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+        if not compiling and "torch.compile" not in str(error):
+            raise
+        said = " ".join(str(error).partition("\n\n")[0].split())
+        raise UserError(f"--compile does not work here; leave it out ({said[:200]})") from None
 
 
 def random_state(device: torch.device) -> dict:

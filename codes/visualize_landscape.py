@@ -39,9 +39,9 @@ def measure_planes(args) -> None:
     from codes.insight.loss_landscape import fill, path_plane, random_plane  # here: they need torch
     from codes.insight.measured import made_from
     from codes.insight.small_nets import net_settings, read_path, small_net
-    from codes.networks import open_network
+    from codes.networks import open_network, read_checkpoint, restore
     from VGG_BatchNorm.ground import cifar10
-    from VGG_BatchNorm.ground.checkpoint import load_checkpoint
+    from VGG_BatchNorm.ground.checkpoint import find_checkpoint
     from VGG_BatchNorm.ground.machine import use_device
 
     device = use_device(args.device)
@@ -73,8 +73,9 @@ def measure_planes(args) -> None:
     elif args.path:
         fill(args.results / "path.npz", about(PATH_OF), path_of_small_net, **grid)
     else:
-        ckpt, net = open_network(args.ckpt)
-        checkpoint = load_checkpoint(ckpt)  # for its name
+        ckpt = find_checkpoint(args.ckpt)
+        checkpoint = read_checkpoint(ckpt, args.network)
+        net = restore(checkpoint)
         name = shown_name(checkpoint["network"], checkpoint["config"].get("widths", ()))
         for file, frozen in (("plane.npz", False), ("plane_frozen.npz", True))[:1 + args.frozen]:
             fill(args.results / file, {"network": name, **made_from(ckpt, args.data_dir)},

@@ -36,10 +36,10 @@ def measure_numbers(args) -> None:
     if args.n_items <= (example := robustness.SETTINGS["example"]):
         raise UserError(f"--n-items takes more than {example}, not {args.n_items}")
     device = use_device(args.device)
-    path, net = open_network(args.ckpt, device)
+    path, net = open_network(args.ckpt, device, args.network)
     train, test = load_cifar10(args.data_dir)
     images = min(args.n_items, len(test.labels))
-    about = made_from(path, args.data_dir)
+    about = made_from(path, args.data_dir, args.network)
     data = measured(args.results / "robustness.npz", about, robustness.measure, net, test,
                     images=images, attacked=images // 4, **robustness.SETTINGS)
     write_json(args.results / "robustness.json", robustness.summary(data))

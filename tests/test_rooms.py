@@ -57,6 +57,22 @@ def test_imports_make_no_circle():
             del left[module]
 
 
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_text_is_utf_8_whatever_the_locale_and_paths_know_the_home_folder(path):
+    for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(call, ast.Call):
+            continue
+        said, named = ast.unparse(call.func), {word.arg: word.value for word in call.keywords}
+        modes = [part.value for part in call.args if isinstance(part, ast.Constant)]
+        if said.endswith((".read_text", ".write_text")) or (
+                said.split(".")[-1] in ("open", "fdopen")
+                and not said.startswith(("Image.", "tarfile."))
+                and not any("b" in str(mode) for mode in modes)):
+            assert "encoding" in named, f"line {call.lineno}: {said}"
+        assert "text" not in named or not said.startswith("subprocess."), f"line {call.lineno}"
+        assert "type" not in named or ast.unparse(named["type"]) != "Path", f"line {call.lineno}"
+
+
 DRAWINGS = [module for module in MODULES if module.startswith("codes.figures.")]
 
 

@@ -11,11 +11,12 @@ import pytest
 import torch
 from conftest import ROOT, heed_ctrl_c
 
+from codes.flags import flag_parser
 from VGG_BatchNorm.ground import checkpoint
 from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.files import atomic_write, read_json, write_csv, write_json
 from VGG_BatchNorm.ground.machine import peak_memory, use_device
-from VGG_BatchNorm.ground.script import UserError, run_main
+from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 
 
 class Payload:
@@ -42,8 +43,9 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, monkeypat
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Payload()))
     content = {"format": checkpoint.CHECKPOINT_FORMAT, "weights": Payload()}
     torch.save(content, tmp_path / "torch.pt")
-    for name in ("plain.pt", "torch.pt"):
-        with pytest.raises(UserError, match="damaged or not a checkpoint; move it away, or name"):
+    for name, text in (("plain.pt", "damaged or not a checkpoint; move it away, or name"),
+                       ("torch.pt", r"Python objects \(\w+.system\), .* so it is not opened")):
+        with pytest.raises(UserError, match=text):
             load_checkpoint(tmp_path / name)
     assert not (tmp_path / "should-not-exist").exists()
 
@@ -83,6 +85,19 @@ def test_damaged_json_and_missing_json(tmp_path):
         read_json(tmp_path / "b.json")
 
 
+def test_json_with_a_byte_order_mark_is_read_and_what_it_lacks_is_named(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"name": "张三"}', encoding="utf-8-sig")
+    assert read_json(path) == {"name": "张三"} == read_json(path, "name")
+    with pytest.raises(UserError, match="a.json lacks seed, preset;"):
+        read_json(path, "seed", "name", "preset")
+    for content in (b"[1]", b'{"a": ', b"\xff\xfe{"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="lacks seed|not JSON") as refused:
+            read_json(path, "seed")
+        assert "delete" not in str(refused.value)
+
+
 def test_csv(tmp_path):
     write_csv(tmp_path / "a.csv", [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
     assert (tmp_path / "a.csv").read_text() == "epoch,loss\n1,0.5\n2,0.25\n"
@@ -115,7 +130,9 @@ def test_peak_memory_is_none_where_nothing_tells(monkeypatch):
 @pytest.mark.parametrize("error, code, text", [
     (UserError("mend this"), 2, "mend this"),
     (OSError(errno.ENOSPC, "No space left on device", "/x/last.pt"), 2,
-     "No space left on device (/x/last.pt)"), (KeyboardInterrupt(), 130, "--resume")])
+     "No space left on device (/x/last.pt)"), (KeyboardInterrupt(), 130, "--resume"),
+    (MemoryError(), 2, "smaller --micro-batch"),
+    (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried"), 2, "smaller --micro-batch")])
 def test_run_main_says_one_line(error, code, text, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py"])
 
@@ -132,6 +149,45 @@ def test_run_main_says_one_line(error, code, text, capsys, monkeypatch):
 def test_run_main_hides_no_defect():
     with pytest.raises(ZeroDivisionError):
         run_main(lambda: 1 / 0)
+
+
+def test_memory_that_is_not_there_is_one_line(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        run_main(lambda: torch.empty(2**50))
+    assert exit_.value.code == 2 and "out of memory; train.py" in capsys.readouterr().err
+
+
+PRINTING = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from VGG_BatchNorm.ground.script import run_main
+run_main(lambda: print("±, 3 ≥ 2, 张三"))
+"""
+
+
+@pytest.mark.parametrize("encoding, printed", [
+    ("cp1252", "±, 3 ? 2, ??"), ("ascii", "?, 3 ? 2, ??"), ("utf-8", "±, 3 ≥ 2, 张三")])
+def test_a_console_of_few_letters_is_printed_to(encoding, printed):
+    done = subprocess.run([sys.executable, "-c", PRINTING, str(ROOT)], capture_output=True,
+                          env=os.environ | {"PYTHONIOENCODING": encoding}, check=True)
+    assert done.stdout.decode(encoding).strip() == printed
+
+
+def test_paths_know_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # on Windows
+    assert user_path("~/cifar") == tmp_path / "cifar" and str(user_path("a/~b")) == "a/~b"
+    args = flag_parser("", "--ckpt", "--data-dir").parse_args(["--ckpt=~/a.pt", "--data-dir=~"])
+    assert args.ckpt == tmp_path / "a.pt" and args.data_dir == tmp_path
+
+
+def test_figures_look_alike_whatever_a_matplotlibrc_says(tmp_path):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfigure.facecolor: black\n")
+    code = ("import sys; sys.path.insert(0, sys.argv[1]); from VGG_BatchNorm.ground.style import "
+            "plt; print(plt.rcParams['text.usetex'], plt.rcParams['figure.facecolor'])")
+    done = subprocess.run([sys.executable, "-c", code, str(ROOT)], capture_output=True, text=True,
+                          env=os.environ | {"MATPLOTLIBRC": str(tmp_path)}, check=True)
+    assert done.stdout.split() == ["False", "white"]
 
 
 HALF_MADE = """

@@ -1,5 +1,6 @@
 """Every script as its user sees it: --help, and a tiny run."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -29,8 +30,9 @@ SCRIPTS += [f"codes/{name}.py" for name in """train evaluate plot_curves visuali
 
 
 def test_help_of_every_script():
-    asked = {script: subprocess.Popen(command(script, "--help"), stdout=subprocess.PIPE, text=True)
-             for script in SCRIPTS}
+    poor = os.environ | {"PYTHONIOENCODING": "ascii"}  # a console of few letters
+    asked = {script: subprocess.Popen(command(script, "--help"), stdout=subprocess.PIPE, text=True,
+                                      env=poor) for script in SCRIPTS}
     for script, process in asked.items():
         out = process.communicate(timeout=120)[0]
         assert process.returncode == 0 and len(out) > 200, script

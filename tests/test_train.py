@@ -20,6 +20,7 @@ from conftest import ROOT, TINY, TINY_RUN, finish, heed_ctrl_c, train_command
 from codes import train, trainer
 from codes.networks import NETWORKS, CifarNet, restore
 from codes.settings import Settings
+from VGG_BatchNorm.batchnorm import BatchNorm2d
 from VGG_BatchNorm.ground import machine
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import load_cifar10
@@ -118,6 +119,40 @@ def test_a_run_older_than_a_setting_has_its_default(finished_run, tmp_path):
     assert train.held_settings(folder, wanted, resume=True)["l1"] == 0.0
     with pytest.raises(UserError, match="with l1 0.0, not 0.001"):
         train.held_settings(folder, wanted | {"l1": 0.001}, resume=True)
+
+
+def test_a_config_that_lacks_a_key_is_one_line(refused, data_dir, finished_run, tmp_path):
+    folder = Path(shutil.copytree(finished_run, tmp_path / "old"))
+    config = read_json(folder / "config.json")
+    del config["data_md5"]
+    write_json(folder / "config.json", config)
+    assert "config.json lacks data_md5" in refused(train, "--data-dir", data_dir, "--out", folder,
+                                                   *TINY, "--resume")
+
+
+def test_one_value_a_channel_is_one_line(refused, data_dir, tmp_path):
+    said = refused(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY,
+                   "--widths", "8,8,8,8", "--micro-batch", 1)
+    assert "one value a channel; choose another --micro-batch" in said
+    with pytest.raises(UserError, match="one value a channel"), trainer._one_line_errors(1):
+        BatchNorm2d(2)(torch.zeros(1, 2, 1, 1))
+
+
+def test_a_rank_without_the_rest_is_one_line(refused, data_dir, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    said = refused(train, "--data-dir", data_dir, "--out", tmp_path / "run", *TINY)
+    assert "WORLD_SIZE, MASTER_ADDR, MASTER_PORT" in said and "unset RANK" in said
+
+
+def test_compiling_without_a_compiler_is_one_line():
+    from torch._inductor.exc import InvalidCxxCompiler  # here: slow to import
+
+    with pytest.raises(UserError, match="--compile does not work here; leave it out .*C\\+\\+"):
+        with trainer._one_line_errors(1):
+            raise InvalidCxxCompiler
+    for other in (RuntimeError("mine"), ValueError("mine")):
+        with pytest.raises(type(other), match="mine"), trainer._one_line_errors(1):
+            raise other
 
 
 def test_what_is_frozen_when(data_dir):

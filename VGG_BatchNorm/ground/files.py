@@ -63,14 +63,22 @@ def write_csv(path: Path, rows: list[dict]) -> None:
         file.write(text.getvalue().encode())
 
 
-def read_json(path: Path) -> dict:
-    """Return what the file holds; `UserError` where it is missing or is not JSON."""
+def read_json(path: Path, *needed: str) -> dict:
+    """Return what the file holds; `UserError` if it is missing, not JSON, or lacks what is needed.
+
+    Args:
+        needed: names that the dict must have.
+    """
     try:
-        return json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
-    except ValueError:
-        raise UserError(f"{path} is damaged: not JSON; delete it and run again") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}); mend it, or move it away") from None
+    lacks = [name for name in needed if not isinstance(content, dict) or name not in content]
+    if lacks:
+        raise UserError(f"{path} lacks {', '.join(lacks)}; mend it, or move its folder away")
+    return content
 
 
 def newest(folder: Path, pattern: str) -> Path | None:
@@ -101,14 +109,14 @@ def read_csv(path: Path, types: dict[str, type]) -> list[dict]:
     if not path.exists():
         return []
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         if any(None in row or None in row.values() for row in rows):
             raise ValueError
         return [{name: _cell(text, types.get(name, str)) for name, text in row.items()}
                 for row in rows]
     except (KeyError, ValueError, csv.Error):
-        raise UserError(f"{path} is damaged; mend or delete it and run again") from None
+        raise UserError(f"{path} is damaged; mend it, or move it away and run again") from None
 
 
 def _cell(text: str, kind: type):

@@ -86,7 +86,7 @@ def cpu_flags() -> set[str]:
 
 def _cpuinfo(field: str) -> str:
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith(field):
                 return line.partition(":")[2].strip()
     return ""
@@ -111,7 +111,7 @@ def environment(device: torch.device) -> dict:
         name = f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}"
     try:
         describe = ["git", "-C", ROOT, "describe", "--always", "--dirty=+", "--exclude=*"]
-        done = subprocess.run(describe, capture_output=True, text=True, check=False)
+        done = subprocess.run(describe, capture_output=True, encoding="utf-8", check=False)
         commit = done.stdout.strip()
     except OSError:  # no git
         commit = ""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 MENDABLE = "ENOSPC EDQUOT EACCES EPERM EROFS EFBIG ENOTDIR EISDIR EEXIST ENAMETOOLONG".split()
+NO_MEMORY = "out of memory; train.py needs less with a smaller --micro-batch, such as 100"
 STOPPED = "stopped; the same command (train.py: with --resume) goes on from there"
 
 
@@ -30,9 +31,16 @@ def count(text: str) -> int:
     return value
 
 
+def user_path(text: str) -> Path:
+    """A path as a shell has it: `~` is the home folder, also behind a flag's `=`."""
+    return Path(os.path.expanduser(text))
+
+
 def run_main(main: Callable[[], None]) -> None:
     """Call a script's `main`; one line and exit code 2 for what a user can mend, 130 for Ctrl-C."""
     sys.unraisablehook = _unraisable
+    if hasattr(sys.stdout, "reconfigure"):  # a console may know fewer letters than we print
+        sys.stdout.reconfigure(errors="replace")
     os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go into files, whatever the screen
     if "matplotlib" in sys.modules:
         sys.modules["matplotlib"].use(os.environ["MPLBACKEND"])
@@ -46,9 +54,20 @@ def run_main(main: Callable[[], None]) -> None:
         place = f" ({error.filename})" if error.filename else ""
         sys.exit(_complain(f"cannot read or write: {error.strerror}{place}; "
                            "nothing saved so far is lost", 2))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        sys.exit(_complain(NO_MEMORY, 2))
     except KeyboardInterrupt:
         sys.unraisablehook = lambda _: None  # objects that it left half made fail as they go
         sys.exit(_complain(STOPPED, 130))
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch says it by its own errors, of the GPU's memory and of the CPU's, with these words."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or any(
+        words in said for words in ("out of memory", "not enough memory", "can't allocate memory"))
 
 
 def _unraisable(failed) -> None:

@@ -12,6 +12,7 @@ TRAIN, VALIDATION, TEST = "#0072B2", "#E69F00", "#009E73"  # the same thing, the
 PLAIN, BATCH_NORM = "#D55E00", "#0072B2"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#8C6D00")
 
+plt.rcdefaults()  # whatever a matplotlibrc says
 plt.rcParams.update({
     "figure.dpi": 100, "savefig.dpi": 200, "font.size": 11, "axes.titlesize": 12,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,

@@ -67,7 +67,7 @@ def plate(figure: registry.Figure, places: Places) -> dict:
                 picture.seek(last)
                 source = data_uri(picture.convert("RGB").quantize(128))
     except UnidentifiedImageError:
-        raise UserError(f"{path} is no picture; delete it, and `make figures`") from None
+        raise UserError(f"{path} is no picture; move it away, and `make figures`") from None
     files = [file for pattern in (*figure.sources, *figure.beside)
              for file in sorted(places.results.glob(pattern))]
     tables = TABLES[figure.file](places.results) if files and figure.file in TABLES else []

@@ -23,7 +23,8 @@ def read_run(folder: Path) -> tuple[str, dict[str, list[float]], dict]:
         columns["epoch"], columns["loss"], columns["accuracy"], columns["seconds"]
     except (IndexError, KeyError, ValueError, TypeError, UserError):
         raise UserError(f"{path} is empty or damaged; --resume writes it anew") from None
-    return folder.resolve().name, columns, read_json(result) if result.exists() else {}
+    result = read_json(result, "preset", "seed") if result.exists() else {}
+    return folder.resolve().name, columns, result
 
 
 def draw_curves(name: str, log: dict[str, list[float]], result: dict):

@@ -18,12 +18,12 @@ from VGG_BatchNorm.ground.files import digest, read_npz, shown_path, write_npz
 from VGG_BatchNorm.ground.machine import use_device
 
 
-def made_from(checkpoint: Path, data_dir: Path) -> dict:
+def made_from(checkpoint: Path, data_dir: Path, network: str | None = None) -> dict:
     """Return what a result depends on: the checkpoint's path in the repository (elsewhere its name
-    alone), the first digits of its SHA-1 and of the data's checksum."""
+    alone), the first digits of its SHA-1 and of the data's checksum, and --network where given."""
     return {"checkpoint": shown_path(checkpoint),
             "sha1": digest(checkpoint),
-            "data": data_checksum(data_dir)[:10]}
+            "data": data_checksum(data_dir)[:10]} | ({"network": network} if network else {})
 
 
 def net_and_data(args: argparse.Namespace) -> tuple[dict, nn.Module, Split, Split]:
@@ -34,9 +34,9 @@ def net_and_data(args: argparse.Namespace) -> tuple[dict, nn.Module, Split, Spli
         UserError: the checkpoint, the data or the device is missing or does not fit.
     """
     device = use_device(args.device)
-    path, net = open_network(args.ckpt, device)
+    path, net = open_network(args.ckpt, device, args.network)
     train, test = (split.to(device) for split in load_cifar10(args.data_dir))
-    return made_from(path, args.data_dir), net, train, test
+    return made_from(path, args.data_dir, args.network), net, train, test
 
 
 def measured(path: Path, about: dict, measure: Callable[..., dict], *inputs, **settings) -> dict:

@@ -1,0 +1,208 @@
+"""Weights that users bring along: what is opened, as what, and what is refused in one line."""
+
+import importlib
+import inspect
+import os
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from conftest import save_net
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from codes import evaluate, visualize_filters, visualize_landscape
+from codes.networks import NETWORKS, CifarNet, build, open_network, read_checkpoint
+from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.VGG import VGG, VGG_A_Light
+
+SCRIPTS = [importlib.import_module(f"codes.{name}") for name in """evaluate gallery
+    visualize_filters visualize_patches visualize_attribution visualize_mistakes visualize_features
+    visualize_robustness visualize_landscape""".split()]
+
+
+@pytest.fixture(scope="module")
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return VGG_A_Light().eval()
+
+
+def renamed(net: nn.Module, prefix: str) -> OrderedDict:
+    return OrderedDict((prefix + name, t) for name, t in net.state_dict().items())
+
+
+WAYS = {
+    "bare": lambda net: net.state_dict(),
+    "net": lambda net: {"net": net.state_dict(), "acc": 93.1, "epoch": 7},
+    "state_dict": lambda net: {"epoch": 7, "best": torch.tensor(1), "state_dict": net.state_dict(),
+                               "optimizer": torch.optim.Adam(net.parameters()).state_dict()},
+    "model": lambda net: {"model": net.state_dict(), "loss": [1.0, 0.5]},
+    "model_state_dict": lambda net: {"model_state_dict": net.state_dict()},
+    "twice nested": lambda net: {"model": {"state_dict": net.state_dict()}},
+    "DataParallel": lambda net: nn.DataParallel(net).state_dict(),
+    "compiled": lambda net: renamed(net, "_orig_mod."),
+    "both, nested": lambda net: {"net": renamed(net, "module._orig_mod."), "acc": 93.1},
+    "averaged": lambda net: AveragedModel(net).state_dict(),
+    "half": lambda net: {name: t.half() for name, t in net.state_dict().items()}}
+
+
+@pytest.mark.parametrize("named", [None, "vgg_a_light"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_state_dict_is_opened_however_it_was_saved(net, tmp_path, way, named):
+    torch.save(WAYS[way](net), tmp_path / "own.pth")
+    _, opened = open_network(tmp_path / "own.pth", network=named)
+    assert type(opened) is VGG_A_Light and not opened.training
+    loose = 1e-2 if way == "half" else 0.0
+    for name, t in opened.state_dict().items():
+        torch.testing.assert_close(t, net.state_dict()[name], atol=loose, rtol=loose)
+
+
+def of_shapes(path, network: str, **config):
+    """Save a state_dict of these shapes without their size: every tensor is one number."""
+    with torch.device("meta"):
+        shapes = build(network, **config).state_dict()
+    torch.save({name: torch.zeros((), dtype=t.dtype).expand(t.shape)
+                for name, t in shapes.items()}, path)
+    return path
+
+
+@pytest.mark.parametrize("network, config, found", [
+    ("vgg_a", {}, {}), ("vgg_a", {"num_classes": 100, "inp_ch": 1}, {}), ("vgg_batchnorm", {}, {}),
+    ("vgg_a_dropout", {}, {}), ("cifarnet", {}, {}),
+    ("vgg", dict(configuration="D", norm="batch", width=0.3, dropout=0.2),
+     dict(configuration="D", norm="batch", width=154 / 512, dropout=0.5)),
+    ("vgg", dict(configuration="A-LRN"),
+     dict(configuration="A-LRN", norm="none", width=1.0, dropout=0.0))], ids=str)
+def test_a_network_is_told_by_its_shapes(tmp_path, capsys, network, config, found):
+    checkpoint = read_checkpoint(of_shapes(tmp_path / "own.pth", network, **config))
+    data = {key: config.get(key, default) for key, default in (("num_classes", 10), ("inp_ch", 3))
+            if key in inspect.signature(NETWORKS[network]).parameters}
+    assert checkpoint["network"] == network and checkpoint["config"] == data | found
+    assert f"network    {network}(" in capsys.readouterr().out
+
+
+def test_a_width_is_told_exactly_and_counters_may_lack(tmp_path):
+    net = VGG("B", norm="batch", width=0.07).eval()
+    torch.save({name: t for name, t in net.state_dict().items() if "tracked" not in name},
+               tmp_path / "own.pth")
+    x = torch.randn(2, 3, 32, 32)
+    for named in (None, "vgg"):
+        torch.testing.assert_close(open_network(tmp_path / "own.pth", network=named)[1](x), net(x))
+
+
+class Twin(VGG_A_Light):
+    """Another net of the same shapes."""
+
+
+def test_what_fits_none_or_several_is_one_line(net, tmp_path, monkeypatch):
+    path = of_shapes(tmp_path / "own.pth", "vgg", norm="group", width=0.5)
+    with pytest.raises(UserError, match="several networks alike, .*'layer'.*'group'.*'instance'"):
+        read_checkpoint(path)
+    for config in ({"widths": (8, 8)}, {"depth": 3}):
+        with pytest.raises(UserError, match="no network here as it is by default"):
+            read_checkpoint(of_shapes(path, "cifarnet", **config))
+    with pytest.raises(UserError, match="do not fit its network vgg_a: "):
+        open_network(path, network="vgg_a")
+    with pytest.raises(UserError, match="unknown network 'resnet'"):
+        read_checkpoint(path, "resnet")
+    torch.save(net.state_dict(), path)
+    monkeypatch.setitem(NETWORKS, "twin", Twin)
+    with pytest.raises(UserError, match="several networks alike"):
+        read_checkpoint(path)
+    assert type(open_network(path, network="twin")[1]) is Twin
+
+
+def test_a_checkpoint_of_ours_says_its_network_itself(tmp_path, capsys):
+    path = save_net(tmp_path / "w.pt")
+    for named in (None, "cifarnet"):
+        assert read_checkpoint(path, named).keys() == load_checkpoint(path).keys()
+    assert capsys.readouterr().out == ""
+    with pytest.raises(UserError, match="is of the network cifarnet, not vgg_a"):
+        read_checkpoint(path, "vgg_a")
+
+
+class Payload:
+    """What a hostile pickle would do."""
+
+    def __reduce__(self):
+        return os.mkdir, ("should-not-exist",)
+
+
+@pytest.mark.parametrize("content, text", [
+    (VGG_A_Light(), r"Python objects \(VGG_BatchNorm.VGG.VGG_A_Light\)"),
+    ({"model": VGG_A_Light(), "acc": 0.9}, "Python objects"),
+    ({"net": {"a": torch.ones(1)}, "acc": np.float64(0.9)}, r"Python objects \(numpy"),
+    ({"net": Payload()}, r"Python objects \(\w+.mkdir\)"),
+    ([torch.ones(2)], "another format, without a state_dict"),
+    ({"epoch": 3, "net": {}}, "another format, without a state_dict"),
+    ({"a": torch.ones(3)}, "no network here")], ids=lambda value: type(value).__name__)
+def test_what_is_no_state_dict_is_refused_and_not_run(tmp_path, monkeypatch, content, text):
+    monkeypatch.chdir(tmp_path)
+    torch.save(content, tmp_path / "own.pth")
+    with pytest.raises(UserError, match=text) as refused:
+        open_network(tmp_path / "own.pth")
+    said = str(refused.value)
+    assert "state_dict" in said or "save_checkpoint" in said
+    assert "delete" not in said and "\n" not in said and os.listdir() == ["own.pth"]
+
+
+def given(script, data_dir, folder, *more) -> tuple:
+    if script is not evaluate:
+        more = (*more, "--results", folder / "results")
+    if script is visualize_landscape:
+        more = (*more, "--n-items", 100)  # of the few there are
+    return ("--data-dir", data_dir, "--device", "cpu", "--out", folder / "out", *more)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
+def test_every_script_opens_a_users_weights_and_names_what_is_wrong(refused, data_dir, tmp_path,
+                                                                   script):
+    def said(content, *more) -> str:
+        torch.save(content, tmp_path / "own.pth")
+        return refused(script, "--ckpt", tmp_path / "own.pth",
+                       *given(script, data_dir, tmp_path, *more))
+
+    spoilt = VGG_A_Light().state_dict()
+    spoilt["stage2.0.bias"][3] = float("nan")
+    assert "stage2.0.bias holds NaN" in said(spoilt, "--network", "vgg_a_light")
+    assert "Python objects" in said(VGG_A_Light())
+    assert "colour images of 32×32" in said(VGG_A_Light(inp_ch=1).state_dict())
+    assert "100 classes" in said(VGG_A_Light(num_classes=100).state_dict())
+    assert os.listdir(tmp_path) == ["own.pth"]
+
+
+def test_our_own_format_for_other_images_or_classes_is_one_line_too(refused, data_dir, tmp_path):
+    for config, text in (({"num_classes": 100}, "100 classes"), ({"inp_ch": 1}, "colour images")):
+        network = "vgg_a_light" if "inp_ch" in config else "cifarnet"
+        path = save_net(tmp_path / "w.pt", network, **config)
+        assert text in refused(evaluate, "--ckpt", path, *given(evaluate, data_dir, tmp_path))
+
+
+def test_a_users_weights_are_evaluated_and_drawn(call, net, data_dir, tmp_path):
+    torch.save({"net": renamed(net, "module."), "acc": 93.1}, tmp_path / "own.pth")
+    for script in (evaluate, visualize_filters):
+        code, out, err = call(script, "--ckpt", tmp_path / "own.pth",
+                              *given(script, data_dir, tmp_path / script.__name__))
+        assert code == 0 and "network    vgg_a_light(" in out, err
+
+
+def test_what_save_accepts_load_opens(tmp_path):
+    path, config = tmp_path / "a.pt", {"widths": (np.int64(8), 8), "dropout": np.float32(0.5)}
+    net = CifarNet(widths=(8, 8))
+    save_checkpoint(path, np.str_("cifarnet"), config, net.state_dict(), best=np.float64(0.9),
+                    done=np.bool_(True), rows=[{"loss": np.float64(0.5)}], order=np.arange(3),
+                    none=None, by_class={np.int64(3): 1})
+    content = load_checkpoint(path)
+    assert type(content["best"]) is float and content["best"] == 0.9 and content["done"] is True
+    assert content["config"] == {"widths": (8, 8), "dropout": 0.5}
+    assert content["rows"] == [{"loss": 0.5}] and content["by_class"] == {3: 1}
+    assert content["order"].tolist() == [0, 1, 2]
+    assert type(open_network(path)[1]) is CifarNet
+    before = path.read_bytes()
+    for extra, place in (({"best": [path]}, r"checkpoint\['best'\]\[0\]"), ({"x": Payload()}, "x"),
+                         ({"x": np.longdouble(1)}, "x"), ({"x": {1, 2}}, "x")):
+        with pytest.raises(TypeError, match=place):
+            save_checkpoint(path, "cifarnet", {}, {}, **extra)
+    assert path.read_bytes() == before
