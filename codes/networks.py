@@ -35,9 +35,9 @@ from VGG_BatchNorm.ground.checkpoint import (
 from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.convolution import Conv3x3
 from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.VGG import HEADS, VGG, VGG_A, VGG_A_Dropout, VGG_A_Light, VGG_BatchNorm
 from VGG_BatchNorm.VGG import NORMS as VGG_NORMS
 from VGG_BatchNorm.VGG import TABLE as VGG_TABLE
-from VGG_BatchNorm.VGG import VGG, VGG_A, VGG_A_Dropout, VGG_A_Light, VGG_BatchNorm
 
 ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu": nn.GELU,
                "silu": nn.SiLU, "mish": nn.Mish, "hardswish": nn.Hardswish, "tanh": nn.Tanh,
@@ -314,9 +314,13 @@ def _arguments(name: str, weights: dict) -> list[dict]:
     if name != "vgg":
         return [data]
     data["width"] = matrices[-1].shape[1] / 512
-    data["dropout"] = 0.5 if "classifier.1.weight" in weights else 0.0  # it moves the next layers
-    return [dict(configuration=row, norm=norm, **data) for row in VGG_TABLE for norm in VGG_NORMS
-            if not norm.endswith("_batch")]  # in evaluation, those are as "batch"
+    moved = weights.get("classifier.1.weight")  # dropout moves the linear layers on by one
+    data["dropout"] = 0.5 if moved is not None and moved.ndim == 2 else 0.0
+    return [dict(configuration=row, norm=norm, **data, **({} if head == "plain" else {"head": head}))
+            for row in VGG_TABLE for norm in VGG_NORMS if norm not in ALIKE for head in HEADS]
+
+
+ALIKE = ("own_batch", "noisy_batch", "noisy_batch_channel", "noise")  # as others, in evaluation
 
 
 def _fitting(weights: dict, names: list[str]) -> list[tuple[str, dict]]:
