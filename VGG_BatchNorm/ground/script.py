@@ -33,6 +33,7 @@ def count(text: str) -> int:
 def run_main(main: Callable[[], None]) -> None:
     """Call a script's `main`; one line and exit code 2 for what a user can mend, 130 for Ctrl-C."""
     sys.unraisablehook = _unraisable
+    sys.argv[1:] = map(_with_home, sys.argv[1:])
     os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go into files, whatever the screen
     if "matplotlib" in sys.modules:
         sys.modules["matplotlib"].use(os.environ["MPLBACKEND"])
@@ -49,6 +50,12 @@ def run_main(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         sys.unraisablehook = lambda _: None  # objects that it left half made fail as they go
         sys.exit(_complain(STOPPED, 130))
+
+
+def _with_home(argument: str) -> str:
+    """`--flag=~/x` as it is meant; of `--flag ~/x`, the shell sees to that."""
+    flag, equals, value = argument.partition("=")
+    return flag + equals + os.path.expanduser(value)
 
 
 def _unraisable(failed) -> None:
