@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.ground.cifar10 import CLASSES, Split, load_cifar10, normalize, split_validation
@@ -129,9 +129,37 @@ class PartialDataset(Dataset):
         return min(self.n_items, len(self.dataset))
 
 
+class KitImages(Dataset):
+    """Items (x, y), x float32 (3, 32, 32) in [-1, 1], y an int.
+
+    They are read from what torchvision's CIFAR10 has too, at each call, so that changes count:
+    data, uint8 (N, 32, 32, 3); targets, a list of ints; classes, a list of names; class_to_idx.
+    """
+
+    def __init__(self, split: Split):
+        self.data = split.images.permute(0, 2, 3, 1).numpy()
+        self.targets = split.labels.tolist()
+        self.classes = list(CLASSES)
+        self.class_to_idx = {name: label for label, name in enumerate(CLASSES)}
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[tuple[torch.Tensor, int]]:
+        """A batch at once, as `DataLoader` asks for it."""
+        images = torch.from_numpy(self.data[indices]).permute(0, 3, 1, 2)
+        x = normalize(images, mean=(0.5,) * 3, std=(0.5,) * 3).contiguous()
+        return list(zip(x, (self.targets[i] for i in indices), strict=True))
+
+
 def get_cifar_loader(root: Path | str = DATA_DIR, batch_size: int = 128, train: bool = True,
                      shuffle: bool = True, num_workers: int = 4, n_items: int = -1) -> DataLoader:
     """The kit's loader: batches (x, y), x float32 (N, 3, 32, 32) in [-1, 1], y int64 (N,).
+
+    Its `dataset` is a `KitImages`.
 
     Args:
         num_workers: kept for the kit's callers; the images are in memory, so none are started.
@@ -140,12 +168,10 @@ def get_cifar_loader(root: Path | str = DATA_DIR, batch_size: int = 128, train: 
     Raises:
         UserError: CIFAR-10 cannot be had (see `load_cifar10`).
     """
-    images, labels = load_cifar10(root)[0 if train else 1]
-    x = normalize(images, mean=(0.5,) * 3, std=(0.5,) * 3).contiguous()
-    dataset = TensorDataset(x, labels)
+    split = load_cifar10(root)[0 if train else 1]
     if n_items > 0:
-        dataset = PartialDataset(dataset, n_items)
-    return DataLoader(dataset, batch_size=batch_size, shuffle=shuffle)
+        split = split.take(slice(n_items))
+    return DataLoader(KitImages(split), batch_size=batch_size, shuffle=shuffle)
 
 
 def main() -> None:

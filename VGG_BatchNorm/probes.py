@@ -6,23 +6,32 @@
 
 Works on any module and any differentiable loss. Everything is computed on copies of parameters
 and buffers, in the mode (train or eval) the module is in, on the batch it is given: afterwards
-parameters, buffers, gradients and random state are the same bits as before. Definitions:
-Santurkar et al. 2018 (arXiv 1805.11604), section 3.1, figure 4 and definition 2.1.
+parameters, buffers, gradients and random state are the same bits as before. Every point is looked
+at under the same random draws (dropout), those that the next training step would see. A batch is
+(inputs…, targets), as the model and the loss take them; of `DataParallel` and `torch.compile`, the
+module inside is probed, and its names count. Definitions: Santurkar et al. 2018 (arXiv
+1805.11604), section 3.1, figure 4 and definition 2.1.
 """
 
 import contextlib
+import random
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.parameter import is_lazy
 
 from VGG_BatchNorm.recorded import GRID
 
 PART = 1 << 16  # entries that are summed at a time on a CPU
 Tensors = dict[str, torch.Tensor]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-Batch = tuple[torch.Tensor, torch.Tensor]
+Batch = Sequence[torch.Tensor]
+Result = TypeVar("Result")
 
 
 def probe(model: nn.Module, loss_fn: Loss, batch: Batch, lr: float, *,
@@ -34,12 +43,13 @@ def probe(model: nn.Module, loss_fn: Loss, batch: Batch, lr: float, *,
     trainable parameters.
 
     Args:
-        model: in the mode it is trained in; `model(batch[0])` gives what `loss_fn` takes.
-        loss_fn: of (outputs, batch[1]), a scalar.
+        model: in the mode it is trained in; `model(*inputs)` gives what `loss_fn` takes.
+        loss_fn: of (outputs, targets), a scalar.
         lr: learning rate η of plain gradient descent, above 0.
         update: the step u of another optimizer, by parameter name; takes the place of −lr · g.
         at: loss and gradient (by parameter name) where the model is, on this batch, if a training
-            step has just found them; spares one of five passes.
+            step has just found them; spares one of five passes. Not for a model with dropout:
+            the step's draws were others.
 
     Returns:
         loss, gradient_norm: L(θ) and ‖g‖.
@@ -52,11 +62,13 @@ def probe(model: nn.Module, loss_fn: Loss, batch: Batch, lr: float, *,
             so that the grid, not the landscape, sets it.
 
     Raises:
-        ValueError: lr ≤ 0 or not finite, or no trainable parameter.
+        ValueError: lr ≤ 0 or not finite; and, here and below, no trainable parameter, lazy layers
+            without weights, a batch that is not (inputs…, targets), or a loss that is not one
+            real number.
     """
     if not 0 < lr < float("inf"):
         raise ValueError(f"lr must be a number above 0, not {lr}")
-    with _undisturbed(model):
+    with _undisturbed(model) as model:
         start = trainable(model)
         loss, gradient = at or loss_and_gradient(model, loss_fn, batch, start)
         step = {name: -lr * g for name, g in gradient.items()} if update is None else update
@@ -89,22 +101,26 @@ def curvature(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors | No
         layer_rayleigh: κ of each weight tensor alone, by name; multiplied by ‖θ_l‖² it does not
             change when the tensor is rescaled before a normalisation.
     """
-    with _undisturbed(model):
+    # of attention's kernels, the plain one alone has a second derivative
+    with _undisturbed(model) as model, sdpa_kernel(SDPBackend.MATH):
         point = point or trainable(model)
         point = {name: p.detach().clone().requires_grad_() for name, p in point.items()}
-        loss = _loss(model, loss_fn, batch, point)
-        gradient = _gradient(loss, point, create_graph=True)
-        fixed = {name: g.detach() for name, g in gradient.items()}
-        along = sum((gradient[name] * g).sum() for name, g in fixed.items())
-        product = _gradient(along, point, retain_graph=True)
-        square = norm(fixed) ** 2
-        layers = {}
-        for name in weight_names(model):
-            own = (gradient[name] * fixed[name]).sum()
-            h = _gradient(own, {name: point[name]}, retain_graph=True)
-            layers[name] = _ratio(dot(h, fixed), norm({name: fixed[name]}) ** 2)
-    return {"hessian_norm": _ratio(norm(product), square**0.5),
-            "rayleigh": _ratio(dot(product, fixed), square), "layer_rayleigh": layers}
+
+        def measure(loss: torch.Tensor) -> dict:
+            gradient = _gradient(loss, point, create_graph=True)
+            fixed = {name: g.detach() for name, g in gradient.items()}
+            along = sum((gradient[name] * g).sum() for name, g in fixed.items())
+            product = _gradient(along, point, retain_graph=True)
+            square = norm(fixed) ** 2
+            layers = {}
+            for name in weight_names(model):
+                own = (gradient[name] * fixed[name]).sum()
+                h = _gradient(own, {name: point[name]}, retain_graph=True)
+                layers[name] = _ratio(dot(h, fixed), norm({name: fixed[name]}) ** 2)
+            return {"hessian_norm": _ratio(norm(product), square**0.5),
+                    "rayleigh": _ratio(dot(product, fixed), square), "layer_rayleigh": layers}
+
+        return _evaluate(model, loss_fn, batch, point, measure)
 
 
 def curvature_from_losses(model: nn.Module, loss_fn: Loss, batch: Batch, sizes: Sequence[float], *,
@@ -123,14 +139,14 @@ def curvature_from_losses(model: nn.Module, loss_fn: Loss, batch: Batch, sizes: 
     Returns:
         loss, gradient_norm: L(θ) and ‖g‖; curvature: κ(α), a list.
     """
-    with _undisturbed(model):
+    with _undisturbed(model) as model:
         start = trainable(model)
         loss, gradient = at or loss_and_gradient(model, loss_fn, batch, start)
         square, found = dot(gradient, gradient), []
         for size in sizes:
             point = {name: p - size * gradient[name] for name, p in start.items()}
-            with torch.no_grad():
-                there = _loss(model, loss_fn, batch, point).item()
+            with _undisturbed(model), torch.no_grad():
+                there = _evaluate(model, loss_fn, batch, point, torch.Tensor.item)
             found.append(_ratio(2 * (there - loss + size * square), size**2 * square))
     return {"loss": loss, "gradient_norm": square**0.5, "curvature": found}
 
@@ -149,7 +165,7 @@ def internal_covariate_shift(model: nn.Module, loss_fn: Loss, batch: Batch, befo
         by name of W_i: difference ‖G − G′‖, relative ‖G − G′‖ / ‖G‖, cosine of G and G′.
     """
     result = {}
-    with _undisturbed(model):
+    with _undisturbed(model) as model:
         _, old = loss_and_gradient(model, loss_fn, batch, before)
         names = list(before)
         for name in weight_names(model):
@@ -164,34 +180,49 @@ def internal_covariate_shift(model: nn.Module, loss_fn: Loss, batch: Batch, befo
 
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU,
+               nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Softplus, nn.Tanh, nn.Sigmoid)
 
 
-def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch) -> dict[str, list]:
-    """What each ReLU is given, in the model's order.
+def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch,
+                          layers: Sequence[str | type] = ACTIVATIONS) -> dict[str, list]:
+    """What each activation layer is given, in the order of the forward pass.
+
+    Args:
+        layers: types of layers to look at, or their names, as in `model.named_modules()`.
 
     Returns:
-        quantiles: of the input's values (5, 25, 50, 75 and 95 %), a list a ReLU.
-        dead: share of the channels (or units) that are negative on the whole batch.
+        quantiles: of the input's values (5, 25, 50, 75 and 95 %), a list a layer.
+        dead: share of the channels (or units; axis 1) that are negative on the whole batch.
         gradient_norms: ‖∂L/∂input‖₂.
+
+    Raises:
+        ValueError: the model has no such layer, or calls none.
     """
-    inputs = []
+    inputs = {}
 
     def keep(_, args):
-        inputs.append(args[0])
-        return (args[0].clone(),)  # the ReLU may work in place
+        x = args[0] if args[0].requires_grad else args[0].detach().requires_grad_()
+        inputs[str(len(inputs))] = x
+        return (x.clone(), *args[1:])  # the layer may work in place
 
-    hooks = [layer.register_forward_pre_hook(keep)
-             for layer in model.modules() if isinstance(layer, (nn.ReLU, nn.Softplus))]
-    try:
-        with _undisturbed(model):
-            point = {name: p.requires_grad_() for name, p in trainable(model).items()}
-            gradients = torch.autograd.grad(_loss(model, loss_fn, batch, point), inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with _undisturbed(model) as model, contextlib.ExitStack() as hooks:
+        point = {name: p.requires_grad_() for name, p in trainable(model).items()}
+        kinds = tuple(kind for kind in layers if isinstance(kind, type))
+        for name, layer in model.named_modules():
+            if name in layers or isinstance(layer, kinds):
+                hooks.callback(layer.register_forward_pre_hook(keep).remove)
+
+        def gradients_by_input(loss: torch.Tensor) -> Tensors:
+            if not inputs:
+                raise ValueError("the model calls no such layer (functions like F.relu are none); "
+                                 "give other names or types of layers as `layers`")
+            return _gradient(loss, dict(inputs))  # checkpointed layers will be called again
+
+        gradients = _evaluate(model, loss_fn, batch, point, gradients_by_input)
     result = {"quantiles": [], "dead": [], "gradient_norms": []}
-    for x, g in zip(inputs, gradients, strict=True):
-        x = x.detach()
+    for name, g in gradients.items():
+        x = inputs[name].detach()
         stride = -(-x.numel() // 100_000) | 1  # odd: every column of pixels has its turn
         levels = torch.tensor(QUANTILES, dtype=x.dtype, device=x.device)
         result["quantiles"].append(x.flatten()[::stride].quantile(levels).tolist())
@@ -200,23 +231,27 @@ def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch) -> dict
     return result
 
 
+@torch.inference_mode(False)
 def trainable(model: nn.Module) -> Tensors:
     """Copies of the parameters that are trained, by name."""
-    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    named = _inside(model).named_parameters()
+    return {name: p.detach().clone() for name, p in named if p.requires_grad}
 
 
 def weight_names(model: nn.Module) -> list[str]:
     """The trained filters and matrices, in the model's order."""
-    return [name for name, p in model.named_parameters() if p.requires_grad and p.ndim > 1]
+    named = _inside(model).named_parameters()
+    return [name for name, p in named if p.requires_grad and p.ndim > 1]
 
 
 def loss_and_gradient(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors,
                       only: str | None = None) -> tuple[float, Tensors]:
     """The loss at the parameters `point`, and its gradient (by `only` one of them)."""
-    point = {name: p.detach().requires_grad_(only in (None, name)) for name, p in point.items()}
-    wanted = {name: p for name, p in point.items() if p.requires_grad}
-    loss = _loss(model, loss_fn, batch, point)
-    return loss.item(), _gradient(loss, wanted)
+    with _undisturbed(model) as model:
+        point = {name: p.detach().requires_grad_(only in (None, name)) for name, p in point.items()}
+        wanted = {name: p for name, p in point.items() if p.requires_grad}
+        return _evaluate(model, loss_fn, batch, point,
+                         lambda loss: (loss.item(), _gradient(loss, wanted)))
 
 
 def _gradient(of: torch.Tensor, by: Tensors, **options) -> Tensors:
@@ -227,9 +262,53 @@ def _gradient(of: torch.Tensor, by: Tensors, **options) -> Tensors:
     return dict(zip(by, torch.autograd.grad(of, by.values(), **options), strict=True))
 
 
-def _loss(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors) -> torch.Tensor:
+def _evaluate(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors,
+              use: Callable[[torch.Tensor], Result]) -> Result:
+    """Return use(loss) at the parameters `point`, on copies of the buffers.
+
+    They are in place until `use` returns: checkpointed layers go forward again in backward.
+    """
+    def run(model: nn.Module) -> Result:
+        if isinstance(batch, torch.Tensor) or len(batch) < 2:
+            raise ValueError("a batch is (inputs…, targets)")
+        *inputs, targets = (
+            x.clone() if isinstance(x, torch.Tensor) and x.is_inference() else x for x in batch)
+        loss = loss_fn(model(*inputs), targets)
+        if not torch.is_tensor(loss) or loss.numel() != 1 or not loss.is_floating_point():
+            found = f"{loss.dtype} {tuple(loss.shape)}" if torch.is_tensor(loss) else type(loss)
+            raise ValueError(f"the loss must be one real number (a mean or a sum), not {found}")
+        return use(loss)
+
     buffers = {name: b.clone() for name, b in model.named_buffers()}
-    return loss_fn(functional_call(model, (point, buffers), (batch[0],)), batch[1])
+    tensors = {f"model.{name}": tensor for name, tensor in (point | buffers).items()}
+    return functional_call(_Holder(model), tensors, (run,))
+
+
+class _Holder(nn.Module):
+    """Lets `functional_call` span more than a model's forward pass."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, run: Callable[[nn.Module], Result]) -> Result:
+        return run(self.model)
+
+
+WRAPPERS = nn.DataParallel, nn.parallel.DistributedDataParallel
+
+
+def _inside(model: nn.Module) -> nn.Module:
+    """The module that a wrapper holds: `DataParallel`, its distributed kin, `torch.compile`.
+
+    Raises:
+        ValueError: its weights are not there yet.
+    """
+    while isinstance(model, WRAPPERS) or hasattr(model, "_orig_mod"):
+        model = model.module if isinstance(model, WRAPPERS) else model._orig_mod
+    if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+        raise ValueError("the model has lazy layers without weights; call it on a batch first")
+    return model
 
 
 def norm(tensors: Tensors) -> float:
@@ -265,23 +344,30 @@ def _ratio(a: float, b: float) -> float:
 
 
 @contextlib.contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
-    """Float32 without TF32 or autocast; the random state of CPU and CUDA is put back at the end.
+def _undisturbed(model: nn.Module) -> Iterator[nn.Module]:
+    """What `_inside` gives, in float32 without TF32 or autocast, and with gradients.
+
+    The random state of CPU, CUDA, numpy and Python is put back at the end.
 
     Raises:
         ValueError: `model` has nothing to train.
     """
+    model = _inside(model)
     devices = {p.device for p in model.parameters() if p.requires_grad}
     if not devices:
         raise ValueError("the model has no trainable parameter")
     device = next(iter(devices))
     precision, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    with (torch.random.fork_rng([device] if device.type == "cuda" else []),
-          torch.autocast(device.type, enabled=False), torch.enable_grad()):
+    states = random.getstate(), np.random.get_state()
+    with (torch.random.fork_rng([d for d in devices if d.type == "cuda"]),
+          torch.autocast(device.type, enabled=False),
+          torch.inference_mode(False), torch.enable_grad()):
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
         try:
-            yield
+            yield model
         finally:
             torch.set_float32_matmul_precision(precision)
             torch.backends.cudnn.allow_tf32 = cudnn
+            random.setstate(states[0])
+            np.random.set_state(states[1])

@@ -17,6 +17,7 @@ network, write a class and enter it in NETWORKS. It may have two more methods:
 
 import copy
 import inspect
+import itertools
 from pathlib import Path
 
 import torch
@@ -316,8 +317,9 @@ def _arguments(name: str, weights: dict) -> list[dict]:
     data["width"] = matrices[-1].shape[1] / 512
     moved = weights.get("classifier.1.weight")  # dropout moves the linear layers on by one
     data["dropout"] = 0.5 if moved is not None and moved.ndim == 2 else 0.0
-    return [dict(configuration=row, norm=norm, **data, **({} if head == "plain" else {"head": head}))
-            for row in VGG_TABLE for norm in VGG_NORMS if norm not in ALIKE for head in HEADS]
+    heads = ({} if head == "plain" else {"head": head} for head in HEADS)
+    return [dict(configuration=row, norm=norm, **data, **head) for row, norm, head in
+            itertools.product(VGG_TABLE, VGG_NORMS, heads) if norm not in ALIKE]
 
 
 ALIKE = ("own_batch", "noisy_batch", "noisy_batch_channel", "noise")  # as others, in evaluation

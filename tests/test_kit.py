@@ -1,9 +1,11 @@
-"""A script that makes the calls of the course kit; the benchmark against the kit."""
+"""Students' scripts, with other imports; the benchmark against the kit."""
 
 import functools
 import os
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, finish, write_data
@@ -13,61 +15,43 @@ from VGG_BatchNorm.ground.files import read_json
 from VGG_BatchNorm.study import Run
 from VGG_BatchNorm.VGG import VGG
 
-SCRIPT = """
-import sys
-import matplotlib
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-import numpy as np
-import torch
-from torch import nn
-from VGG_BatchNorm.loaders import PartialDataset, get_cifar_loader
-from VGG_BatchNorm.VGG import VGG_A, VGG_A_BatchNorm, get_number_of_parameters
-
-train_loader = get_cifar_loader(root=sys.argv[1], batch_size=16, train=True, n_items=48)
-val_loader = get_cifar_loader(sys.argv[1], train=False, shuffle=False, num_workers=2, n_items=20)
-for X, y in train_loader:
-    assert X.shape == (16, 3, 32, 32) and X.min() >= -1 and X.max() <= 1 and y.shape == (16,)
-    break
-
-def train(model, optimizer, criterion, train_loader, val_loader, epochs_n):
-    losses = []
-    for epoch in range(epochs_n):
-        model.train()
-        for x, y in train_loader:
-            optimizer.zero_grad()
-            loss = criterion(model(x), y)
-            loss.backward()
-            losses.append(loss.item())
-            optimizer.step()
-        model.eval()
-        with torch.no_grad():
-            right = sum((model(x).argmax(1) == y).sum().item() for x, y in val_loader)
-    return losses, right / 20
-
-for net, colour in ((VGG_A, "g"), (VGG_A_BatchNorm, "r")):
-    curves = []
-    for lr in [1e-3, 1e-4]:
-        torch.manual_seed(2020)
-        model = net()
-        assert get_number_of_parameters(model) > 9e6
-        assert model.classifier[4].weight.shape == (10, 512)
-        optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-        criterion = nn.CrossEntropyLoss()
-        losses, accuracy = train(model, optimizer, criterion, train_loader, val_loader, epochs_n=1)
-        assert len(losses) == len(train_loader) == 3 and 0 <= accuracy <= 1
-        curves.append(losses)
-    min_curve, max_curve = np.min(curves, axis=0), np.max(curves, axis=0)
-    plt.fill_between(range(3), min_curve, max_curve, color=colour, alpha=0.3)
-plt.savefig(sys.argv[2])
-"""
+SPAWN = "import multiprocessing\nmultiprocessing.set_start_method('spawn', force=True)\n"
+INSIDE = {"models.vgg": "VGG", "data.loaders": "loaders"}
+BY_NAME = {"models.vgg": "VGG_BatchNorm.VGG", "data.loaders": "VGG_BatchNorm.loaders"}
 
 
-def test_a_script_with_the_kits_calls_runs(data_dir, tmp_path):
-    command = [sys.executable, "-c", SCRIPT, str(data_dir), str(tmp_path / "landscape.png")]
-    done = finish(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A copy of what students use, with data of a few images."""
+    root = tmp_path_factory.mktemp("a copy, 课程")
+    shutil.copytree(ROOT / "VGG_BatchNorm", root / "VGG_BatchNorm")
+    write_data(root / "data", per_batch=10)
+    return root
+
+
+@pytest.mark.parametrize("script, folder, imports, num_workers, spawn", [
+    ("landscape", "VGG_BatchNorm", INSIDE, 4, True),
+    ("landscape", "elsewhere", BY_NAME, 0, False),
+    ("accuracy", "VGG_BatchNorm", INSIDE, 0, True),
+    ("accuracy", ".", BY_NAME, 4, True),
+    ("samples", "VGG_BatchNorm", BY_NAME, 4, True),
+    ("samples", "elsewhere", BY_NAME, 0, True)])
+def test_a_students_script_runs_with_other_imports(project, tmp_path, script, folder, imports,
+                                                   num_workers, spawn):
+    text = (Path(__file__).parent / "student_scripts" / f"{script}.py").read_text()
+    for old, new in imports.items():
+        assert f"from {old} import" in text
+        text = text.replace(f"from {old} import", f"from {new} import")
+    text = text.replace("num_workers = 4", f"num_workers = {num_workers}")
+    path = (tmp_path if folder == "elsewhere" else project / folder) / f"my_{script}.py"
+    if spawn:
+        text = text.replace("import torch\n", f"import torch\n{SPAWN}", 1)
+    path.write_text(text)
+    env = {**os.environ, **({"PYTHONPATH": str(project)} if folder == "elsewhere" else {})}
+    done = finish([sys.executable, str(path)], cwd=path.parent, env=env)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "landscape.png").stat().st_size > 5000
+    assert (path.parent / "picture.png").stat().st_size > 5000
+    (path.parent / "picture.png").unlink()
 
 
 @pytest.fixture

