@@ -215,12 +215,12 @@ def test_bad_input():
 @pytest.mark.parametrize("size", [1e-3, 0.1, 1.0])
 def test_curvature_from_losses_on_a_quadratic(size):
     """L = Σ cᵢ wᵢ² / 2: along g = c·w the curvature is Σ c³w² / Σ c²w², whatever the step."""
-    c, w = torch.tensor([3.0, 1.0, -0.5]), torch.tensor([1.0, -2.0, 4.0])
-    model = nn.Linear(3, 1, bias=False)
+    c, w = torch.tensor([[3.0, 1, -0.5], [1, -2, 4]]).double()
+    model = nn.Linear(3, 1, bias=False).double()
     model.weight.data[0] = w
     found = probes.curvature_from_losses(
         model, lambda out, target: (c * model.weight[0].square()).sum() / 2,
-        (torch.zeros(1, 3), torch.zeros(1)), [size])
+        (torch.zeros(1, 3).double(), torch.zeros(1)), [size])
     expected = (c**3 * w**2).sum() / (c**2 * w**2).sum()
-    assert found["curvature"][0] == pytest.approx(expected.item(), rel=2e-3)
+    assert found["curvature"][0] == pytest.approx(expected.item(), rel=1e-6)
     assert found["gradient_norm"] == pytest.approx((c * w).norm().item(), rel=1e-6)
