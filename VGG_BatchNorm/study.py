@@ -148,7 +148,6 @@ class StudyRun:
         trained = [p for p in self.net.parameters() if p.requires_grad]
         self.optimizer = OPTIMIZERS[run.optimizer](trained, lr=run.lr, fused=True)
         self.record = Record()
-        self.first_filters = self._first_filters()
         self.environment = environment(device)  # as it is when the run begins
 
     def train_step(self, x: torch.Tensor, y: torch.Tensor) -> None:
@@ -186,10 +185,6 @@ class StudyRun:
             with _swapped(own, buffers):
                 self._probe_update(x, y, before)
         self.step += 1
-
-    def _first_filters(self) -> torch.Tensor:
-        """A copy of the first convolution's filters, (channels, 3, 3, 3)."""
-        return next(p for p in self.net.parameters() if p.ndim > 1).detach().float().cpu().clone()
 
     @contextlib.contextmanager
     def _watching(self) -> Iterator[None]:
@@ -403,7 +398,6 @@ def perform(run: Run, train: Split, validation: Split, device: torch.device, res
     with tqdm(total=run.steps, initial=study.step, desc=run.name, leave=False) as bar:
         study.train_to_end(validation, checkpoint, bar, test)
     arrays = study.record.arrays()
-    arrays |= {"first_filters": np.stack([study.first_filters, study._first_filters()])}
     if run.probe_every:
         scaled = rescaled(study.net, next(study.loader.epoch(0)), run.lr)
         arrays |= {name: np.asarray(values, np.float32) for name, values in scaled.items()}

@@ -102,7 +102,7 @@ def test_a_longer_run_goes_on_from_a_shorter_one_that_was_kept(data, tmp_path):
             assert perform(each, *run["data"], tmp_path / folder, tmp_path / f"{folder}-c",
                            run["test"], keep)
     first, second = (read_run(tmp_path / folder / f"{longer.name}.npz") for folder in "ab")
-    for name in ("loss", "dead", "edge_curvature", "losses", "first_filters", "theorem_measured"):
+    for name in ("loss", "dead", "edge_curvature", "losses", "theorem_measured"):
         assert np.array_equal(first[name], second[name], equal_nan=True), name
     assert second["test_steps"].tolist() == [4, 8, 12, 16, 20]
     with pytest.raises(UserError, match="other settings"):  # it would be cut short
