@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
+# whatever the user's own settings of pip are, packages go into the environment
+PIP    := PIP_USER=0 PIP_TARGET= PIP_PREFIX= $(PY) -m pip --quiet --disable-pip-version-check
 DATA   := data/cifar10.bin
 ARGS   ?=
 SHIPPED := reports/models/cifarnet.pt
@@ -13,7 +15,7 @@ SHIPPED := reports/models/cifarnet.pt
 
 help: ## this list
 	@echo "make VERB [ARGS=\"flags for the script\"]     minutes on two CPU cores"
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 16
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(VENV)/.installed ## 3     a Python environment in .venv with all packages
 $(VENV)/.installed: requirements.txt requirements-dev.txt
@@ -22,8 +24,8 @@ $(VENV)/.installed: requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "make: $(PYTHON) has no venv; install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt || \
-	  { echo "make: pip could not install the packages: no network, or no disk space (6 GB)?" >&2; exit 2; }
+	@$(PIP) install -r requirements.txt -r requirements-dev.txt || \
+	  { echo "make: pip could not install the packages, for the reason above (it needs network and 6 GB)" >&2; exit 2; }
 	@touch $@
 
 download: $(DATA) ## 1     CIFAR-10 into data/, verified
@@ -78,7 +80,7 @@ report: $(VENV)/.installed ## 0     all of it explained, from the results and pi
 
 notebook: $(DATA) ## 1     run notebook.ipynb on few images
 	rm -rf runs/notebook
-	QUICK=1 PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/jupyter execute notebook.ipynb
+	QUICK=1 PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -c 'from nbclient.cli import main; main()' notebook.ipynb
 
 readme: $(VENV)/.installed ## 0     renew the tables of README.md and MODEL_CARD.md from the results
 	$(PY) codes/summarise.py $(ARGS)

@@ -28,12 +28,13 @@ SCRIPTS += [f"codes/{name}.py" for name in """train evaluate plot_curves visuali
     visualize_landscape gallery report draw_figures""".split()]
 
 
-def test_help_of_every_script():
-    asked = {script: subprocess.Popen(command(script, "--help"), stdout=subprocess.PIPE, text=True)
-             for script in SCRIPTS}
+def test_help_of_every_script_from_any_folder(tmp_path):
+    asked = {script: subprocess.Popen(command(script, "--help"), stdout=subprocess.PIPE, text=True,
+                                      cwd=tmp_path) for script in SCRIPTS}
     for script, process in asked.items():
         out = process.communicate(timeout=120)[0]
         assert process.returncode == 0 and len(out) > 200, script
+    assert not list(tmp_path.iterdir())
 
 
 def test_samples(call, data_dir, tmp_path):
@@ -125,6 +126,11 @@ def test_runs_become_one_table(tmp_path):
     expected = ("| `strong` | 7.00 ± 0.00 % | 5.50 ± 0.71 % | 2 | 2.00 M | 0.200 | bfloat16 | "
                 "10.0 ± 0.0 |")
     assert expected in markdown(accuracy_table(rows))
+
+
+def test_a_run_whose_memory_is_not_known_has_its_row(tmp_path):
+    summarise.collect([a_run(tmp_path, peak_memory_bytes=None)], tmp_path / "runs.csv")
+    assert "| not known |" in markdown(accuracy_table(preset_runs(tmp_path / "runs.csv")))
 
 
 @pytest.mark.parametrize("flags", ["--validation", "--lr 0.1", "--n-items 20000"])
