@@ -4,14 +4,17 @@
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
-# whatever the user's own settings of pip are, packages go into the environment
-PIP    := PIP_USER=0 PIP_TARGET= PIP_PREFIX= $(PY) -m pip --quiet --disable-pip-version-check
 DATA   := data/cifar10.bin
 ARGS   ?=
 SHIPPED := reports/models/cifarnet.pt
+INSTALL := -m pip install --quiet --disable-pip-version-check
+# whatever a user's own settings of pip are, packages go into the environment
+export PIP_USER := 0
+export PIP_TARGET :=
+export PIP_PREFIX :=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv download train evaluate filters landscape insights gallery compare from-scratch bn-landscape bn-compare figures report notebook readme test bench lint clean
+.PHONY: help venv download train evaluate filters landscape insights gallery compare from-scratch bn-landscape bn-compare figures report notebook mindspore readme test bench lint clean
 
 help: ## this list
 	@echo "make VERB [ARGS=\"flags for the script\"]     minutes on two CPU cores"
@@ -24,7 +27,7 @@ $(VENV)/.installed: requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "make: $(PYTHON) has no venv; install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	@$(PIP) install -r requirements.txt -r requirements-dev.txt || \
+	@$(PY) $(INSTALL) -r requirements.txt -r requirements-dev.txt || \
 	  { echo "make: pip could not install the packages, for the reason above (it needs network and 6 GB)" >&2; exit 2; }
 	@touch $@
 
@@ -82,6 +85,15 @@ notebook: $(DATA) ## 1     run notebook.ipynb on few images
 	rm -rf runs/notebook
 	QUICK=1 PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -c 'from nbclient.cli import main; main()' notebook.ipynb
 
+mindspore: $(DATA) $(VENV)-mindspore/.installed ## 12    the same small net by MindSpore and by torch (ARGS="--n-items 5000": 3)
+	$(PY) codes/mindspore_quickstart.py torch $(ARGS)
+	$(VENV)-mindspore/bin/python codes/mindspore_quickstart.py mindspore $(ARGS)
+$(VENV)-mindspore/.installed: requirements-mindspore.txt
+	$(PYTHON) -m venv $(VENV)-mindspore
+	@$(VENV)-mindspore/bin/python $(INSTALL) -r requirements-mindspore.txt || \
+	  { echo "make: pip could not install MindSpore, for the reason above; if it has none for this Python: make mindspore PYTHON=python3.11" >&2; exit 2; }
+	@touch $@
+
 readme: $(VENV)/.installed ## 0     renew the tables of README.md and MODEL_CARD.md from the results
 	$(PY) codes/summarise.py $(ARGS)
 
@@ -96,5 +108,5 @@ lint: $(VENV)/.installed ## 0     ruff
 	$(PY) -m ruff check .
 
 clean: ## 0     remove the environment and caches; runs/ and data/ stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-mindspore .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -exec rm -rf {} +

@@ -9,7 +9,8 @@ training, its logits of some test images, and its accuracy. The second run reads
 `mindspore.dataset.Cifar10Dataset`, from the folder of the official binary version that the first
 one writes (runs/mindspore/cifar-10-batches-bin/). With torch's trained weights it must give torch's
 logits, to 1e-4; then it trains from the same start, by the same recipe: SGD with momentum on
-batches of 128 images, which it shuffles in another order.
+batches of 128 images, which it shuffles in another order. On two CPU cores, MindSpore 2.10 takes
+1.2 seconds a step, nearly all of them for convolutions: ten minutes in all; torch, half a minute.
 """
 
 import sys
@@ -35,7 +36,8 @@ def write_binary_folder(data_dir: Path, folder: Path) -> None:
 
 
 def report(framework: str, epochs: int, accuracy: float) -> None:
-    print(f"{framework:<10} {100 * accuracy:.2f} % of the test images after {epochs} epochs")
+    print(f"{framework:<10} {100 * accuracy:.2f} % of the test images after {epochs} "
+          f"epoch{'s' * (epochs != 1)}")
 
 
 def by_torch(args) -> None:
@@ -73,9 +75,12 @@ def by_torch(args) -> None:
 
 
 def by_mindspore(args) -> None:
-    import mindspore as ms
-    import mindspore.dataset as ds
-    from mindspore import nn
+    try:
+        import mindspore as ms
+        import mindspore.dataset as ds
+        from mindspore import nn
+    except ImportError:
+        raise UserError("this Python has no MindSpore; `make mindspore` installs it") from None
 
     class Light(nn.Cell):
         """`VGG_A_Light` of VGG_BatchNorm/VGG.py; its parameters have the same names and shapes."""
@@ -150,7 +155,7 @@ def main() -> None:
     parser = flag_parser(__doc__, "--data-dir")
     add = parser.add_argument
     add("framework", choices=("torch", "mindspore"))
-    add("--epochs", type=count, default=2)
+    add("--epochs", type=count, default=1)
     add("--n-items", type=count, help="torch: only the first so many training images")
     add("--lr", type=positive, default=LR)
     add("--seed", type=count, default=0)

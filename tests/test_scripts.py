@@ -25,7 +25,7 @@ SCRIPTS = [f"VGG_BatchNorm/{name}.py"
 SCRIPTS += [f"codes/{name}.py" for name in """train evaluate plot_curves visualize_filters bench
     bench_peer summarise compare plot_compare from_scratch visualize_patches visualize_attribution
     visualize_mistakes visualize_features visualize_robustness visualize_learning
-    visualize_landscape gallery report draw_figures""".split()]
+    visualize_landscape gallery report draw_figures mindspore_quickstart""".split()]
 
 
 def test_help_of_every_script_from_any_folder(tmp_path):
