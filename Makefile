@@ -41,8 +41,9 @@ train: $(DATA) ## 10    train, then print the test error; picks up where it was 
 evaluate: $(DATA) ## 2     test error of the newest run (ARGS="--ckpt PATH": of another)
 	$(PY) codes/evaluate.py $(ARGS)
 
-filters: $(DATA) ## 1     draw filters, what excites the deeper layers, and feature maps of the shipped weights
+filters: $(DATA) ## 3     draw filters, also before and after training, what excites the deeper layers, and feature maps of the shipped weights
 	$(PY) codes/visualize_filters.py --ckpt $(SHIPPED) $(ARGS)
+	$(PY) codes/visualize_filters.py --learned
 	$(PY) codes/visualize_patches.py --ckpt $(SHIPPED) $(ARGS)
 
 landscape: $(DATA) ## 10    draw the loss around its weights; around small nets with and without batch norm; a path
