@@ -7,13 +7,18 @@ PY     := $(VENV)/bin/python
 DATA   := data/cifar10.bin
 ARGS   ?=
 SHIPPED := reports/models/cifarnet.pt
+INSTALL := -m pip install --quiet --disable-pip-version-check
+# whatever a user's own settings of pip are, packages go into the environment
+export PIP_USER := 0
+export PIP_TARGET :=
+export PIP_PREFIX :=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv download train evaluate filters landscape insights gallery compare from-scratch bn-landscape bn-compare figures report notebook readme test bench lint clean
+.PHONY: help venv download train evaluate filters landscape insights gallery compare from-scratch bn-landscape bn-compare figures report notebook mindspore readme test bench lint clean
 
 help: ## this list
 	@echo "make VERB [ARGS=\"flags for the script\"]     minutes on two CPU cores"
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 16
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(VENV)/.installed ## 3     a Python environment in .venv with all packages
 $(VENV)/.installed: requirements.txt requirements-dev.txt
@@ -22,8 +27,8 @@ $(VENV)/.installed: requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "make: $(PYTHON) has no venv; install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt || \
-	  { echo "make: pip could not install the packages: no network, or no disk space (6 GB)?" >&2; exit 2; }
+	@$(PY) $(INSTALL) -r requirements.txt -r requirements-dev.txt || \
+	  { echo "make: pip could not install the packages, for the reason above (it needs network and 6 GB)" >&2; exit 2; }
 	@touch $@
 
 download: $(DATA) ## 1     CIFAR-10 into data/, verified
@@ -36,8 +41,9 @@ train: $(DATA) ## 10    train, then print the test error; picks up where it was 
 evaluate: $(DATA) ## 2     test error of the newest run (ARGS="--ckpt PATH": of another)
 	$(PY) codes/evaluate.py $(ARGS)
 
-filters: $(DATA) ## 1     draw filters, what excites the deeper layers, and feature maps of the shipped weights
+filters: $(DATA) ## 3     draw filters, also before and after training, what excites the deeper layers, and feature maps of the shipped weights
 	$(PY) codes/visualize_filters.py --ckpt $(SHIPPED) $(ARGS)
+	$(PY) codes/visualize_filters.py --learned
 	$(PY) codes/visualize_patches.py --ckpt $(SHIPPED) $(ARGS)
 
 landscape: $(DATA) ## 10    draw the loss around its weights; around small nets with and without batch norm; a path
@@ -78,7 +84,16 @@ report: $(VENV)/.installed ## 0     all of it explained, from the results and pi
 
 notebook: $(DATA) ## 1     run notebook.ipynb on few images
 	rm -rf runs/notebook
-	QUICK=1 PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/jupyter execute notebook.ipynb
+	QUICK=1 PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -c 'from nbclient.cli import main; main()' notebook.ipynb
+
+mindspore: $(DATA) $(VENV)-mindspore/.installed ## 12    the same small net by MindSpore and by torch (ARGS="--n-items 5000": 3)
+	$(PY) codes/mindspore_quickstart.py torch $(ARGS)
+	$(VENV)-mindspore/bin/python codes/mindspore_quickstart.py mindspore $(ARGS)
+$(VENV)-mindspore/.installed: requirements-mindspore.txt
+	$(PYTHON) -m venv $(VENV)-mindspore
+	@$(VENV)-mindspore/bin/python $(INSTALL) -r requirements-mindspore.txt || \
+	  { echo "make: pip could not install MindSpore, for the reason above; if it has none for this Python: make mindspore PYTHON=python3.11" >&2; exit 2; }
+	@touch $@
 
 readme: $(VENV)/.installed ## 0     renew the tables of README.md and MODEL_CARD.md from the results
 	$(PY) codes/summarise.py $(ARGS)
@@ -94,5 +109,5 @@ lint: $(VENV)/.installed ## 0     ruff
 	$(PY) -m ruff check .
 
 clean: ## 0     remove the environment and caches; runs/ and data/ stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-mindspore .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -exec rm -rf {} +

@@ -34,7 +34,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.findings import LAST_STUDY, steps_to
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10, split_validation
-from VGG_BatchNorm.ground.files import RESULTS_DIR, RUNS_DIR, write_csv, write_json
+from VGG_BatchNorm.ground.files import RESULTS_DIR, RUNS_DIR, in_repository, write_csv, write_json
 from VGG_BatchNorm.ground.machine import PRECISIONS, use_device
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.recorded import read_run
@@ -237,7 +237,7 @@ def main() -> None:
     rows = [row for row in summarise(folder) if row["group"] in args.groups]
     if not rows:
         raise UserError("this preset has no runs in these groups")
-    write_json(LAST_STUDY, {"folder": str(folder.resolve())})
+    write_json(LAST_STUDY, {"folder": in_repository(folder).as_posix()})
     print(f"{table(rows)}\n{folder / 'summary.csv'}; plot_study.py draws the pictures")
 
 

@@ -109,7 +109,9 @@ class BatchNorm2d(nn.BatchNorm2d):
         if self.training and self.track_running_stats:
             with torch.no_grad():
                 self.num_batches_tracked += 1
-                share = 1 / self.num_batches_tracked if self.momentum is None else self.momentum
+                # in the statistics' own precision, which lerp_ of older torch insists on
+                seen = self.num_batches_tracked.to(self.running_mean.dtype)
+                share = 1 / seen if self.momentum is None else self.momentum
                 variance, mean = torch.var_mean(y, (0, 2, 3))  # unbiased, as torch keeps it
                 self.running_mean.lerp_(mean, share)
                 self.running_var.lerp_(variance, share)

@@ -13,7 +13,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.findings import LAST_STUDY, NotRun, read_runs, table
-from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write, newest, read_json
+from VGG_BatchNorm.ground.files import (
+    FIGURES_DIR,
+    RESULTS_DIR,
+    ROOT,
+    atomic_write,
+    newest,
+    read_json,
+)
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.ground.style import save_figure
 from VGG_BatchNorm.ground.tables import markdown
@@ -22,7 +29,7 @@ from VGG_BatchNorm.study_figures import FIGURES
 
 def newest_study(results: Path) -> Path:
     """The folder of the study that ran last here; in a fresh clone, of the newest results."""
-    if LAST_STUDY.exists() and (last := Path(read_json(LAST_STUDY)["folder"])).exists():
+    if LAST_STUDY.exists() and (last := ROOT / read_json(LAST_STUDY)["folder"]).exists():
         return last
     found = newest(results, "*/summary.csv")
     if found is None:

@@ -70,7 +70,8 @@ class BatchNorm(nn.BatchNorm2d):
         self.weight.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not (self.training and dist.is_initialized() and dist.get_world_size() > 1):
+        alone = not dist.is_initialized() or dist.get_world_size() == 1
+        if not self.training or alone or x.is_meta:  # FLOPs are counted on meta tensors
             return super().forward(x)
         from torch.distributed.nn.functional import all_reduce  # differentiable
 

@@ -4,11 +4,14 @@
 
 Reads the files in reports/results/ and the pictures in reports/figures/; sets reports/report.typ
 with Typst into reports/report.pdf. Title, names and links are in reports/report.json; what is unset
-there is named. No number is typed in report.typ: all come from the files, and so do the words that
-depend on which way a result fell ("loses", "makes no clear difference"). The same files give the
-same bytes. Ten seconds; needs the package typst (requirements-dev.txt).
+there is named. Names may be in any script for which there is a font: Typst's own, Noto Serif SC
+for Chinese (a package), or one of the system's. No number is typed in report.typ: all come from the
+files, and so do the words that depend on which way a result fell ("loses", "makes no clear
+difference"). The same files give the same bytes. Ten seconds; needs the packages typst and
+pylopdf-fonts-zh-cn (requirements-dev.txt).
 """
 
+import importlib.util
 import json
 import re
 import sys
@@ -24,6 +27,7 @@ from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 SOURCE = ROOT / "reports" / "report.typ"
 SETTINGS = ("title", "student", "student_id", "code", "dataset", "weights")
 PLACEHOLDER = "YOUR "  # what an unset setting starts with
+FONTS = "pylopdf-fonts-zh-cn"  # Noto Serif SC
 
 
 def read_settings(path: Path) -> dict:
@@ -34,24 +38,52 @@ def read_settings(path: Path) -> dict:
     return settings
 
 
+def find_fonts(text: str) -> dict:
+    """Return arguments for Typst with which it has a glyph for every character of `text`.
+
+    Fonts of the system, which differ from one to another, are used only where they have to be.
+
+    Raises:
+        UserError: some character is in no font.
+    """
+    import typst
+
+    package = importlib.util.find_spec(FONTS.replace("-", "_"))
+    folders = list(package.submodule_search_locations) if package else []
+    for ignored in (True, False):
+        fonts = {"font_paths": folders, "ignore_system_fonts": ignored}
+        try:  # PDF/A refuses what Typst would otherwise print as an empty box
+            typst.compile(b"#sys.inputs.text", sys_inputs={"text": text}, pdf_standards="a-2b",
+                          **fonts)
+            return fonts
+        except typst.TypstError as error:
+            missing = error
+    character = re.search('`"(.+?)"`', str(missing))
+    raise UserError(f"no font here can print {character[1] if character else text}: install one "
+                    f"(for Chinese: .venv/bin/python -m pip install {FONTS}), "
+                    "or write it in Latin letters")
+
+
 def set_pdf(content: dict, figures: Path) -> bytes:
     """Return report.typ with this content, as a PDF without a date.
 
     Raises:
-        UserError: no Typst, a picture is missing, or the text asks for what is not in the content.
+        UserError: no Typst, no font, a picture is missing, or the text asks for what is not in the
+            content.
     """
     try:
         import typst
     except ImportError:
         raise UserError("the report needs the package typst: "
                         ".venv/bin/python -m pip install typst") from None
+    fonts = find_fonts(" ".join(content["settings"][name] for name in SETTINGS))
     for name in re.findall(r'#picture\("([^"]+)"', SOURCE.read_text(encoding="utf-8")):
         if not (figures / f"{name}.png").exists():
             raise UserError(f"{figures / name}.png is missing; `make figures` draws it")
     given = json.dumps(content | {"figures": str(figures.resolve())})
     try:
-        return typst.compile(str(SOURCE), root=SOURCE.anchor, ignore_system_fonts=True,
-                             sys_inputs={"content": given}, timestamp=0)
+        return typst.compile(str(SOURCE), root=SOURCE.anchor, sys_inputs={"content": given},
+                             timestamp=0, **fonts)
     except typst.TypstError as error:
         raise UserError(f"{SOURCE.name} and the results do not fit: "
                         f"{str(error).splitlines()[0]}") from None

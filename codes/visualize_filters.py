@@ -1,6 +1,7 @@
 """Draw first-layer filters and the feature maps they make: `make filters`, or
 
     python codes/visualize_filters.py --ckpt runs/strong-s0/last.pt --image 7
+    python codes/visualize_filters.py --learned
 
 The filters of the first convolution (each scaled to its own range, grey is 0, sorted by contrast)
 and what each makes of one test image. For a whitening net, whose first layer is fixed, the first
@@ -8,6 +9,11 @@ trained convolution follows below: its feature maps alone, as its filters have m
 channels. Leaves filters.png in reports/figures/, and the numbers behind it in
 reports/results/filters.npz, measured anew only for another checkpoint, data set, image or setting.
 A few seconds.
+
+With --learned, the 3×3 filters that three small nets (insight/small_nets.py) learn, before and
+after training: VGG-A without and with batch norm, and a CifarNet without whitening. Leaves
+learned_filters.png, and learned_filters.npz, likewise. They are trained at the first call: two
+minutes on two CPU cores.
 """
 
 import sys
@@ -15,16 +21,41 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.filters import draw_filters
+from codes.figures.learned_filters import TITLES, draw_learned_filters
 from codes.flags import numbers, picture_parser
-from VGG_BatchNorm.ground.files import FIGURES_DIR
+from VGG_BatchNorm.ground.files import FIGURES_DIR, read_npz
 from VGG_BatchNorm.ground.script import run_main
 from VGG_BatchNorm.ground.style import save_figure
 
+OUT = FIGURES_DIR / "filters.png"
+
+
+def draw_learned(args) -> None:
+    path = args.results / "learned_filters.npz"
+    if not args.redraw:
+        from codes.insight.filters import learned  # here: to draw again takes no torch
+        from codes.insight.measured import measured
+        from codes.insight.small_nets import net_settings
+        from VGG_BatchNorm.ground.cifar10 import data_checksum, load_cifar10, split_validation
+        from VGG_BatchNorm.ground.machine import use_device
+
+        device, md5 = use_device(args.device), data_checksum(args.data_dir)
+        splits = [part.to(device) for part in split_validation(load_cifar10(args.data_dir)[0])]
+        measured(path, {"data": md5[:10]}, learned, *splits,
+                 nets={name: net_settings(name, 0, md5) for name in TITLES})
+    out = args.out.with_name("learned_filters.png") if args.out == OUT else args.out
+    save_figure(draw_learned_filters(read_npz(path)), out)
+    print(f"picture    {out}")
+
 
 def main() -> None:
-    parser = picture_parser(__doc__, out=FIGURES_DIR / "filters.png")
+    parser = picture_parser(__doc__, out=OUT)
     parser.add_argument("--image", type=int, default=7, help="number of the test image")
+    parser.add_argument("--learned", action="store_true",
+                        help="filters of small nets, before and after training")
     args = parser.parse_args()
+    if args.learned:
+        return draw_learned(args)
     data = numbers(args, "filters", "test", image=args.image, maps=24)
     save_figure(draw_filters(data), args.out)
     print(f"{data['about']['checkpoint']}\npicture    {args.out}")

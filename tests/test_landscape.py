@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from VGG_BatchNorm import VGG_Loss_Landscape, findings, plot_study, probes
 from VGG_BatchNorm import study as study_module
+from VGG_BatchNorm.ground import files
 from VGG_BatchNorm.ground.cifar10 import load_cifar10, split_validation
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.recorded import read_run
@@ -264,6 +266,18 @@ def test_the_study_end_to_end(call, data_dir, tmp_path, small):
     assert gallery.count("![") == len(FIGURES) and "None" not in gallery and "nan" not in gallery
     said = sum(map(gallery.count, ("| a look: 1 seed |", "| not reached |", "| a check |")))
     assert gallery.count("| 1 |") == said == len(findings.CLAIMS)
+
+
+def test_a_moved_or_copied_clone_takes_its_own_study(call, data_dir, tmp_path, small, monkeypatch):
+    clone, copy, elsewhere = (tmp_path / name for name in ("clone", "copy", "elsewhere"))
+    for module, home in ((files, clone), (plot_study, copy)):
+        monkeypatch.setattr(module, "ROOT", home)
+    flags = ["--preset", "quick", "--data-dir", data_dir, "--device", "cpu", "--groups", "rescue"]
+    for out, taken in ((clone / "bn", copy / "bn"), (elsewhere, elsewhere)):
+        assert call(VGG_Loss_Landscape, *flags, "--out", out)[0] == 0
+        for other in {copy / "bn", elsewhere} - {out}:
+            shutil.copytree(out, other, dirs_exist_ok=True)
+        assert plot_study.newest_study(tmp_path) == taken / "quick"
 
 
 def test_no_clock_has_a_say_in_what_is_run(data, tmp_path, monkeypatch, small):

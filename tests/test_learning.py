@@ -3,15 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from conftest import assert_picture
 from PIL import Image
 
-from codes import studies, visualize_learning
+from codes import studies, visualize_filters, visualize_learning
+from codes.figures.learned_filters import moved
 from codes.figures.learning import filter_sheets, write_gif
-from codes.insight import learning
+from codes.insight import filters, learning, small_nets
 from codes.insight.learning import watch
 from codes.settings import Settings
 from codes.trainer import Trainer
+from VGG_BatchNorm.ground.checkpoint import load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import load_cifar10, split_validation
+from VGG_BatchNorm.ground.files import read_npz
 from VGG_BatchNorm.ground.predictions import accuracy, predict
 from VGG_BatchNorm.ground.style import contact_sheet
 
@@ -53,6 +57,33 @@ def test_a_contact_sheet_by_hand():
     assert (sheet[3:5, 6:8] == pictures[1, 2]).all() and (sheet[0:2, 3:5] == pictures[0, 1]).all()
     assert (sheet[2] == 255).all() and (sheet[:, 5] == 255).all()
     assert contact_sheet(pictures / 100.0, border=1)[2].max() == 1
+
+
+def test_first_filters_before_and_after_training(call, data_dir, tmp_path, monkeypatch, quick):
+    tiny = {"width": 1 / 16, "batch_size": 50, "epochs": 0.4}
+    nets = {name: (changes | (tiny if "width" in changes else {}), slower)
+            for name, (changes, slower) in small_nets.NETS.items()}
+    monkeypatch.setattr(small_nets, "NETS", nets)
+    flags = ("--learned", "--data-dir", data_dir, "--device", "cpu", "--results", tmp_path,
+             "--out", tmp_path / "f.png")
+    assert call(visualize_filters, *flags)[0] == 0
+    assert_picture(tmp_path / "f.png")
+    data = read_npz(tmp_path / "learned_filters.npz")
+    for name, key in (("vgg", "features.0.weight"), ("trained_stem", "stem.weight")):
+        before, after = data[name]
+        trained = load_checkpoint(tmp_path / "runs" / "small" / f"{name}-s0" / "last.pt")["weights"]
+        assert np.array_equal(after, trained[key]) and moved(before, after).any()
+    assert np.array_equal(data["vgg"][0], data["vgg_batch_norm"][0])  # the same start
+    monkeypatch.setattr(filters, "learned", None)  # the second time only draws
+    assert call(visualize_filters, *flags)[0] == 0
+
+
+def test_how_far_filters_moved_is_over_their_length():
+    before = np.zeros((2, 3, 3, 3))
+    before[:, 0, 0, 0] = 2.0, 4.0
+    after = before.copy()
+    after[1, 2, 2, 2] = 1.0
+    assert moved(before, after).tolist() == [0.0, 0.25]
 
 
 def test_filters_keep_their_place_and_colour():

@@ -16,7 +16,7 @@ from codes.documents.words import listed
 from codes.insight.small_nets import NETS
 from codes.studies import BASES, STUDIES, variants
 from VGG_BatchNorm.ground.cifar10 import CLASSES
-from VGG_BatchNorm.ground.files import write_csv, write_json
+from VGG_BatchNorm.ground.files import read_json, write_csv, write_json
 from VGG_BatchNorm.ground.tables import Code, Strong, Table
 
 ENVIRONMENT = {"device": "abacus, beads", "threads": 2, "torch": "7.5"}
@@ -168,6 +168,21 @@ def test_its_numbers_are_those_of_the_results(call, flags):
                      "loses 1.00 ± 0.50 points", "The design did not win", "abacus"):
         assert expected in text, expected
     assert call(report, *flags)[0] == 0 and flags[-1].read_bytes() == pdf
+
+
+def test_a_name_is_printed_in_its_own_script(call, flags):
+    pypdf = pytest.importorskip("pypdf")
+    pytest.importorskip("pylopdf_fonts_zh_cn")
+    settings = read_json(flags[5])
+    write_json(flags[5], settings | {"student": "张三 Łukasz Иван"})
+    assert call(report, *flags)[0] == 0
+    first = pypdf.PdfReader(flags[-1]).pages[0]
+    fonts = {str(font.get_object()["/BaseFont"]) for font in first["/Resources"]["/Font"].values()}
+    assert "张三 Łukasz Иван" in first.extract_text()
+    assert any("NotoSerif" in font for font in fonts), fonts
+    write_json(flags[5], settings | {"student": "Mecki \U000e1234"})
+    code, _, err = call(report, *flags)
+    assert code == 2 and len(err.splitlines()) == 1 and "no font here can print" in err
 
 
 @pytest.mark.parametrize("part", report_numbers.PARTS)

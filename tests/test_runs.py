@@ -127,6 +127,34 @@ def test_peak_memory_is_none_where_nothing_tells(monkeypatch):
     assert peak_memory(torch.device("cpu")) is None
 
 
+WINDOWS = """
+import importlib, os, signal, sys
+import torch, matplotlib.pyplot  # which know Windows by other signs
+
+for name in "resource fcntl grp pwd termios".split():
+    sys.modules[name] = None
+for name in "fork getuid geteuid killpg setsid sched_getaffinity sysconf uname fchmod".split():
+    if hasattr(os, name):
+        delattr(os, name)
+for name in "SIGKILL SIGALRM SIGUSR1 SIGHUP".split():
+    if hasattr(signal, name):
+        delattr(signal, name)
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+from VGG_BatchNorm.ground.machine import environment, peak_memory, use_device
+device = use_device("cpu")
+print(peak_memory(device), environment(device)["threads"])
+"""
+
+
+def test_what_windows_lacks_is_not_missed():
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts)
+               for room in ("VGG_BatchNorm", "codes") for path in (ROOT / room).rglob("*.py")]
+    done = subprocess.run([sys.executable, "-c", WINDOWS, *modules], cwd=ROOT, capture_output=True,
+                          text=True, check=False)
+    assert len(modules) > 60 and done.stdout.split() == ["None", "1"], done.stderr
+
+
 @pytest.mark.parametrize("error, code, text", [
     (UserError("mend this"), 2, "mend this"),
     (OSError(errno.ENOSPC, "No space left on device", "/x/last.pt"), 2,

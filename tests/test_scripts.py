@@ -26,16 +26,17 @@ SCRIPTS = [f"VGG_BatchNorm/{name}.py"
 SCRIPTS += [f"codes/{name}.py" for name in """train evaluate plot_curves visualize_filters bench
     bench_peer summarise compare plot_compare from_scratch visualize_patches visualize_attribution
     visualize_mistakes visualize_features visualize_robustness visualize_learning
-    visualize_landscape gallery report draw_figures""".split()]
+    visualize_landscape gallery report draw_figures mindspore_quickstart""".split()]
 
 
-def test_help_of_every_script():
+def test_help_of_every_script_from_any_folder(tmp_path):
     poor = os.environ | {"PYTHONIOENCODING": "ascii"}  # a console of few letters
     asked = {script: subprocess.Popen(command(script, "--help"), stdout=subprocess.PIPE, text=True,
-                                      env=poor) for script in SCRIPTS}
+                                      env=poor, cwd=tmp_path) for script in SCRIPTS}
     for script, process in asked.items():
         out = process.communicate(timeout=120)[0]
         assert process.returncode == 0 and len(out) > 200, script
+    assert not list(tmp_path.iterdir())
 
 
 def test_samples(call, data_dir, tmp_path):
@@ -128,6 +129,11 @@ def test_runs_become_one_table(tmp_path):
     expected = ("| `strong` | 7.00 ± 0.00 % | 5.50 ± 0.71 % | 2 | 2.00 M | 0.200 | bfloat16 | "
                 "10.0 ± 0.0 |")
     assert expected in markdown(accuracy_table(rows))
+
+
+def test_a_run_whose_memory_is_not_known_has_its_row(tmp_path):
+    summarise.collect([a_run(tmp_path, peak_memory_bytes=None)], tmp_path / "runs.csv")
+    assert "| not known |" in markdown(accuracy_table(preset_runs(tmp_path / "runs.csv")))
 
 
 @pytest.mark.parametrize("flags", ["--validation", "--lr 0.1", "--n-items 20000"])

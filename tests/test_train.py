@@ -5,7 +5,6 @@ import dataclasses
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -226,6 +225,7 @@ def test_ctrl_c_leaves_a_resumable_run(data_dir, finished_run, tmp_path):
 
 
 def test_a_full_disk_loses_nothing(data_dir, finished_run, tmp_path):
+    resource = pytest.importorskip("resource")
     folder = tmp_path / "full"
     limit = (finished_run / "last.pt").stat().st_size // 2
     done = finish(train_command(folder, data_dir),

@@ -50,12 +50,12 @@ def accuracy_table(rows: list[dict]) -> Table:
     for preset in dict.fromkeys(row["preset"] for row in rows):
         mine = [row for row in rows if row["preset"] == preset]
         one, six = errors_in_percent(mine)
-        memory = max(row["peak_memory_bytes"] for row in mine) / 2**30
+        memory = max(row["peak_memory_bytes"] or 0 for row in mine) / 2**30
         lines.append((Code(preset), f"{spread(one, 2)} %", f"{spread(six, 2)} %", str(len(mine)),
                       f"{mine[0]['parameters'] / 1e6:.2f} M", f"{mine[0]['flops'] / 1e15:.3f}",
                       " and ".join(sorted({row.get("precision") or "float32" for row in mine})),
                       spread([row["cpu_seconds"] / row["threads"] / 60 for row in mine], 1),
-                      f"{memory:.1f} GiB"))
+                      f"{memory:.1f} GiB" if memory else "not known"))
     return Table("", head, lines)
 
 

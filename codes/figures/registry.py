@@ -20,6 +20,7 @@ from codes.figures.caption import caption
 from codes.figures.curves import draw_curves, read_run
 from codes.figures.filters import draw_filters
 from codes.figures.front import draw_front, read_front
+from codes.figures.learned_filters import draw_learned_filters
 from codes.figures.learning import draw_frames, write_gif
 from codes.figures.patches import draw_feature_maps, draw_patches
 from VGG_BatchNorm import findings, study_figures
@@ -110,6 +111,8 @@ FIGURES = [  # in the order of the page, which is that of a lecture
     *(comparison(name, draw) for name, draw in comparisons.FIGURES.items()),
     Figure("learned", "filters.png", "First-layer filters", draw_filters, ("filters.npz",),
            FILTERS),
+    Figure("learned", "learned_filters.png", "Learned filters, before and after",
+           draw_learned_filters, ("learned_filters.npz",), FILTERS),
     Figure("learned", "patches.png", "Patches that excite a channel", draw_patches,
            ("patches.npz",), FILTERS),
     Figure("learned", "feature_maps.png", "Feature maps", draw_feature_maps,

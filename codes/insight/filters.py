@@ -1,13 +1,17 @@
 """The filters of a network's first convolution, and the feature maps of its first ones.
 
     data = measure(net, test, image=7, maps=24)
+    data = learned(train, validation, nets={"vgg": net_settings("vgg", 0, data_checksum())})
 """
 
 import torch
 from torch import Tensor, nn
 
 from codes.insight.similarity import run_noting
+from codes.insight.small_nets import fresh, small_net
+from codes.networks import open_network
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
+from VGG_BatchNorm.ground.predictions import accuracy, predict
 from VGG_BatchNorm.ground.script import UserError
 
 
@@ -46,3 +50,24 @@ def measure(net: nn.Module, test: Split, image: int, maps: int) -> dict:
             result["layers"].append(name)
             result["maps_1"] = output[0, strongest]
     return result
+
+
+def learned(train: Split, validation: Split, *, nets: dict[str, dict]) -> dict:
+    """Return the filters of the first convolution of small nets before and after their training.
+
+    Args:
+        train, validation: of `split_validation`, on the device that trains.
+        nets: `net_settings` by name.
+
+    Returns:
+        by name, (2, K, 3, h, w); accuracy (nets,) after training, in fractions of `validation`.
+    """
+    found, right, device = {}, [], train.labels.device
+    for name, one in nets.items():
+        path = small_net(name, one["seed"], train, one["data_md5"])
+        both = fresh(one, train).net, open_network(path, device)[1]
+        found[name] = torch.stack([next(layer for layer in net.modules()
+                                        if isinstance(layer, nn.Conv2d)).weight.detach()
+                                   for net in both])
+        right.append(accuracy(predict(both[1], validation), validation.labels))
+    return found | {"accuracy": right}
