@@ -5,7 +5,8 @@
 A run that is in the file already is replaced; without arguments the tables alone are renewed, from
 the files in reports/results/. A table stands between <!-- name --> and <!-- /name -->. --ship
 writes a run's weights, in float16 and without optimizer state, to reports/models/cifarnet.pt, and
-its log to reports/results/cifarnet/, from which its training curves are drawn.
+its log to reports/results/cifarnet/, from which its training curves are drawn; --as NAME, to files
+of another name.
 """
 
 import re
@@ -63,7 +64,7 @@ def renew(text: str, tables: dict[str, str]) -> str:
     return text
 
 
-def ship(folder: Path, path: Path = SHIPPED_WEIGHTS, log: Path = RESULTS_DIR / "cifarnet") -> None:
+def ship(folder: Path, path: Path, log: Path) -> None:
     """Write the weights of a run to `path`, its log and result into the folder `log`.
 
     Filters and matrices are written in float16, two bytes a weight; vectors are few, and variances
@@ -84,9 +85,11 @@ def main() -> None:
     add = parser.add_argument
     add("runs", nargs="*", type=user_path, help="run folders")
     add("--ship", type=user_path, metavar="RUN", help="the run whose weights the repository ships")
+    add("--as", dest="name", default=SHIPPED_WEIGHTS.stem,
+        help="name of these weights in reports/models/ (default: %(default)s, which is drawn)")
     args = parser.parse_args()
     if args.ship:
-        ship(args.ship)
+        ship(args.ship, SHIPPED_WEIGHTS.with_name(f"{args.name}.pt"), RESULTS_DIR / args.name)
     collect(args.runs, RESULTS_DIR / "runs.csv")
     for name, found in PAGES.items():
         text = renew((ROOT / name).read_text(encoding="utf-8"), found(RESULTS_DIR))
