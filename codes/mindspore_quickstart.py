@@ -121,7 +121,8 @@ def by_mindspore(args) -> None:
 
     net = Light()
     load("trained")
-    logits, _ = predict(batches("test", COMPARED, COMPARED))
+    compared = len(torchs["logits"])
+    logits, _ = predict(batches("test", compared, compared))
     apart = abs(logits - torchs["logits"]).max()
     print(f"with torch's weights, logits differ from torch's by {apart:.1e} at most")
     if apart > 1e-4:
