@@ -12,7 +12,8 @@ a finished run is not run again. Groups:
     rates     the two nets at other learning rates
     rescue    what else lets large learning rates work: warm-up, group norm, noisy batch norm, ...
     norms     other norms in place of the standard deviation
-    heads     is it the head? batch norm in the linear layers too, or a single linear layer
+    heads     is it the head, or the start? batch norm in the linear layers too, a single linear
+              layer, a warm-up
     edge      smaller and larger rates, for the curvature along the gradient
     noise     noise after batch norm, by channel and by pixel, and without batch norm
     smooth    softplus and average pooling: the same nets without kinks
@@ -70,7 +71,8 @@ RESCUES = (  # beside the pair: norm, and what else is changed
     ("none", {}), ("batch", {}), ("none", {"warmup": True}), ("group", {}), ("noisy_batch", {}),
     ("batch", {"only_norm": True}))
 RESCUE_RATES = (0.03, 0.1, 0.3, 1.0)
-HEADS = (("batch", "single"), ("none", "single"), ("batch", "batch"))  # the rest: pair and rates
+HEADS = (("batch", {"head": "single"}), ("none", {"head": "single"}), ("batch", {"head": "batch"}),
+         ("batch", {"warmup": 100}))  # beside the pair at its own rate and at the others
 HEAD_RATES = (0.05, 0.1, 0.2, 0.5)
 EDGE_RATES = (0.025, 0.4)  # beside the pair's and the others'
 NOISES = ("batch", "noisy_batch_channel", "noisy_batch", "noise")
@@ -102,8 +104,8 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
     for group, some in (  # made where the preset has them
             ("norms", lambda n: [Run(norm, 0.1, n, **shared, **probed)
                                  for norm in ("noisy_batch", "l1", "l2", "linf")]),
-            ("heads", lambda n: [Run(norm, lr, n, head=head, **shared, **watched)
-                                 for norm, head in HEADS for lr in HEAD_RATES]),
+            ("heads", lambda n: [Run(norm, lr, n, **shared, **watched, **extra)
+                                 for norm, extra in HEADS for lr in HEAD_RATES]),
             ("edge", lambda n: [Run(norm, lr, n, **shared, **watched)
                                 for lr in EDGE_RATES for norm in PAIR]),
             ("noise", lambda n: [Run(norm, 0.1, n, seed=seed, watch_every=5, **shared)

@@ -52,53 +52,55 @@ def draw_edge(runs: Runs):
     return entitled(figure, drawn, "plain SGD")
 
 
-ARMS = {  # norm of the convolutions, and the head: label, colour, style
-    ("none", "plain"): ("no norm", PLAIN, "o-"),
-    ("none", "single"): ("no norm, a single linear layer", PLAIN, "s--"),
-    ("batch", "plain"): ("batch norm in the convolutions", BATCH_NORM, "o-"),
-    ("batch", "batch"): ("in the linear layers too", "#009E73", "D-"),
-    ("batch", "single"): ("in the convolutions, a single linear layer", BATCH_NORM, "s--"),
+ARMS = {  # norm of the convolutions, head, warm-up?: label, colour, style
+    ("none", "plain", False): ("no norm", PLAIN, "o-"),
+    ("none", "single", False): ("no norm, a single linear layer", PLAIN, "s--"),
+    ("batch", "plain", False): ("batch norm in the convolutions", BATCH_NORM, "o-"),
+    ("batch", "single", False): ("the same, a single linear layer", BATCH_NORM, "s--"),
+    ("batch", "batch", False): ("batch norm in the linear layers too", "#009E73", "D-"),
+    ("batch", "plain", True): ("batch norm in the convolutions, warm-up", "#56B4E9", "^-"),
 }
 
 
 def draw_heads(runs: Runs):
     """Where is batch norm fragile at large rates? Left: training accuracy at step 500 against the
-    learning rate, for VGG-A's three linear layers as they are, with batch norm in them too, and
-    for a single linear layer in their place. Middle and right: the share of units that are negative
-    on a whole batch, and so learn nothing, in the first two linear layers at a rate of 0.5, and by
-    layer at the last step. The linear layers of the usual net have no norm, and die within the
-    first steps at large rates whatever the convolutions do: the rate that batch norm bears depends
-    on the head. One run a point."""
+    learning rate, for VGG-A's three linear layers as they are, with batch norm in them too, for a
+    single linear layer in their place, and with a warm-up over the first 100 steps. Middle: the
+    largest loss of the first 50 steps: the first updates throw it up, and further at larger rates,
+    where what the last layers are given is large and nothing has adapted yet. Right: the share of
+    the units that are negative on a whole batch at the last step, by layer, at the largest rate;
+    such units learn nothing. One run a point: a look."""
     found = {}
-    for (norm, head) in ARMS:
-        some = find(runs, "heads", norm=norm, head=head) if head != "plain" else [
-            each[0] for lr, each in findings.at_rates(runs, norm).items() if 0.05 <= lr <= 0.5]
-        found[norm, head] = [run for run in some if run["run"]["lr"] != 0.4]
+    for norm, head, warm in ARMS:
+        if head == "plain" and not warm:
+            some = [each[0] for lr, each in findings.at_rates(runs, norm).items()
+                    if 0.05 <= lr <= 0.5]
+        else:
+            some = [run for run in find(runs, "heads", norm=norm, head=head)
+                    if bool(run["run"]["warmup"]) == warm]
+        found[norm, head, warm] = [run for run in some if run["run"]["lr"] != 0.4]
     same_rates(found.values())
     figure, axes = plt.subplots(1, 3, figsize=(12, 4.6))
-    for (norm, head), (label, colour, style) in ARMS.items():
-        some = found[norm, head]
-        rates = [run["run"]["lr"] for run in some]
-        axes[0].plot(rates, [findings.training_accuracy(run, 500) for run in some], style,
-                     color=colour, markersize=5, label=label)
-        steps, dead = findings.dead_units(some[-1])
+    for key, (label, colour, style) in ARMS.items():
+        rates = [run["run"]["lr"] for run in found[key]]
+        numbers = ([findings.training_accuracy(run, 500) for run in found[key]],
+                   [np.nanmax(run["loss"][:50]) for run in found[key]])
+        for axis, values in zip(axes, numbers, strict=False):
+            axis.plot(rates, values, style, color=colour, markersize=5, label=label)
+        _, dead = findings.dead_units(found[key][-1])
         at = np.arange(1, dead.shape[1] + 1)
         for part in (slice(CONVOLUTIONS), slice(CONVOLUTIONS, None)):
             axes[2].plot(at[part], 100 * dead[-1][part], style, color=colour, markersize=4)
-        if head != "single":
-            for layer, width in ((CONVOLUTIONS, 1.8), (CONVOLUTIONS + 1, 0.8)):
-                axes[1].plot(steps, 100 * dead[:, layer], style[1:], color=colour, linewidth=width)
-    axes[0].set(xlabel="learning rate", ylabel="training accuracy at step 500 (%)", xscale="log",
-                ylim=(0, None))
-    axes[0].set_xticks(rates, [f"{rate:g}" for rate in rates])
-    axes[0].minorticks_off()
-    axes[1].set(xlabel="step", ylabel="dead units (%)", ylim=(-2, 102),
-                title=f"linear layers 1 (bold) and 2, LR {rates[-1]:g}")
-    axes[2].set(xlabel="layer (9 and 10: linear)", ylabel="dead channels or units (%)",
-                ylim=(-2, 102), title=f"at the last step, LR {rates[-1]:g}")
+    for axis, name in zip(axes, ("training accuracy at step 500 (%)",
+                                 "largest loss of the first 50 steps (nats)"), strict=False):
+        axis.set(xlabel="learning rate", ylabel=name, xscale="log")
+        axis.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        axis.minorticks_off()
+    axes[0].set_ylim(0, None)
+    axes[1].set_yscale("log")
+    axes[2].set(xlabel="layer (9 and 10: linear)", ylabel=f"dead at LR {rates[-1]:g} (%)",
+                ylim=(-2, 102))
     axes[2].axvline(CONVOLUTIONS + 0.5, color="black", linewidth=0.8)
-    for axis in axes[1:]:
-        axis.title.set_fontsize(10)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3,
                   fontsize=9, handlelength=3)
     return entitled(figure, sum(found.values(), []), "plain SGD")

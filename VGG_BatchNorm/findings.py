@@ -218,6 +218,7 @@ def _at_500(run: dict) -> float:
 
 
 SINGLE, IN_ALL = ({"norm": "batch", "head": head} for head in ("single", "batch"))
+WARMED = {"norm": "batch", "warmup": 100}
 CLAIMS = (
     Claim("Training is faster at the same rate", "mean training loss (nats)",
           lambda run: float(run["loss"].mean()), -1),
@@ -229,6 +230,8 @@ CLAIMS = (
           {"norm": "none", "head": "single"}, SINGLE),
     Claim("", "the same, batch norm in its linear layers too", _at_500, 1, None, "rates heads", 0.5,
           normed=IN_ALL),
+    Claim("", "the same, batch norm with a warm-up", _at_500, 1, None, "rates heads", 0.5,
+          normed=WARMED),
     Claim("The loss varies less along the gradient", "median width of the band (nats)",
           _probes(_band), -1, _paper_panel("fig4a", lower=True)),
     Claim("", "the same, over η‖g‖²", _probes(lambda run: _band(run) / expected_drop(run)), -1),

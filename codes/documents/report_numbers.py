@@ -220,16 +220,17 @@ def edges(runs: findings.Runs) -> dict:
 
 
 def heads(runs: findings.Runs) -> dict | None:
-    """Return training accuracy at step 500 and dead units of the linear layers, at the largest
-    rate, by norm and head; None where these runs are missing."""
+    """Return, at the largest rate, training accuracy at step 500, the largest of the first losses
+    and the dead units of the linear layers, by norm and head; None where these runs are missing."""
     try:
         some = [run for norm in ("none", "batch") for run in (
             findings.find(runs, "rates", norm=norm, lr=0.5)[0],
             *findings.find(runs, "heads", norm=norm, lr=0.5))]
     except findings.NotRun:
         return None
-    return {f"{run['run']['norm']}-{run['run']['head']}": {
+    return {f"{run['run']['norm']}-{run['run']['head']}" + "-warmup" * bool(run["run"]["warmup"]): {
         "accuracy": f"{findings.training_accuracy(run, 500):.0f}",
+        "thrown": f"{np.nanmax(run['loss'][:50]):.0f}",
         "dead": " and ".join(f"{100 * share:.0f}" for share in findings.dead_units(run)[1][-1][8:]),
     } for run in some}
 
