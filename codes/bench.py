@@ -78,7 +78,7 @@ def measure_ways(preset: str, device: torch.device, repeats: int,
     trainer = Trainer(settings, random_images(2000).to(device), device)
     x = next(trainer.loader.epoch(0))[0][:batch]
     plain, whole = trainer.net.train(), copy.deepcopy(trainer.net).to(torch.bfloat16).train()
-    convolutions = torch.backends.mkldnn.conv
+    convolutions = getattr(torch.backends.mkldnn, "conv", None)
 
     def inside() -> None:
         kept, convolutions.fp32_precision = convolutions.fp32_precision, "bf16"

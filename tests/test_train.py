@@ -315,7 +315,8 @@ def test_every_column_of_the_vgg_table_is_a_flag_away(call, data_dir, tmp_path):
     code, _, _ = call(train, "--data-dir", data_dir, "--out", tmp_path, *TINY_RUN, *flags)
     saved = load_checkpoint(tmp_path / "last.pt")
     assert code == 0 and saved["config"] == {"configuration": "B", "norm": "group", "width": 0.0625,
-                                             "dropout": 0.1, "init_weights": True}
+                                             "dropout": 0.1, "init_weights": True,
+                                             "head": "plain", "smooth": False}
     layers = [type(layer).__name__ for layer in restore(saved).modules()]
     assert layers.count("GroupNorm") == 10 and "Dropout" in layers
     written = read_json(tmp_path / "config.json")["settings"]
