@@ -16,13 +16,14 @@ RATE_COLOURS = {0.025: "#000000", 0.05: "#56B4E9", 0.1: "#0072B2", 0.2: "#009E73
 
 
 def draw_edge(runs: Runs):
-    """Training at the edge of stability. κ is the curvature of the loss along the gradient, from
+    """Training near the edge of stability. κ is the curvature of the loss along the gradient, from
     the loss a sixteenth of a learning rate on; gradient descent at rate η on a quadratic is stable
     where η·κ < 2 (black line; Cohen et al. 2021). Left and middle: η·κ over training, a line for
     each learning rate (first seed, median over three probes). Right: its median from step 200 on,
-    over all seeds, with the middle half, against the learning rate. With batch norm it comes to
-    about 2 at every rate that trains, so its curvature follows the rate; without, it is lower at
-    small rates and where training has failed (crosses: training accuracy below 15 %)."""
+    over all seeds, with the middle half, against the learning rate; dashed: with a single linear
+    layer. With batch norm it changes little with the rate, at the line or somewhat below it, so the
+    curvature falls as the rate rises; without, it is low at small rates and where training has
+    failed (crosses: training accuracy below 15 %)."""
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 4.2))
     drawn = []
     for axis, (norm, (label, colour)) in zip(axes, PAIR.items(), strict=False):
@@ -43,6 +44,11 @@ def draw_edge(runs: Runs):
         axes[2].plot(rates[failed], middle[failed], "kx", markersize=8, zorder=3)
         axis.set(title=label, xlabel="step", ylabel="η·κ", ylim=(-0.5, 6))
         axis.legend(fontsize=8, ncols=2, loc="upper right")
+        single = [run for run in runs.values() if run["run"]["head"] == "single"
+                  and run["run"]["norm"] == norm]
+        single = sorted((run["run"]["lr"], findings.edge_median(run)) for run in single)
+        axes[2].plot(*zip(*single, strict=True), "s--", color=colour, markersize=4,
+                     linewidth=1) if single else None
     for axis in axes:
         axis.axhline(2, color="black", linewidth=1.2)
     axes[2].set(xlabel="learning rate η", ylabel="median η·κ", xscale="log", ylim=(-0.5, 4))
