@@ -29,7 +29,7 @@ from VGG_BatchNorm.study_figures import FIGURES
 
 def newest_study(results: Path) -> Path:
     """The folder of the study that ran last here; in a fresh clone, of the newest results."""
-    if LAST_STUDY.exists() and (last := ROOT / read_json(LAST_STUDY)["folder"]).exists():
+    if LAST_STUDY.exists() and (last := ROOT / read_json(LAST_STUDY, "folder")["folder"]).exists():
         return last
     found = newest(results, "*/summary.csv")
     if found is None:

@@ -15,6 +15,7 @@ module inside is probed, and its names count. Definitions: Santurkar et al. 2018
 
 import contextlib
 import random
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -25,6 +26,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import is_lazy
 
+from VGG_BatchNorm.ground.machine import autocast
 from VGG_BatchNorm.recorded import GRID
 
 PART = 1 << 16  # entries that are summed at a time on a CPU
@@ -62,9 +64,10 @@ def probe(model: nn.Module, loss_fn: Loss, batch: Batch, lr: float, *,
             so that the grid, not the landscape, sets it.
 
     Raises:
-        ValueError: lr ≤ 0 or not finite; and, here and below, no trainable parameter, lazy layers
-            without weights, a batch that is not (inputs…, targets), or a loss that is not one
-            real number.
+        ValueError: lr ≤ 0 or not finite, a step that lacks a parameter; and, here and below, no
+            trainable parameter, lazy layers without weights, a batch that is not (inputs…,
+            targets), a loss that is not one real number, or one that is cut off from all
+            parameters.
     """
     if not 0 < lr < float("inf"):
         raise ValueError(f"lr must be a number above 0, not {lr}")
@@ -72,6 +75,8 @@ def probe(model: nn.Module, loss_fn: Loss, batch: Batch, lr: float, *,
         start = trainable(model)
         loss, gradient = at or loss_and_gradient(model, loss_fn, batch, start)
         step = {name: -lr * g for name, g in gradient.items()} if update is None else update
+        if lacks := [name for name in start if name not in step]:
+            raise ValueError(f"the step lacks {lacks[0]}; its names are those of trainable(model)")
         step_norm = norm(step)
         result = {"loss": loss, "gradient_norm": norm(gradient), "multipliers": list(multipliers),
                   "losses": [], "distances": [], "cosines": [], "smoothness": []}
@@ -185,7 +190,8 @@ ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.S
 
 
 def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch,
-                          layers: Sequence[str | type] = ACTIVATIONS) -> dict[str, list]:
+                          layers: str | type | Sequence[str | type] = ACTIVATIONS
+                          ) -> dict[str, list]:
     """What each activation layer is given, in the order of the forward pass.
 
     Args:
@@ -203,12 +209,15 @@ def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch,
 
     def keep(_, args):
         x = args[0] if args[0].requires_grad else args[0].detach().requires_grad_()
-        inputs[str(len(inputs))] = x
+        inputs[f"input {len(inputs)}"] = x
         return (x.clone(), *args[1:])  # the layer may work in place
 
+    layers = [layers] if isinstance(layers, (str, type)) else layers
     with _undisturbed(model) as model, contextlib.ExitStack() as hooks:
         point = {name: p.requires_grad_() for name, p in trainable(model).items()}
         kinds = tuple(kind for kind in layers if isinstance(kind, type))
+        if unknown := {*layers} - {*kinds} - {name for name, _ in model.named_modules()}:
+            raise ValueError(f"the model has no layer {', '.join(sorted(unknown))}")
         for name, layer in model.named_modules():
             if name in layers or isinstance(layer, kinds):
                 hooks.callback(layer.register_forward_pre_hook(keep).remove)
@@ -217,12 +226,16 @@ def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch,
             if not inputs:
                 raise ValueError("the model calls no such layer (functions like F.relu are none); "
                                  "give other names or types of layers as `layers`")
-            return _gradient(loss, dict(inputs))  # checkpointed layers will be called again
+            given = dict(inputs)  # checkpointed layers will be called again
+            every = _gradient(loss, point | given)  # by weights too: reentrant checkpoints refuse
+            return {name: every[name] for name in given}
 
         gradients = _evaluate(model, loss_fn, batch, point, gradients_by_input)
     result = {"quantiles": [], "dead": [], "gradient_norms": []}
     for name, g in gradients.items():
         x = inputs[name].detach()
+        x = x if x.dtype == torch.float64 else x.float()  # quantile knows no other types
+        x = x[:, None] if x.ndim == 1 else x
         stride = -(-x.numel() // 100_000) | 1  # odd: every column of pixels has its turn
         levels = torch.tensor(QUANTILES, dtype=x.dtype, device=x.device)
         result["quantiles"].append(x.flatten()[::stride].quantile(levels).tolist())
@@ -269,7 +282,7 @@ def _evaluate(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors,
     They are in place until `use` returns: checkpointed layers go forward again in backward.
     """
     def run(model: nn.Module) -> Result:
-        if isinstance(batch, torch.Tensor) or len(batch) < 2:
+        if not isinstance(batch, Sequence) or len(batch) < 2:
             raise ValueError("a batch is (inputs…, targets)")
         *inputs, targets = (
             x.clone() if isinstance(x, torch.Tensor) and x.is_inference() else x for x in batch)
@@ -277,6 +290,9 @@ def _evaluate(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors,
         if not torch.is_tensor(loss) or loss.numel() != 1 or not loss.is_floating_point():
             found = f"{loss.dtype} {tuple(loss.shape)}" if torch.is_tensor(loss) else type(loss)
             raise ValueError(f"the loss must be one real number (a mean or a sum), not {found}")
+        if (torch.is_grad_enabled() and not loss.requires_grad
+                and all(p.requires_grad for p in point.values())):
+            raise ValueError("the loss is cut off from all parameters, as by detach() or no_grad()")
         return use(loss)
 
     buffers = {name: b.clone() for name, b in model.named_buffers()}
@@ -345,7 +361,7 @@ def _ratio(a: float, b: float) -> float:
 
 @contextlib.contextmanager
 def _undisturbed(model: nn.Module) -> Iterator[nn.Module]:
-    """What `_inside` gives, in float32 without TF32 or autocast, and with gradients.
+    """What `_inside` gives, in float32 without TF32, autocast or compilation, with gradients.
 
     The random state of CPU, CUDA, numpy and Python is put back at the end.
 
@@ -360,7 +376,7 @@ def _undisturbed(model: nn.Module) -> Iterator[nn.Module]:
     precision, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     states = random.getstate(), np.random.get_state()
     with (torch.random.fork_rng([d for d in devices if d.type == "cuda"]),
-          torch.autocast(device.type, enabled=False),
+          autocast(device, "float32"), _not_compiled(),
           torch.inference_mode(False), torch.enable_grad()):
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
@@ -371,3 +387,10 @@ def _undisturbed(model: nn.Module) -> Iterator[nn.Module]:
             torch.backends.cudnn.allow_tf32 = cudnn
             random.setstate(states[0])
             np.random.set_state(states[1])
+
+
+def _not_compiled() -> contextlib.AbstractContextManager:
+    """Compiled layers run as they were written: with hooks, and differentiable twice."""
+    if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):  # torch 2.6
+        return torch.compiler.set_stance("force_eager")
+    return contextlib.nullcontext()

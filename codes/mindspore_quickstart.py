@@ -26,13 +26,14 @@ from VGG_BatchNorm.ground.script import UserError, count, positive, run_main, us
 BATCH_SIZE, LR, MOMENTUM, COMPARED = 128, 0.05, 0.9, 100
 
 
-def write_binary_folder(data_dir: Path, folder: Path) -> None:
-    """Write CIFAR-10 as its official binary version has it: six files of labels and pixels."""
-    rows = np.fromfile(data_dir / "cifar10.bin", dtype=np.uint8)
-    names = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
-    for name, part in zip(names, np.split(rows, len(names)), strict=True):
-        with atomic_write(folder / name) as file:
-            file.write(part.tobytes())
+def write_binary_folder(train, test, folder: Path) -> None:
+    """Write both splits as CIFAR-10's official binary version has them: labels and pixels."""
+    from VGG_BatchNorm.ground.cifar10 import BATCHES
+
+    parts = zip(train.images.chunk(5), train.labels.chunk(5), strict=True)
+    for name, (images, labels) in zip(BATCHES, (*parts, test), strict=True):
+        with atomic_write(folder / f"{name}.bin") as file:
+            file.write(np.insert(images.flatten(1).numpy(), 0, labels.numpy(), axis=1).tobytes())
 
 
 def report(framework: str, epochs: int, accuracy: float) -> None:
@@ -52,8 +53,8 @@ def by_torch(args) -> None:
         return {f"{prefix}/{name}": w.detach().numpy().copy() for name, w in net.named_parameters()}
 
     train, test = load_cifar10(args.data_dir)
+    write_binary_folder(train, test, args.out / "cifar-10-batches-bin")
     train = train.take(slice(args.n_items))
-    write_binary_folder(args.data_dir, args.out / "cifar-10-batches-bin")
     torch.manual_seed(args.seed)
     net = VGG_A_Light()
     start = weights("start")
@@ -68,8 +69,8 @@ def by_torch(args) -> None:
     with torch.no_grad():
         logits = net(normalize(test.images[:COMPARED]))
     write_npz(args.out / "torch.npz",
-              {"mean": MEAN, "std": STD, "accuracy": right, "train": len(train.labels),
-               "test": len(test.labels)},
+              {"mean": MEAN, "std": STD, "accuracy": right, "epochs": args.epochs,
+               "train": len(train.labels), "test": len(test.labels)},
               start | weights("trained") | {"logits": logits})
     report("torch", args.epochs, right)
 
@@ -148,7 +149,7 @@ def by_mindspore(args) -> None:
         for x, y in train.create_tuple_iterator():
             step(x, y)
     logits, labels = predict(batches("test", 500, about["test"]))
-    report("torch", args.epochs, about["accuracy"])
+    report("torch", about["epochs"], about["accuracy"])
     report("MindSpore", args.epochs, (logits.argmax(1) == labels).mean())
 
 

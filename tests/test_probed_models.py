@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from VGG_BatchNorm import probes
+from VGG_BatchNorm.ground.machine import autocast
 from VGG_BatchNorm.probes import activation_statistics, curvature, probe, trainable
 
 DRAW = torch.Generator().manual_seed(0)
@@ -139,7 +140,10 @@ def imaginary(output, target):
     (nn.Sequential(nn.Linear(6, 4), nn.LazyBatchNorm1d(affine=False)), F.cross_entropy, BATCH,
      "lazy layers"),
     (perceptron(), F.cross_entropy, BATCH[0], "inputs…, targets"),
-    (perceptron(), F.cross_entropy, BATCH[:1], "inputs…, targets")])
+    (perceptron(), F.cross_entropy, BATCH[:1], "inputs…, targets"),
+    (perceptron(), F.cross_entropy, dict(zip("xy", BATCH, strict=True)), "inputs…, targets"),
+    (perceptron(), lambda x, y: F.cross_entropy(x.detach(), y), BATCH, "cut off"),
+    (perceptron(), torch.no_grad()(F.cross_entropy), BATCH, "cut off")])
 def test_what_cannot_be_probed_is_named(model, loss, batch, message):
     for measure in (curvature, activation_statistics, lambda *args: probe(*args, 0.1)):
         with pytest.raises(ValueError, match=message) as error:
@@ -162,7 +166,53 @@ def test_activations_of_any_kind_by_type_or_name():
     assert both["gradient_norms"][1] == found["gradient_norms"][0]
 
 
-@pytest.mark.parametrize("layers", [(), (["9"],), ([nn.ReLU],)])
+def test_activations_of_one_kind_or_name_alone_and_of_other_types_and_shapes():
+    model = perceptron(nn.GELU(), nn.Flatten(0), nn.Sigmoid(), nn.Unflatten(0, (8, 16)))
+    expected = statistics(model)
+    assert len(expected["dead"]) == 2 and statistics(model, (nn.GELU, "3")) == expected
+    assert statistics(model, "1") == statistics(model, nn.GELU) == statistics(model, ["1"])
+    batch = BATCH[0].bfloat16(), BATCH[1]
+    half = activation_statistics(perceptron(nn.ReLU()).bfloat16(), F.cross_entropy, batch)
+    exact = statistics(perceptron(nn.ReLU()))
+    assert half["quantiles"][0] == pytest.approx(exact["quantiles"][0], abs=0.02)
+
+
+def test_a_layer_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="no layer 8, 9$"):
+        statistics(perceptron(nn.GELU()), ["9", nn.GELU, "8"])
+
+
+def test_reentrant_checkpoints_are_refused_and_not_measured_as_zero():
+    class Reentrant(nn.Sequential):
+        def forward(self, x):
+            first, *middle, last = self
+            return last(checkpoint(nn.Sequential(*middle), first(x), use_reentrant=True))
+
+    for measure in (curvature, activation_statistics, lambda *args: probe(*args, 0.1)):
+        with pytest.raises(RuntimeError, match="use_reentrant"):
+            measure(Reentrant(*perceptron(nn.ReLU())), F.cross_entropy, BATCH)
+
+
+@pytest.mark.skipif(not hasattr(torch.compiler, "set_stance"), reason="needs torch 2.6")
+def test_a_model_compiled_in_place_is_probed_as_it_was_written():
+    model = perceptron(nn.ReLU())
+    expected = everything(model)
+    model.compile(backend="aot_eager")
+    assert everything(model) == expected
+
+
+def test_a_step_that_lacks_a_parameter_is_named():
+    model = nn.DataParallel(perceptron())
+    with pytest.raises(ValueError, match="the step lacks 0.weight"):
+        probe(model, F.cross_entropy, BATCH, 0.1, update=dict(model.named_parameters()))
+
+
+def test_autocast_that_is_off_needs_no_device_that_has_it():
+    with autocast(torch.device("meta"), "float32"):
+        assert torch.ones(1).dtype == torch.float32
+
+
+@pytest.mark.parametrize("layers", [(), ([nn.ReLU],)])
 def test_no_activation_layer_is_named(layers):
     model = perceptron()
     with pytest.raises(ValueError, match="calls no such layer"):

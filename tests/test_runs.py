@@ -218,6 +218,21 @@ def test_figures_look_alike_whatever_a_matplotlibrc_says(tmp_path):
     assert done.stdout.split() == ["False", "white"]
 
 
+DRAWING = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from VGG_BatchNorm.ground.script import run_main
+import matplotlib.pyplot as plt
+run_main(lambda: plt.figure().savefig(sys.argv[2]))
+"""
+
+
+def test_pictures_need_no_screen_whatever_backend_is_set(tmp_path):
+    subprocess.run([sys.executable, "-c", DRAWING, str(ROOT), str(tmp_path / "a.png")],
+                   env=os.environ | {"MPLBACKEND": "TkAgg"}, check=True)
+    assert (tmp_path / "a.png").exists()
+
+
 HALF_MADE = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])

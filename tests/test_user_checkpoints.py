@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import os
+import pickle
 from collections import OrderedDict
 
 import numpy as np
@@ -40,6 +41,7 @@ WAYS = {
                                "optimizer": torch.optim.Adam(net.parameters()).state_dict()},
     "model": lambda net: {"model": net.state_dict(), "loss": [1.0, 0.5]},
     "model_state_dict": lambda net: {"model_state_dict": net.state_dict()},
+    "weights": lambda net: {"epoch": 7, "weights": net.state_dict()},
     "twice nested": lambda net: {"model": {"state_dict": net.state_dict()}},
     "DataParallel": lambda net: nn.DataParallel(net).state_dict(),
     "compiled": lambda net: renamed(net, "_orig_mod."),
@@ -148,6 +150,15 @@ def test_what_is_no_state_dict_is_refused_and_not_run(tmp_path, monkeypatch, con
     assert "delete" not in said and "\n" not in said and os.listdir() == ["own.pth"]
 
 
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickled_model_is_refused_as_such_by_any_protocol(net, tmp_path, protocol):
+    torch.save(net, tmp_path / "saved.pth", pickle_protocol=protocol)
+    (tmp_path / "dumped.pkl").write_bytes(pickle.dumps(net, protocol))
+    for name in ("saved.pth", "dumped.pkl"):
+        with pytest.raises(UserError, match="holds Python objects .*state_dict"):
+            read_checkpoint(tmp_path / name)
+
+
 def given(script, data_dir, folder, *more) -> tuple:
     if script is not evaluate:
         more = (*more, "--results", folder / "results")
@@ -188,17 +199,22 @@ def test_a_users_weights_are_evaluated_and_drawn(call, net, data_dir, tmp_path):
         assert code == 0 and "network    vgg_a_light(" in out, err
 
 
+class Subclass(torch.Tensor):
+    """As torchvision's images are."""
+
+
 def test_what_save_accepts_load_opens(tmp_path):
     path, config = tmp_path / "a.pt", {"widths": (np.int64(8), 8), "dropout": np.float32(0.5)}
     net = CifarNet(widths=(8, 8))
     save_checkpoint(path, np.str_("cifarnet"), config, net.state_dict(), best=np.float64(0.9),
                     done=np.bool_(True), rows=[{"loss": np.float64(0.5)}], order=np.arange(3),
-                    none=None, by_class={np.int64(3): 1})
+                    none=None, by_class={np.int64(3): 1}, image=Subclass(torch.ones(2)))
     content = load_checkpoint(path)
     assert type(content["best"]) is float and content["best"] == 0.9 and content["done"] is True
     assert content["config"] == {"widths": (8, 8), "dropout": 0.5}
     assert content["rows"] == [{"loss": 0.5}] and content["by_class"] == {3: 1}
     assert content["order"].tolist() == [0, 1, 2]
+    assert type(content["image"]) is torch.Tensor and content["image"].tolist() == [1, 1]
     assert type(open_network(path)[1]) is CifarNet
     before = path.read_bytes()
     for extra, place in (({"best": [path]}, r"checkpoint\['best'\]\[0\]"), ({"x": Payload()}, "x"),

@@ -17,7 +17,8 @@ from VGG_BatchNorm.ground.script import UserError
 
 CHECKPOINT_FORMAT = "cifar10-checkpoint-1"
 PLAIN = (type(None), bool, int, float, str)
-NESTED = ("state_dict", "model_state_dict", "model", "net", "network")  # where others keep weights
+NESTED = ("state_dict", "model_state_dict", "net_state_dict", "model_state", "model", "net",
+          "network", "weights", "params")  # where others keep weights
 WRAPPERS = ("module", "_orig_mod")  # what DataParallel and torch.compile put into names
 ALONE = "save its weights alone: torch.save(net.state_dict(), PATH)"
 
@@ -54,6 +55,8 @@ def _plain(value, place: str = "checkpoint"):
     if isinstance(value, (list, tuple)):
         return (tuple if isinstance(value, tuple) else list)(
             _plain(one, f"{place}[{i}]") for i, one in enumerate(value))
+    if isinstance(value, torch.Tensor) and type(value) is not torch.Tensor:
+        return value.detach().as_subclass(torch.Tensor)
     if isinstance(value, torch.Tensor) or type(value) in PLAIN:
         return value
     raise TypeError(f"{place} is a {type(value).__name__}; a checkpoint holds tensors, dicts, "
@@ -77,9 +80,10 @@ def read_file(path: Path, device: torch.device | str = "cpu"):
     except OSError:
         raise
     except Exception as error:  # torch.load has none of its own for "not a whole, safe file"
-        held = re.search(r"(?:GLOBAL|class) ([\w.]+)|(TorchScript)", str(error))
-        if held:
-            raise UserError(f"{path} holds Python objects ({held[1] or held[2]}), which could run "
+        held = re.search(r"(?:GLOBAL|class) ([\w.]+)|(TorchScript)|operand 149\b", str(error))
+        if held:  # 149 is what pickles begin with from protocol 4 on, pickle.dump's default
+            kind = held[1] or held[2] or "by pickle's newer protocols"
+            raise UserError(f"{path} holds Python objects ({kind}), which could run "
                             f"any code, so it is not opened; {ALONE}") from None
         raise UserError(f"{path} is damaged or not a checkpoint; "
                         "move it away, or name another") from None

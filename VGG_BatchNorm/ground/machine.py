@@ -51,11 +51,13 @@ def pick_precision(name: str, device: torch.device) -> str:
     return "bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
     """A context in which convolutions and matrix products are computed in `precision`.
 
     Weights, gradients of weights and the loss stay float32.
     """
+    if precision == "float32" and not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()  # torch 2.4 has none on mps, not even one that is off
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 

@@ -41,9 +41,9 @@ def run_main(main: Callable[[], None]) -> None:
     sys.unraisablehook = _unraisable
     if hasattr(sys.stdout, "reconfigure"):  # a console may know fewer letters than we print
         sys.stdout.reconfigure(errors="replace")
-    os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go into files, whatever the screen
+    os.environ["MPLBACKEND"] = "Agg"  # pictures go into files, whatever the screen
     if "matplotlib" in sys.modules:
-        sys.modules["matplotlib"].use(os.environ["MPLBACKEND"])
+        sys.modules["matplotlib"].use("Agg")
     try:
         main()
     except UserError as error:
