@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.networks import parameter_count
 from codes.settings import Settings, choose_settings, parse_arguments
 from codes.trainer import Trainer, expected_seconds
+from VGG_BatchNorm.ground.checkpoint import load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import Split, data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import RUNS_DIR, read_json, write_csv, write_json
 from VGG_BatchNorm.ground.machine import environment, peak_memory, use_device
@@ -70,6 +71,9 @@ def held_settings(folder: Path, wanted: dict, resume: bool) -> dict | None:
     config = read_json(folder / "config.json", "settings", "data_md5")
     defaults = Settings(network=wanted["network"]).as_dict()
     older = config["settings"]
+    if not isinstance(older, dict):
+        raise UserError(f"{folder / 'config.json'} holds no settings; mend it, or move its folder "
+                        "away")
     if older.get("winograd"):
         raise UserError(f"{folder} holds a run of an older version, whose convolutions were chosen "
                         "by time; name another folder with --out")
@@ -128,12 +132,20 @@ def train_to_end(trainer: Trainer, folder: Path, held_out: Split, name: str) -> 
 
 
 def draw_picture(folder: Path) -> None:
-    """Draw training_curves.png from the run's files, where it is not there yet."""
+    """Draw training_curves.png from the run's files, where it is not there yet.
+
+    Where log.csv is damaged, it is written anew from the rows in last.pt.
+    """
     if not (folder / "training_curves.png").exists():
         from codes.figures.curves import draw_curves, read_run  # here: matplotlib is slow to import
         from VGG_BatchNorm.ground.style import save_figure
 
-        save_figure(draw_curves(*read_run(folder)), folder / "training_curves.png")
+        try:
+            run = read_run(folder)
+        except UserError:
+            write_csv(folder / "log.csv", load_checkpoint(folder / "last.pt")["rows"])
+            run = read_run(folder)
+        save_figure(draw_curves(*run), folder / "training_curves.png")
 
 
 def main() -> None:

@@ -127,6 +127,18 @@ def test_a_config_that_lacks_a_key_is_one_line(refused, data_dir, finished_run, 
     write_json(folder / "config.json", config)
     assert "config.json lacks data_md5" in refused(train, "--data-dir", data_dir, "--out", folder,
                                                    *TINY, "--resume")
+    write_json(folder / "config.json", {"settings": None, "data_md5": ""})
+    assert "holds no settings" in refused(train, "--data-dir", data_dir, "--out", folder, *TINY,
+                                          "--resume")
+
+
+def test_a_damaged_log_of_a_finished_run_is_written_anew(finished_run, tmp_path):
+    folder = Path(shutil.copytree(finished_run, tmp_path / "old"))
+    (folder / "log.csv").write_text("epoch,loss\n1")
+    (folder / "training_curves.png").unlink()
+    train.draw_picture(folder)
+    assert (folder / "log.csv").read_bytes() == (finished_run / "log.csv").read_bytes()
+    assert (folder / "training_curves.png").exists()
 
 
 def test_one_value_a_channel_is_one_line(refused, data_dir, tmp_path):

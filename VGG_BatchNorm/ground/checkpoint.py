@@ -20,6 +20,9 @@ PLAIN = (type(None), bool, int, float, str)
 NESTED = ("state_dict", "model_state_dict", "net_state_dict", "model_state", "model", "net",
           "network", "weights", "params")  # where others keep weights
 WRAPPERS = ("module", "_orig_mod")  # what DataParallel and torch.compile put into names
+torch.serialization.add_safe_globals([  # numpy's numbers: metrics that people save beside weights
+    np.float64(0).__reduce__()[0], np.dtype,
+    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?"))])
 ALONE = "save its weights alone: torch.save(net.state_dict(), PATH)"
 
 
@@ -110,13 +113,17 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict:
 def state_dict_in(content) -> dict[str, torch.Tensor] | None:
     """Return the state_dict that a file of other making is, or holds beside other things.
 
-    What DataParallel, torch.compile and weight averaging put into its names is left out.
+    What DataParallel, torch.compile and weight averaging put into its names is left out, and a name
+    of `NESTED` that all begin with, as where a module of training steps holds the network.
     """
     if not isinstance(content, dict):
         return None
     if content and all(isinstance(t, torch.Tensor) for t in content.values()):
-        return {".".join(part for part in str(name).split(".") if part not in WRAPPERS): t
-                for name, t in content.items() if name != "n_averaged"}
+        parts = {tuple(part for part in str(name).split(".") if part not in WRAPPERS): t
+                 for name, t in content.items() if name != "n_averaged"}
+        firsts = {names[0] for names in parts}
+        held = len(firsts) == 1 and firsts <= set(NESTED)
+        return {".".join(names[held:]): t for names, t in parts.items()}
     return next(filter(None, (state_dict_in(content.get(name)) for name in NESTED)), None)
 
 
