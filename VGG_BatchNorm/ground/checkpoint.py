@@ -4,6 +4,7 @@ It carries the network's name and arguments, so that a tool needs nothing but it
 other making are read too (`read_file`, `state_dict_in`); codes/networks.py finds their network.
 """
 
+import codecs
 import io
 import re
 import warnings
@@ -21,7 +22,7 @@ NESTED = ("state_dict", "model_state_dict", "net_state_dict", "model_state", "mo
           "network", "weights", "params")  # where others keep weights
 WRAPPERS = ("module", "_orig_mod")  # what DataParallel and torch.compile put into names
 torch.serialization.add_safe_globals([  # numpy's numbers: metrics that people save beside weights
-    np.float64(0).__reduce__()[0], np.dtype,
+    np.float64(0).__reduce__()[0], np.dtype, codecs.encode,
     *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?"))])
 ALONE = "save its weights alone: torch.save(net.state_dict(), PATH)"
 
