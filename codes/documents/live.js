@@ -64,7 +64,7 @@
     function drawEdge(step) {
       const chart = byId('edge');
       const [x, y] = frame(chart, [0, steps.at(-1)], [0, EDGE_TOP], stepTicks(chart.clientWidth),
-        [0, 1, 2, 3, 4].map((one) => [one, String(one)]), 'step', 'η·κ', false);
+        [0, 1, 2, 3, 4].map((one) => [one, String(one)]), 'step', `η·κ, cut off at ${EDGE_TOP}`, false);
       chart.append(svg('line', {x1: x(0), x2: x(steps.at(-1)), y1: y(EDGE), y2: y(EDGE), class: 'mark'}));
       for (const net of nets) {
         const line = points(net.edge_steps, net.edge).map(([at, value]) => [x(at), y(clamp(value, 0, EDGE_TOP))]);
