@@ -3,19 +3,23 @@
     python codes/report.py
 
 Reads the files in reports/results/ and the pictures in reports/figures/; sets reports/report.typ
-with Typst into reports/report.pdf. Title, names and links are in reports/report.json; what is unset
-there is named. Names may be in any script for which there is a font: Typst's own, Noto Serif SC
-for Chinese (a package), or one of the system's. No number is typed in report.typ: all come from the
-files, and so do the words that depend on which way a result fell ("loses", "makes no clear
-difference"). The same files give the same bytes. Ten seconds; needs the packages typst and
-pylopdf-fonts-zh-cn (requirements-dev.txt).
+with Typst into reports/report.pdf. Title, names and links are in reports/report.json; what is empty
+there is left out and named. Names may be in any script for which there is a font: Typst's own, Noto
+Serif SC for Chinese (a package), or one of the system's. Pictures have as many pixels as are
+printed. No number is typed in report.typ: all come from the files, and so do the words that depend
+on which way a result fell ("loses", "makes no clear difference"). The same files give the same
+bytes. Ten seconds; needs the packages typst and pylopdf-fonts-zh-cn (requirements-dev.txt).
 """
 
 import importlib.util
 import json
 import re
 import sys
+import tempfile
 from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageChops, UnidentifiedImageError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.documents.report_numbers import collect
@@ -26,8 +30,10 @@ from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 
 SOURCE = ROOT / "reports" / "report.typ"
 SETTINGS = ("title", "student", "student_id", "code", "dataset", "weights")
-PLACEHOLDER = "YOUR "  # what an unset setting starts with
 FONTS = "pylopdf-fonts-zh-cn"  # Noto Serif SC
+PICTURE = re.compile(r'#picture\("([^"]+)"(?:, width: (\d+)%)?')
+TEXT_WIDTH, DPI = 17 / 2.54, 200  # inches, pixels an inch
+COLOURS, LITTLE = 64, 2  # LITTLE: mean over pixels of the largest change of a colour, of 255
 
 
 def read_settings(path: Path) -> dict:
@@ -64,6 +70,40 @@ def find_fonts(text: str) -> dict:
                     "or write it in Latin letters")
 
 
+def for_print(source: Path, target: Path, share: float) -> Path:
+    """Write a picture again, with the pixels that are printed on a share of the text's width.
+
+    In COLOURS colours where that changes it little, as with lines and text; else as a JPEG.
+
+    Returns:
+        `target`, with the suffix of its format.
+
+    Raises:
+        UserError: the source is missing, or no picture.
+    """
+    try:
+        with Image.open(source) as picture:
+            picture = picture.convert("RGB")
+    except FileNotFoundError:
+        raise UserError(f"{source} is missing; `make figures` draws it") from None
+    except UnidentifiedImageError:
+        raise UserError(f"{source} is no picture; move it away, and `make figures`") from None
+    width = round(share * TEXT_WIDTH * DPI)
+    if width < picture.width:
+        size = width, round(picture.height * width / picture.width)
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
+    few = picture.quantize(COLOURS, dither=Image.Dither.NONE, kmeans=1000)
+    change = np.asarray(ImageChops.difference(picture, few.convert("RGB"))).max(2).mean()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if change <= LITTLE:
+        target = target.with_suffix(".png")
+        few.save(target, optimize=True)
+    else:
+        target = target.with_suffix(".jpg")
+        picture.save(target, quality=90, subsampling=0)
+    return target
+
+
 def set_pdf(content: dict, figures: Path) -> bytes:
     """Return report.typ with this content, as a PDF without a date.
 
@@ -77,16 +117,18 @@ def set_pdf(content: dict, figures: Path) -> bytes:
         raise UserError("the report needs the package typst: "
                         ".venv/bin/python -m pip install typst") from None
     fonts = find_fonts(" ".join(content["settings"][name] for name in SETTINGS))
-    for name in re.findall(r'#picture\("([^"]+)"', SOURCE.read_text(encoding="utf-8")):
-        if not (figures / f"{name}.png").exists():
-            raise UserError(f"{figures / name}.png is missing; `make figures` draws it")
-    given = json.dumps(content | {"figures": str(figures.resolve())})
-    try:
-        return typst.compile(str(SOURCE), root=SOURCE.anchor, sys_inputs={"content": given},
-                             timestamp=0, **fonts)
-    except typst.TypstError as error:
-        raise UserError(f"{SOURCE.name} and the results do not fit: "
-                        f"{str(error).splitlines()[0]}") from None
+    with tempfile.TemporaryDirectory() as folder:
+        asked = PICTURE.findall(SOURCE.read_text(encoding="utf-8"))
+        pictures = {name: str(for_print(figures / f"{name}.png", Path(folder, name),
+                                        int(share or 100) / 100).resolve())
+                    for name, share in asked}
+        given = json.dumps(content | {"pictures": pictures})
+        try:
+            return typst.compile(str(SOURCE), root=SOURCE.anchor, sys_inputs={"content": given},
+                                 timestamp=0, **fonts)
+        except typst.TypstError as error:
+            raise UserError(f"{SOURCE.name} and the results do not fit: "
+                            f"{str(error).splitlines()[0]}") from None
 
 
 def main() -> None:
@@ -102,9 +144,8 @@ def main() -> None:
     pdf = set_pdf(collect(args.results) | {"settings": settings}, args.figures)
     with atomic_write(args.out) as file:
         file.write(pdf)
-    for name in SETTINGS:
-        if settings[name].startswith(PLACEHOLDER):
-            print(f"unset      {name}: {args.settings}")
+    if unset := [name for name in SETTINGS if not settings[name]]:
+        print(f"left out   {listed(unset)}: {args.settings} does not give them")
     print(f"report     {args.out}")
 
 

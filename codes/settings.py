@@ -194,6 +194,8 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     run.add_argument("--out", type=user_path, help="run folder")
     run.add_argument("--resume", action="store_true",
                      help="go on with the run in --out, if there is one")
+    run.add_argument("--tensorboard", action="store_true",
+                     help="leave event files for TensorBoard in the run folder, too")
     run.add_argument("--data-dir", type=user_path, default=DATA_DIR)
     run.add_argument("--device", default="auto")
     run.add_argument("--threads", type=count, help="CPU threads (default: torch's choice)")

@@ -12,6 +12,9 @@ the test set once, at the end. (With --validation: trains on 45,000 of them, wat
     training_curves.png
     last.pt      weights, and all that --resume needs to end with the same bits
     result.json  final accuracies, seconds, FLOPs
+
+With --tensorboard it leaves event files too: the loss of each step; accuracies and the filters'
+learning rate at the last step of each epoch.
 """
 
 import json
@@ -114,8 +117,37 @@ def print_plan(trainer: Trainer, train: Split) -> int:
     return flops
 
 
-def train_to_end(trainer: Trainer, folder: Path, held_out: Split, name: str) -> None:
-    """Run the epochs that remain; after each one log.csv and last.pt are whole."""
+def event_writer() -> type:
+    """Return torch's writer of event files.
+
+    Raises:
+        UserError: the package tensorboard is missing.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError("--tensorboard needs the package tensorboard: "
+                        ".venv/bin/python -m pip install tensorboard") from None
+    return SummaryWriter
+
+
+def write_events(events, trainer: Trainer, row: dict) -> None:
+    """Write the curves of the epoch that has just ended to a SummaryWriter."""
+    for step, loss in enumerate(trainer.step_losses, (trainer.epoch - 1) * len(trainer.loader)):
+        events.add_scalar("loss", loss, step)
+    rate = trainer.optimizers[-1].param_groups[0]["lr"]
+    for name, value in {**row, "lr": rate}.items():
+        if name == "lr" or name.endswith("accuracy"):
+            events.add_scalar(name, value, step)
+    events.flush()
+
+
+def train_to_end(trainer: Trainer, folder: Path, held_out: Split, name: str, events=None) -> None:
+    """Run the epochs that remain; after each one log.csv and last.pt are whole.
+
+    Args:
+        events: a SummaryWriter, or None.
+    """
     while trainer.epoch < trainer.epochs:
         start, start_cpu = time.perf_counter(), cpu_seconds()
         row = {"epoch": trainer.epoch + 1, **trainer.train_epoch()}
@@ -125,6 +157,8 @@ def train_to_end(trainer: Trainer, folder: Path, held_out: Split, name: str) -> 
         if name == "validation":
             row["validation_accuracy"] = accuracy(predict(trainer.net, held_out), held_out.labels)
         trainer.rows.append(row)
+        if events:
+            write_events(events, trainer, row)
         if trainer.rank == 0:
             trainer.save(folder / "last.pt")
             write_csv(folder / "log.csv", trainer.rows)
@@ -150,6 +184,7 @@ def draw_picture(folder: Path) -> None:
 
 def main() -> None:
     args = parse_arguments(__doc__)
+    writer = event_writer() if args.tensorboard else None
     start_processes(args.device)
     device = use_device(args.device, args.threads)
     settings = choose_settings(args, device)
@@ -174,7 +209,10 @@ def main() -> None:
             (folder / stale).unlink(missing_ok=True)
         write_json(folder / "config.json", dict(
             settings=settings.as_dict(), environment=environment(device), data_md5=data_md5))
-    train_to_end(trainer, folder, held_out, name)
+    events = None
+    if writer and trainer.rank == 0:  # what a run that was stopped wrote of later steps is void
+        events = writer(folder, purge_step=trainer.epoch * len(trainer.loader))
+    train_to_end(trainer, folder, held_out, name, events)
     if dist.is_initialized():  # one that just ends may abort, and torchrun stops the others
         dist.barrier()
         dist.destroy_process_group()

@@ -1,8 +1,10 @@
 """The page of `make gallery` from made-up results: its HTML, numbers, and life in a browser."""
 
+import base64
 import contextlib
 import io
 import json
+import re
 import shutil
 import sys
 from html.parser import HTMLParser
@@ -15,22 +17,24 @@ import pytest
 import torch
 from conftest import save_net
 from PIL import Image
+from test_report import write_batch_norm
 from test_scripts import RESULT
 
 from codes import gallery
 from codes.figures.gallery import glow, in_place, red_and_blue
 from codes.figures.registry import FIGURES
 from codes.insight import gallery as chosen
+from codes.insight.exported import NotExportable, exported
 from codes.insight.gallery import choose_images
 from codes.insight.similarity import nearest
-from codes.networks import restore
+from codes.networks import build, restore
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
-from VGG_BatchNorm.ground.cifar10 import CLASSES, load_cifar10
+from VGG_BatchNorm.ground.cifar10 import CLASSES, load_cifar10, normalize
 from VGG_BatchNorm.ground.files import write_csv, write_json, write_npz
 from VGG_BatchNorm.ground.predictions import predict
 
 MISSING = "patches.png"
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "br", "input"}
 
 
 def write_figures(folder: Path) -> None:
@@ -59,6 +63,7 @@ def write_results(folder: Path) -> None:
            "clear": False, "tries": 0,
            "edge": False, "parameters": 1000, "flops": 10**12, "seconds": 9.0}
     write_csv(folder / "compare" / "quick" / "summary.csv", [row])
+    write_batch_norm(folder / "bn" / "evening")
     ticks = np.linspace(-1, 1, 5)
     for name, top, rows in (("plane", 0.5, 5), ("compare_plain", 20.0, 5),
                             ("compare_residual", 1.0, 2)):
@@ -125,7 +130,9 @@ def test_the_page_is_whole_and_needs_no_network(site):
     assert site.page.stat().st_size < 3e6
     for number in ("82.50", "87.5", "12.3", "32.1", "41", "6.00 ± 0.00 %"):
         assert f"<td>{number}" in text, number
-    assert "<td><code>strong</code></td>" in text and "**" not in text
+    assert "<td><code>strong</code></td>" in text
+    assert "**" not in re.sub("<script.*?</script>", "", text, flags=re.DOTALL)
+    assert 'startOwn("network.js")' in text and (site.folder / "network.js").exists()
 
 
 def test_a_figure_that_is_missing_is_named(site):
@@ -162,6 +169,28 @@ def test_surfaces_are_those_that_are_whole(site):
     assert canvas["role"] == "img"
     assert "lowest 0.1 nats, at 0 along direction 1 and 0.5 along" in canvas["aria-label"]
     assert len(json.loads(reader.scripts["colours"])) == 64
+
+
+def test_the_study_step_by_step(site):
+    held = json.loads(Reader(site.page.read_text(encoding="utf-8")).scripts["live-numbers"])
+    assert held["steps"] == [0, 250, 500] and held["seeds"] == 1 and len(held["layers"]) == 11
+    assert [net["high"] for net in held["nets"]] == [[1.0] * 3, [0.5] * 3]
+    assert held["nets"][0]["dead"][0] == [1.0] * 11
+    assert held["nets"][0]["edge_steps"] == [0, 250, 500]
+
+
+def test_a_net_that_the_page_cannot_run_is_left_out(tmp_path, capsys):
+    (tmp_path / "network.js").touch()
+    save_net(tmp_path / "w.pt", "vgg", configuration="A-LRN", width=0.02)
+    gallery.write_network(tmp_path / "w.pt", tmp_path / "network.js")
+    assert "left out" in capsys.readouterr().out and not (tmp_path / "network.js").exists()
+    with pytest.raises(NotExportable, match="depends on the image"):
+        exported(DependsOnTheImage())
+
+
+class DependsOnTheImage(torch.nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
 
 
 def test_the_second_time_it_only_reads(site, call, monkeypatch):
@@ -247,6 +276,103 @@ def browser(site, tmp_path):
     browser.get(site.page.as_uri())
     yield browser
     browser.quit()
+
+
+NETS = [("cifarnet", dict(widths=(8, 6))),
+        ("cifarnet", dict(widths=(8, 6), norm="group", pool="average", residual=True,
+                          activation="silu", whiten=False)),
+        ("vgg", dict(configuration="C", norm="batch", width=0.05)),
+        *(("cifarnet", dict(widths=(4, 4), norm="none", pool_first=1, activation=name))
+          for name in ("leaky_relu", "elu", "mish", "hardswish", "tanh", "none"))]
+
+
+def test_nets_in_a_browser_give_the_logits_of_torch(browser):
+    run = """const [networks, pixels, done] = arguments, found = [];
+        const source = document.getElementById('forward').textContent;
+        const worker = new Worker(URL.createObjectURL(new Blob([source])));
+        worker.onmessage = ({data}) => {
+          if (found.push(data.shares) === networks.length) done(found);
+        };
+        for (const network of networks) {
+          worker.postMessage({network});
+          worker.postMessage({pixels});
+        }"""
+    torch.manual_seed(0)
+    image = torch.randint(256, (1, 3, 32, 32), dtype=torch.uint8)
+    pixels = torch.nn.functional.pad(image[0].permute(1, 2, 0), (0, 1), value=255)
+    expected, written = [], []
+    for name, config in NETS:
+        net = build(name, **config).eval().requires_grad_(False)
+        for key, values in net.state_dict().items():
+            if values.is_floating_point() and values.ndim == 1:
+                values.uniform_(0.5, 1.5) if "var" in key else values.normal_()
+            elif values.is_floating_point():
+                values.copy_(values.half())  # as it is written
+        expected.append(net(normalize(image)).softmax(1)[0].tolist())
+        written.append(exported(net))
+    found = browser.execute_async_script(run, written, pixels.flatten().tolist())
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert np.ptp(expected, 1).min() > 1e-3
+
+
+def test_your_own_image_and_the_slider_in_a_browser(browser, site, data_dir, tmp_path):
+    from selenium.webdriver import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def find(selector: str) -> list:
+        return browser.find_elements("css selector", selector)
+
+    def answer_with(text: str) -> str:
+        (place,) = find("#answer")
+        WebDriverWait(browser, 60).until(lambda _: text in place.text)
+        said = place.text
+        browser.execute_script("arguments[0].textContent = ''", place)
+        return said
+
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [
+        {"name": "prefers-color-scheme", "value": "dark"}]})
+    net = restore(load_checkpoint(site.folder / "w.pt"))
+    image = load_cifar10(data_dir)[1].images[7]
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "mine.png")
+    shares = net(normalize(image[None])).softmax(1)[0]
+    find("#file")[0].send_keys(str(tmp_path / "mine.png"))
+    said = f"{CLASSES[shares.argmax()]} ({100 * shares.max():.1f} %)"
+    assert said in answer_with("The net says")
+    bars = [bar.text.split() for bar in find("#own-bars li")]
+    least = [CLASSES[shares.argmin()], f"{100 * shares.min():.1f}", "%"]
+    assert len(bars) == 10 and bars[-1] == least
+    assert [len(row.find_elements("css selector", "canvas")) for row in find(".maps")] == [12, 8, 8]
+    drop = """const bytes = Uint8Array.from(atob(arguments[0]), (letter) => letter.charCodeAt(0));
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File([bytes], arguments[1]));
+        const given = {dataTransfer, bubbles: true, cancelable: true};
+        return ['dragover', 'drop'].map((name) =>
+          document.body.dispatchEvent(new DragEvent(name, given)));"""
+    large = Image.new("RGBA", (700, 300), "#0000")  # its middle square is of one colour
+    large.save(tmp_path / "large.png")
+    for path, text in ((tmp_path / "large.png", "The net says"), (site.page, "is no picture")):
+        content = base64.b64encode(path.read_bytes()).decode()
+        assert browser.execute_script(drop, content, path.name) == [False, False]  # taken
+        answer_with(text)
+    seen = "return [...document.querySelector('#seen canvas').getContext('2d')"
+    assert set(browser.execute_script(seen + ".getImageData(0, 0, 32, 32).data]")) == {255}
+    find("#take")[0].click()
+    answer_with("The net says")
+
+    (slider,) = find("#step")
+    slider.send_keys(Keys.HOME)
+    first, rows = find("#bands .now")[0].get_attribute("x1"), find("#live-rows tr")
+    assert slider.accessible_name == "Step" and "1.00 to 1.00 0.50 to 0.50" in rows[0].text
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert find("#now")[0].text == "250" and "step 250" in slider.get_attribute("aria-valuetext")
+    assert find("#bands .now")[0].get_attribute("x1") != first
+    assert len(find("#dead rect")) == 22 and find("#edge path")
+    named = find("input") + find("#live svg") + find(".maps")
+    assert all(element.accessible_name for element in named)
+    phone = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 360
+    assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
 def test_the_page_in_a_browser(browser):

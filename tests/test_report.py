@@ -147,8 +147,8 @@ def flags(tmp_path) -> list:
         path = tmp_path / "figures" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image.new("RGB", (60, 30)).save(path)
-    settings = {"title": "Hedgehogs", "student": "Mecki", "student_id": "4711", "code": "YOUR CODE",
-                "dataset": "https://example.org", "weights": "YOUR WEIGHTS"}
+    settings = {"title": "Hedgehogs", "student": "Mecki", "student_id": "4711", "code": "",
+                "dataset": "https://example.org", "weights": ""}
     write_json(tmp_path / "report.json", settings)
     return ["--results", tmp_path / "results", "--figures", tmp_path / "figures",
             "--settings", tmp_path / "report.json", "--out", tmp_path / "report.pdf"]
@@ -158,7 +158,7 @@ def test_its_numbers_are_those_of_the_results(call, flags):
     pypdf = pytest.importorskip("pypdf")
     code, out, err = call(report, *flags)
     assert code == 0, err
-    assert re.findall(r"^unset +(\w+)", out, flags=re.M) == ["code", "weights"]
+    assert re.findall(r"^left out +(.+):", out, flags=re.M) == ["code and weights"]
     pdf = flags[-1].read_bytes()
     pages = [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf)).pages]
     text = " ".join(" ".join(pages).split())
@@ -167,6 +167,7 @@ def test_its_numbers_are_those_of_the_results(call, flags):
                      "12.3 %", "33.3 % (fog)", "to 44.4 %", "37 % longer", "−1.00 ± 0.50",
                      "loses 1.00 ± 0.50 points", "The design did not win", "abacus"):
         assert expected in text, expected
+    assert "Code:" not in text and "Weights:" not in text
     assert call(report, *flags)[0] == 0 and flags[-1].read_bytes() == pdf
 
 
@@ -185,6 +186,20 @@ def test_a_name_is_printed_in_its_own_script(call, flags):
     assert code == 2 and len(err.splitlines()) == 1 and "no font here can print" in err
 
 
+def test_pictures_have_the_pixels_that_are_printed(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    source, target = tmp_path / "source.png", tmp_path / "folder" / "picture"
+    ramp = image.linear_gradient("L").resize((2000, 1000))
+    noise = image.merge("RGB", [image.effect_noise((2000, 1000), 200) for _ in range(3)])
+    for drawn, size, suffix in ((ramp.convert("RGBA"), (669, 334), ".png"),  # half of 17 cm
+                                (image.new("RGB", (60, 30)), (60, 30), ".png"),
+                                (noise, (669, 334), ".jpg")):
+        drawn.save(source)
+        made = report.for_print(source, target, 0.5)
+        with image.open(made) as picture:
+            assert picture.size == size and made.suffix == suffix
+
+
 @pytest.mark.parametrize("part", report_numbers.PARTS)
 def test_a_missing_file_and_one_of_another_shape_are_one_line(call, flags, part):
     file, maker, _ = report_numbers.PARTS[part]
@@ -200,6 +215,9 @@ def test_a_missing_picture_is_one_line(call, flags):
     (flags[3] / f"{PICTURES[-1]}.png").unlink()
     code, _, err = call(report, *flags)
     assert code == 2 and f"{PICTURES[-1]}.png is missing" in err and "make figures" in err
+    (flags[3] / f"{PICTURES[-1]}.png").write_bytes(b"x")
+    code, _, err = call(report, *flags)
+    assert code == 2 and f"{PICTURES[-1]}.png is no picture" in err
 
 
 def test_words_follow_the_numbers():

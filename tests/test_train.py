@@ -74,6 +74,37 @@ def test_what_a_run_leaves(finished_run):
     assert result["images"] == 300 and result["flops"] > 0 and result["seconds"] > 0
 
 
+def test_without_tensorboard_its_flag_is_one_line(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    code, _, err = tiny(tmp_path / "run", "--tensorboard")
+    assert code == 2 and len(err.splitlines()) == 1 and "pip install tensorboard" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_tensorboard_finds_the_curves(tiny, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = tmp_path / "run"
+    assert tiny(folder, "--epochs", 2, "--validation", "--tensorboard")[0] == 0
+    found = EventAccumulator(str(folder)).Reload()
+    curves = {name: [(one.step, one.value) for one in found.Scalars(name)]
+              for name in found.Tags()["scalars"]}
+    assert curves.keys() == {"loss", "accuracy", "validation_accuracy", "lr"}
+    steps, losses = zip(*curves["loss"], strict=True)
+    assert steps == tuple(range(len(steps)))
+    with (folder / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    half = len(steps) // 2
+    for i, row in enumerate(rows):
+        mean = sum(losses[i * half:(i + 1) * half]) / half
+        assert mean == pytest.approx(float(row["loss"]), rel=1e-5)
+        step, value = curves["accuracy"][i]
+        assert step == (i + 1) * half - 1
+        assert value == pytest.approx(float(row["accuracy"]), rel=1e-5)
+    assert curves["lr"][1][1] < curves["lr"][0][1]
+
+
 def test_the_plan_is_printed_first(tiny, tmp_path):
     code, out, _ = tiny(tmp_path / "run", "--epochs", 1)
     first = out.splitlines()[0]

@@ -23,18 +23,26 @@ from codes.documents.tables import html, marked_up
 from codes.figures import registry
 from codes.figures.gallery import explanations
 from codes.figures.landscape import COMPARED, loss_levels, network_title
+from VGG_BatchNorm.findings import CONVOLUTIONS, PAPER, dead_units, edge
 from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.files import read_npz
 from VGG_BatchNorm.ground.script import UserError
-from VGG_BatchNorm.ground.style import PALETTE, plt
+from VGG_BatchNorm.ground.style import BATCH_NORM, PALETTE, PLAIN, plt
+from VGG_BatchNorm.recorded import read_run
 
 SHOWN = 5  # probabilities of an image
+NETS = (("none", "VGG-A", PLAIN, "5 3"), ("batch", "with batch norm", BATCH_NORM, "none"))
 
 
 class Places(NamedTuple):
     page: Path
     figures: Path  # a folder, as the next
     results: Path
+
+    @property
+    def network(self) -> Path:
+        """The net that the page runs, as a script that the page loads."""
+        return self.page.with_name("network.js")
 
     def link(self, path: Path) -> str:
         """Return what the page calls a file."""
@@ -138,6 +146,35 @@ def surfaces(results: Path) -> list[dict]:
     return found
 
 
+def rounded(values: np.ndarray) -> list:
+    """Return values of any shape with four digits, as JSON has them: what is not finite is null."""
+    if values.ndim:
+        return [rounded(value) for value in values]
+    return float(f"{values:.4g}") if np.isfinite(values) else None
+
+
+def live(results: Path) -> dict | None:
+    """Return the study's pair of nets over its steps, medians over seeds; None: not run yet."""
+    runs = [read_run(path) for path in sorted((results / "bn" / "evening" / "pair").glob("*.npz"))]
+    nets = []
+    for norm, name, colour, dash in NETS:
+        mine = [run for run in runs if run["run"]["norm"] == norm]
+        if not mine:
+            return None
+        bands = [run["losses"][:, PAPER] for run in mine]
+        dead = [dead_units(run)[1] for run in mine]
+        nets.append({
+            "name": name, "colour": colour, "dash": dash, "edge_steps": rounded(edge(mine[0])[0]),
+            "low": rounded(np.median([band.min(1) for band in bands], 0)),
+            "high": rounded(np.median([band.max(1) for band in bands], 0)),
+            "edge": rounded(np.median([edge(run)[1] for run in mine], 0)),
+            "dead": rounded(np.median(dead, 0))})
+    linear = dead[0].shape[1] - CONVOLUTIONS
+    layers = [*map(str, range(1, CONVOLUTIONS + 1)), *(f"L{k + 1}" for k in range(linear))]
+    return {"steps": mine[0]["probe_steps"].astype(int).tolist(), "layers": layers,
+            "seeds": len(mine), "nets": nets}
+
+
 def build(places: Places, data: dict) -> str:
     """Return the whole page.
 
@@ -156,7 +193,8 @@ def build(places: Places, data: dict) -> str:
     try:
         parts = {"accuracy": run_tables(places.results), "claims": claim_tables(places.results),
                  "figures": plates(places), "planes": surfaces(places.results),
-                 "chosen": chosen(data)}
+                 "chosen": chosen(data), "live": live(places.results),
+                 "network": places.link(places.network) if places.network.exists() else None}
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise UserError(f"a file in {places.results} has another shape than expected: "
                         f"{error!r}") from None
