@@ -73,7 +73,7 @@ RESCUES = (  # beside the pair: norm, and what else is changed
 RESCUE_RATES = (0.03, 0.1, 0.3, 1.0)
 HEADS = (("batch", {"head": "single"}), ("none", {"head": "single"}), ("batch", {"head": "batch"}),
          ("batch", {"warmup": 100}))  # beside the pair at its own rate and at the others
-HEAD_RATES = (0.05, 0.1, 0.2, 0.5)
+HEAD_RATES = (0.5, 0.2, 0.1, 0.05)
 EDGE_RATES = (0.025, 0.4)  # beside the pair's and the others'
 NOISES = ("batch", "noisy_batch_channel", "noisy_batch", "noise")
 # In training steps, about

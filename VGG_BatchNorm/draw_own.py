@@ -82,21 +82,25 @@ def draw_heads(runs: Runs):
             some = [each[0] for lr, each in findings.at_rates(runs, norm).items()
                     if 0.05 <= lr <= 0.5]
         else:
-            some = [run for run in find(runs, "heads", norm=norm, head=head)
-                    if bool(run["run"]["warmup"]) == warm]
+            some = [run for run in find(runs, "heads") if (run["run"]["norm"], run["run"]["head"],
+                    bool(run["run"]["warmup"])) == (norm, head, warm)]
         found[norm, head, warm] = [run for run in some if run["run"]["lr"] != 0.4]
-    same_rates(found.values())
+    found = {key: some for key, some in found.items() if some}
     figure, axes = plt.subplots(1, 3, figsize=(12, 4.6))
-    for key, (label, colour, style) in ARMS.items():
-        rates = [run["run"]["lr"] for run in found[key]]
-        numbers = ([findings.training_accuracy(run, 500) for run in found[key]],
-                   [np.nanmax(run["loss"][:50]) for run in found[key]])
+    for key, some in found.items():
+        label, colour, style = ARMS[key]
+        rates = [run["run"]["lr"] for run in some]
+        numbers = ([findings.training_accuracy(run, 500) for run in some],
+                   [np.nanmax(run["loss"][:50]) for run in some])
         for axis, values in zip(axes, numbers, strict=False):
             axis.plot(rates, values, style, color=colour, markersize=5, label=label)
-        _, dead = findings.dead_units(found[key][-1])
+        if rates[-1] < 0.5:
+            continue
+        _, dead = findings.dead_units(some[-1])
         at = np.arange(1, dead.shape[1] + 1)
         for part in (slice(CONVOLUTIONS), slice(CONVOLUTIONS, None)):
             axes[2].plot(at[part], 100 * dead[-1][part], style, color=colour, markersize=4)
+    rates = [run["run"]["lr"] for run in found["none", "plain", False]]
     for axis, name in zip(axes, ("training accuracy at step 500 (%)",
                                  "largest loss of the first 50 steps (nats)"), strict=False):
         axis.set(xlabel="learning rate", ylabel=name, xscale="log")

@@ -228,11 +228,12 @@ def heads(runs: findings.Runs) -> dict | None:
             *findings.find(runs, "heads", norm=norm, lr=0.5))]
     except findings.NotRun:
         return None
-    return {f"{run['run']['norm']}-{run['run']['head']}" + "-warmup" * bool(run["run"]["warmup"]): {
+    found = {f"{run['run']['norm']}-{run['run']['head']}" + "-warmup" * bool(run["run"]["warmup"]): {
         "accuracy": f"{findings.training_accuracy(run, 500):.0f}",
         "thrown": f"{np.nanmax(run['loss'][:50]):.0f}",
         "dead": " and ".join(f"{100 * share:.0f}" for share in findings.dead_units(run)[1][-1][8:]),
     } for run in some}
+    return found if len(found) == 6 else None
 
 
 def effect_on_training(rows: list[dict]) -> list[list[str]]:
