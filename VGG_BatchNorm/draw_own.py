@@ -6,7 +6,7 @@ A function's docstring is its picture's caption.
 import numpy as np
 
 from VGG_BatchNorm import findings
-from VGG_BatchNorm.draw_paper import PAIR, entitled, pair, running_mean, same_rates
+from VGG_BatchNorm.draw_paper import PAIR, entitled, pair, running_mean
 from VGG_BatchNorm.findings import CONVOLUTIONS, PAPER, NotRun, Runs, find
 from VGG_BatchNorm.ground.style import BATCH_NORM, PLAIN, plt
 from VGG_BatchNorm.recorded import FINE_GRID
@@ -108,6 +108,7 @@ def draw_heads(runs: Runs):
         axis.minorticks_off()
     axes[0].set_ylim(0, None)
     axes[1].set_yscale("log")
+    axes[1].set_yticks([2, 5, 10, 20, 50, 100], ["2", "5", "10", "20", "50", "100"])
     axes[2].set(xlabel="layer (9 and 10: linear)", ylabel=f"dead at LR {rates[-1]:g} (%)",
                 ylim=(-2, 102))
     axes[2].axvline(CONVOLUTIONS + 0.5, color="black", linewidth=0.8)

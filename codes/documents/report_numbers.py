@@ -228,11 +228,13 @@ def heads(runs: findings.Runs) -> dict | None:
             *findings.find(runs, "heads", norm=norm, lr=0.5))]
     except findings.NotRun:
         return None
-    found = {f"{run['run']['norm']}-{run['run']['head']}" + "-warmup" * bool(run["run"]["warmup"]): {
+    arms = ((f"{run['run']['norm']}-{run['run']['head']}", bool(run["run"]["warmup"]), run)
+            for run in some)
+    found = {arm + "-warmup" * warm: {
         "accuracy": f"{findings.training_accuracy(run, 500):.0f}",
         "thrown": f"{np.nanmax(run['loss'][:50]):.0f}",
         "dead": " and ".join(f"{100 * share:.0f}" for share in findings.dead_units(run)[1][-1][8:]),
-    } for run in some}
+    } for arm, warm, run in arms}
     return found if len(found) == 6 else None
 
 
