@@ -22,8 +22,9 @@ def draw_edge(runs: Runs):
     each learning rate (first seed, median over three probes). Right: its median from step 200 on,
     over all seeds, with the middle half, against the learning rate; dashed: with a single linear
     layer. With batch norm it changes little with the rate, at the line or somewhat below it, so the
-    curvature falls as the rate rises; without, it is low at small rates and where training has
-    failed (crosses: training accuracy below 15 %)."""
+    curvature falls as the rate rises. VGG-A itself is far below it at the smallest rates and where
+    training has failed (crosses: training accuracy below 15 %), but not with a single linear layer:
+    the head has a say in this too."""
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 4.2))
     drawn = []
     for axis, (norm, (label, colour)) in zip(axes, PAIR.items(), strict=False):
