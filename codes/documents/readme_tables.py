@@ -47,7 +47,7 @@ def accuracy_table(rows: list[dict]) -> Table:
     head = ("preset", "test error, one view", "six views", "seeds", "parameters", "PFLOP to train",
             "precision", "minutes", "peak memory")
     lines = []
-    for preset in dict.fromkeys(row["preset"] for row in rows):
+    for preset in dict.fromkeys(row["preset"] for row in sorted(rows, key=lambda r: r["flops"])):
         mine = [row for row in rows if row["preset"] == preset]
         one, six = errors_in_percent(mine)
         memory = max(row["peak_memory_bytes"] or 0 for row in mine) / 2**30
