@@ -52,7 +52,7 @@ def same_rates(sets: Iterable[list[dict]]) -> None:
         raise NotRun
 
 
-PAPER_LINE = dict(color="#777777", linewidth=0.9, zorder=0)
+PAPER_LINE = dict(color="#555555", linewidth=1.1, zorder=0)
 PAPER_STYLE = {"none": ":", "batch": "-"}  # of the paper's nets, in grey
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from codes.documents import readme_tables
 from codes.documents.report_comparisons import compare
 from codes.documents.tables import cells
-from codes.documents.words import listed, percent, spread
+from codes.documents.words import listed, minus, percent, spread
 from codes.figures.landscape import COMPARED
 from codes.networks import build, parameter_count
 from codes.settings import DEFAULTS, PRESETS, Settings
@@ -206,7 +206,8 @@ def spoken(effect: findings.Effect) -> dict:
         if effect.claim.paper else None
     return {"seeds": len(effect.plain), "plain": findings.spread(effect.plain),
             "normed": findings.spread(effect.normed), "paper": paper, "says": effect.says,
-            "interval": None if np.isnan(half) else [f"{mean - half:.3g}", f"{mean + half:.3g}"]}
+            "interval": None if np.isnan(half) else [minus(f"{end:.3g}")
+                                                     for end in (mean - half, mean + half)]}
 
 
 def edges(runs: findings.Runs) -> dict:
