@@ -100,7 +100,8 @@ def test_the_numbers_of_a_run(call, data_dir, finished_run, tmp_path):
     "spoil, text", [(lambda c: c | {"config": {"widths": (8, 16)}}, "do not fit"),
                     (lambda c: c | {"network": "resnet"}, "unknown network"),
                     (lambda c: c | {"config": {"colour": 1}}, "does not take these arguments"),
-                    (lambda c: c | {"format": "theirs"}, "another format")])
+                    (lambda c: c | {"format": "theirs"}, "fits no network here"),
+                    (lambda c: {"epoch": c["epoch"]}, "another format")])
 def test_another_network_is_one_line(refused, data_dir, finished_run, tmp_path, spoil, text):
     torch.save(spoil(load_checkpoint(finished_run / "last.pt")), tmp_path / "other.pt")
     (tmp_path / "e.json").write_text("kept")

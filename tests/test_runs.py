@@ -43,7 +43,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, monkeypat
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Payload()))
     content = {"format": checkpoint.CHECKPOINT_FORMAT, "weights": Payload()}
     torch.save(content, tmp_path / "torch.pt")
-    for name, text in (("plain.pt", "damaged or not a checkpoint; move it away, or name"),
+    for name, text in (("plain.pt", r"Python objects \(.*\), .* so it is not opened"),
                        ("torch.pt", r"Python objects \(\w+.system\), .* so it is not opened")):
         with pytest.raises(UserError, match=text):
             load_checkpoint(tmp_path / name)
