@@ -105,7 +105,7 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
             ("norms", lambda n: [Run(norm, 0.1, n, **shared, **probed)
                                  for norm in ("noisy_batch", "l1", "l2", "linf")]),
             ("heads", lambda n: [Run(norm, lr, n, **shared, **watched, **extra)
-                                 for norm, extra in HEADS for lr in HEAD_RATES]),
+                                 for lr in HEAD_RATES for norm, extra in HEADS]),
             ("edge", lambda n: [Run(norm, lr, n, **shared, **watched)
                                 for lr in EDGE_RATES for norm in PAIR]),
             ("noise", lambda n: [Run(norm, 0.1, n, seed=seed, watch_every=5, **shared)
