@@ -21,10 +21,9 @@ def draw_edge(runs: Runs):
     where η·κ < 2 (black line; Cohen et al. 2021). Left and middle: η·κ over training, a line for
     each learning rate (first seed, median over three probes). Right: its median from step 200 on,
     over all seeds, with the middle half, against the learning rate; dashed: with a single linear
-    layer. With batch norm it changes little with the rate, at the line or somewhat below it, so the
-    curvature falls as the rate rises. VGG-A itself is far below it at the smallest rates and where
-    training has failed (crosses: training accuracy below 15 %), but not with a single linear layer:
-    the head has a say in this too."""
+    layer. Crosses: training has failed (training accuracy below 15 %). κ is along the gradient of
+    one batch, on that batch, and so no larger than its top eigenvalue. Where a rate has one seed it
+    is a look; read by Hessian-vector products, the two nets differ less."""
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 4.2))
     drawn = []
     for axis, (norm, (label, colour)) in zip(axes, PAIR.items(), strict=False):
@@ -73,10 +72,10 @@ def draw_heads(runs: Runs):
     """Where is batch norm fragile at large rates? Left: training accuracy at step 500 against the
     learning rate, for VGG-A's three linear layers as they are, with batch norm in them too, for a
     single linear layer in their place, and with a warm-up over the first 100 steps. Middle: the
-    largest loss of the first 50 steps: the first updates throw it up, and further at larger rates,
-    where what the last layers are given is large and nothing has adapted yet. Right: the share of
-    the units that are negative on a whole batch at the last step, by layer, at the largest rate;
-    such units learn nothing. One run a point: a look."""
+    largest loss of the first 50 steps: with batch norm the first updates throw it up, and further
+    at larger rates. Right: the share of the units that are negative on a whole batch, by layer, at
+    the largest rate and the last look; such units learn nothing. One run a point, other heads and
+    the warm-up trained in bfloat16: a look."""
     found = {}
     for norm, head, warm in ARMS:
         if head == "plain" and not warm:
@@ -133,9 +132,8 @@ def draw_noise(runs: Runs):
     reading a unit of a convolution is a channel, all of whose pixels move together; drawn by pixel,
     the channel's mean hardly moves and nothing is tested. Below, left: mean training accuracy over
     25 batches, a line for each seed. Right: by how much the channels' means jump from one look to
-    the next, over their standard deviation, by layer. Noise by channel costs speed, but where it
-    trains still better than the net without a norm, steadiness of the first moment is not what
-    batch norm works by."""
+    the next, over their standard deviation, by layer. If batch norm worked by steady first moments,
+    noise by channel would have to undo what it does."""
     found = {norm: find(runs, "noise", norm=norm) for norm in NOISES if norm != "none"}
     found["none"] = find(runs, "pair", norm="none")
     figure = plt.figure(figsize=(11, 6.4))
@@ -222,7 +220,7 @@ def draw_theorem(runs: Runs):
         axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high),
                  xlabel="right side of the theorem", title=title)
         if share >= 0.5:
-            axis.text(0.03, 0.03, f"{share:.0f} % of the channels", transform=axis.transAxes,
+            axis.text(0.03, 0.9, f"× {share:.0f} % of the channels", transform=axis.transAxes,
                       fontsize=9)
     axes[0].set_ylabel("‖∂L/∂y‖² of a channel, measured")
     return entitled(figure, [run], f"SGD, LR {run['run']['lr']:g}", "after the last step")

@@ -92,7 +92,7 @@ def draw_training(runs: Runs):
     means over the last 25 batches, one for each seed; the pale ones behind are single batches of
     the first. Grey: the paper's own curves at the same rates (right: on its test images), read off
     its figure 1; its net has 13 layers or more, ours 11, and single batches are drawn there. At 0.5
-    its net with batch norm learns and ours hardly does: 11 says why. The loss is on a logarithmic
+    its net with batch norm learns and ours hardly does: see 11. The loss is on a logarithmic
     axis, since at large rates batch norm's first steps go far up before it comes down."""
     figure, axes = plt.subplots(1, 3, figsize=(11, 4))
     drawn = []
@@ -291,7 +291,7 @@ def draw_rescues(runs: Runs):
     """What else lets a net train at large rates? Accuracy after as many steps against learning
     rate: left over the last 50 training batches, as in the paper, right on held-out images. Warm-up
     is over the first third. A diverged run (cross) is at chance, the dotted line. Noisy batch norm
-    is the paper's test of covariate shift: its activations jump at every step. Held-out images pass
+    has its noise by pixel here, which hardly moves a channel's mean: see 12. Held-out images pass
     it without the noise, and so in another distribution than its running averages know. One run a
     point, and few steps: which net is best after long training is another question."""
     found = {key: [run for run in find(runs, "rescue", norm=key[0], only_norm=key[2])

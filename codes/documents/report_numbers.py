@@ -266,7 +266,9 @@ def band(runs: list[dict]) -> dict:
     steps = min(len(run["loss"]) for run in runs)
     loss = np.stack([run["loss"][:steps] for run in runs])
     last, guess = loss[:, -50:].mean(1), np.log(len(CLASSES))
+    others = np.delete(loss, last.argmax(), axis=0)
     return {"width": f"{np.median(np.ptp(loss, 0)):.2f}",
+            "without_slowest": f"{np.median(np.ptp(others, 0)):.2f}",
             "low": f"{last.min():.2f}", "high": f"{last.max():.2f}",
             "learned": bool(last.min() < 0.95 * guess), "guess": f"{guess:.2f}",
             "rates": ", ".join(f"{run['run']['lr']:g}" for run in runs)}
