@@ -170,7 +170,8 @@ def draw_kinks(runs: Runs):
     (dashed), the limit of a smooth function; in the same nets with softplus for ReLU and average
     pooling for max pooling they meet it. The rise is thus of kinks that a step crosses, and a small
     or large value at short steps says nothing about the curvature between them. Medians over the
-    probes on the fine grid, first seed, up to the last step of the smooth nets."""
+    probes on the fine grid, first seed, up to the last step of the smooth nets. The smooth net
+    without batch norm learns little in so few steps, so its curve is of the start."""
     usual, smooth = pair(runs), [(*look, find(runs, "smooth", norm=norm, smooth=True))
                                  for norm, look in PAIR.items()]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
