@@ -58,7 +58,12 @@ PAPER_STYLE = {"none": ":", "batch": "-"}  # of the paper's nets, in grey
 
 def draw_paper_curve(axis: plt.Axes, norm: str, number: int, column: str, **wanted: str) -> None:
     """Lay a curve of the paper's figure `number` behind ours, up to where ours end."""
-    steps, values = paper_curves.curve(number, column, net=paper_curves.NETS[norm], **wanted)
+    net = paper_curves.NETS[norm]
+    draw_behind(axis, norm, *paper_curves.curve(number, column, net=net, **wanted))
+
+
+def draw_behind(axis: plt.Axes, norm: str, steps: np.ndarray, values: np.ndarray) -> None:
+    """Lay a curve of the paper's net behind ours, up to where ours end."""
     shown = steps <= axis.get_xlim()[1]
     far = len(steps) < 20  # points far apart are marked
     axis.plot(steps[shown], values[shown], PAPER_STYLE[norm], marker="s" if far else None,
@@ -181,7 +186,7 @@ def draw_three_panels(runs: Runs):
     turns the picture round; the same over η‖g‖², what the step would gain on a plane; and the
     cosine of the gradient one learning rate on and the gradient here. Bands: first seed; lines
     below and for β: each seed. Grey: the paper's curves, read off its figure 4, up to where ours
-    end (its ‖Δg‖ is about four times ours, off this scale; its loss may hold an L2 term). Dotted:
+    end (its ‖Δg‖ is about four times ours, off this scale; its loss may hold an L2 term). Dashed:
     β = 1 over the shortest step; where the gradient has changed by its own size there, β is about
     that whatever the landscape. The first 200 steps, where batch norm's first one is far off the
     scale, are drawn apart."""
@@ -197,7 +202,7 @@ def draw_three_panels(runs: Runs):
         drawn += found
     for _, colour, found in [*pair(runs), *nets]:
         for run in found:
-            steps, width = run["probe_steps"], findings._band(run)
+            steps, width = run["probe_steps"], findings.band_width(run)
             lines = (run["smoothness"][:, PAPER].max(1), width,
                      width / findings.expected_drop(run),
                      run["cosines"][:, PAPER][:, GRID.index(1.0)])
@@ -218,10 +223,8 @@ def draw_three_panels(runs: Runs):
         for edge in ("min", "max_or_value"):
             draw_paper_curve(axes[0, 0], norm, 4, edge, panel="fig4a")
         draw_paper_curve(axes[0, 2], norm, 4, "max_or_value", panel="fig4c")
-        steps, low = paper_curves.curve(4, "min", panel="fig4a", net=paper_curves.NETS[norm])
-        high = paper_curves.curve(4, "max_or_value", panel="fig4a", net=paper_curves.NETS[norm])[1]
-        shown = steps <= axes[1, 0].get_xlim()[1]
-        axes[1, 0].plot(steps[shown], (high - low)[shown], PAPER_STYLE[norm], **PAPER_LINE)
+        width = paper_curves.band_width("fig4a", paper_curves.NETS[norm])
+        draw_behind(axes[1, 0], norm, *width)
     floor = 1 / (GRID[0] * drawn[0]["run"]["lr"])
     axes[0, 2].axhline(floor, color="black", linestyle="--", linewidth=1)
     for axis in axes[1]:

@@ -124,7 +124,7 @@ def _largest(name: str) -> Callable[[dict], np.ndarray]:
     return lambda run: run[name][:, PAPER].max(1)
 
 
-def _band(run: dict) -> np.ndarray:
+def band_width(run: dict) -> np.ndarray:
     """Width of the band of losses along the gradient, in nats, by probe."""
     return np.ptp(run["losses"][:, PAPER], axis=1)
 
@@ -174,8 +174,8 @@ class Claim(NamedTuple):
         sign: of the difference, batch norm less plain, that the claim foresees; 0: none, it is said
             for the sake of the numbers, or follows from the definition (a check).
         paper: its figure's values without and with batch norm.
+        group: of the runs; two names: of those without batch norm, and of those with it.
         plain, normed: settings of the two runs.
-        step: the runs are read up to there; they may be of different groups then.
     """
 
     text: str
@@ -199,13 +199,14 @@ def _paper_steps_to_half(net: str) -> float:
     return float(steps[values >= 50][0])
 
 
-def _paper_panel(panel: str, lower: bool = False) -> Callable[[str], float]:
-    """Median of steps 200 to 1,500 of a panel of figure 4: its upper edge, less its lower one."""
-    def value(net: str) -> float:
-        steps, high = paper_curves.curve(4, "max_or_value", panel=panel, net=net)
-        low = paper_curves.curve(4, "min", panel=panel, net=net)[1] if lower else 0
-        return paper_curves.median(steps, high - low)
-    return value
+def _paper_panel(panel: str) -> Callable[[str], float]:
+    """Median of steps 200 to 1,500 of a panel of figure 4, of its upper edge where it is a band."""
+    return lambda net: paper_curves.median(*paper_curves.curve(
+        4, "max_or_value", panel=panel, net=net))
+
+
+def _paper_band(net: str) -> float:
+    return paper_curves.median(*paper_curves.band_width("fig4a", net))
 
 
 def _paper_shift(layer: str, metric: str) -> Callable[[str], float]:
@@ -233,8 +234,9 @@ CLAIMS = (
     Claim("", "the same, batch norm with a warm-up", _at_500, 1, None, "rates heads", 0.5,
           normed=WARMED),
     Claim("The loss varies less along the gradient", "median width of the band (nats)",
-          _probes(_band), -1, _paper_panel("fig4a", lower=True)),
-    Claim("", "the same, over η‖g‖²", _probes(lambda run: _band(run) / expected_drop(run)), -1),
+          _probes(band_width), -1, _paper_band),
+    Claim("", "the same, over η‖g‖²",
+          _probes(lambda run: band_width(run) / expected_drop(run)), -1),
     Claim("The gradient is more predictive", "median largest ‖Δg‖",
           _probes(_largest("distances")), -1, _paper_panel("fig4b")),
     Claim("", "the same, over ‖g‖",

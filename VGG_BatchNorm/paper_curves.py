@@ -28,6 +28,12 @@ def curve(number: int, column: str, **wanted: str) -> tuple[np.ndarray, np.ndarr
     return tuple(np.array([row[name] for row in rows], float) for name in ("step", column))
 
 
+def band_width(panel: str, net: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps, and the upper less the lower edge of a band of figure 4."""
+    steps, high = curve(4, "max_or_value", panel=panel, net=net)
+    return steps, high - curve(4, "min", panel=panel, net=net)[1]
+
+
 def median(steps: np.ndarray, values: np.ndarray, first: int = 200, last: int = 1500) -> float:
     """The median of a curve over a span of steps."""
     return float(np.nanmedian(values[(steps >= first) & (steps <= last)]))
