@@ -320,11 +320,13 @@ def effects(runs: Runs) -> list[Effect]:
     return found
 
 
-def table(runs: Runs) -> Table:
+def table(runs: Runs, brief: bool = False) -> Table:
     """The claims with numbers: mean ± standard deviation over seeds, and the difference with its
-    95 % interval, by pairs of nets that share a seed."""
+    95 % interval, by pairs of nets that share a seed; `brief`: one measure a claim of the paper."""
     lines = []
     for effect in effects(runs):
+        if brief and (not effect.claim.text or effect.claim.text.startswith("(")):
+            continue
         paper = " / ".join(f"{effect.claim.paper(net):.3g}" for net in ("std", "bn")) \
             if effect.claim.paper else ""
         lines.append((effect.claim.text, effect.claim.quantity, str(len(effect.plain)),

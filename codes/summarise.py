@@ -1,4 +1,4 @@
-"""Collect finished runs into reports/results/runs.csv; renew tables of README.md and MODEL_CARD.md.
+"""Collect finished runs into reports/results/runs.csv; renew the tables of the pages.
 
     python codes/summarise.py runs/strong-s0 runs/strong-s1 runs/strong-s2 --ship runs/strong-s0
 
@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.documents.map import room_map
 from codes.documents.readme_tables import PRESET_RUN, model_card, preset_runs, readme
 from codes.flags import flag_parser
 from codes.settings import DEFAULTS, choose_settings, parse_arguments
@@ -32,7 +33,9 @@ from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.ground.tables import markdown
 
 PAGES = {"README.md": readme,
-         "MODEL_CARD.md": lambda results: {"model": markdown(model_card(results))}}
+         "MODEL_CARD.md": lambda results: {"model": markdown(model_card(results))},
+         "codes/README.md": lambda results: {"map": room_map(ROOT, "codes")},
+         "VGG_BatchNorm/README.md": lambda results: {"map": room_map(ROOT, "VGG_BatchNorm")}}
 
 
 def collect(folders: list[Path], table: Path) -> None:

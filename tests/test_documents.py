@@ -14,7 +14,8 @@ from codes import from_scratch, optimizers, settings, studies
 from VGG_BatchNorm.ground.cifar10 import BATCH_MD5, CLASSES, MEAN, STD
 from VGG_BatchNorm.ground.files import read_json
 
-PAGES = ("README.md", "MODEL_CARD.md", "EXERCISES.md", "data/README.md")
+PAGES = ("README.md", "MODEL_CARD.md", "EXERCISES.md", "data/README.md", "codes/README.md",
+         "VGG_BatchNorm/README.md")
 WORKFLOW = ".github/workflows/ci.yml"
 MAKEFILE = (ROOT / "Makefile").read_text()
 VERBS = set(re.findall(r"^([a-z-]+):.*##", MAKEFILE, flags=re.M))

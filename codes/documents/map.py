@@ -1,4 +1,4 @@
-"""The map of the repository: each room, each file in it, and the first line of its docstring."""
+"""The maps of codes/ and VGG_BatchNorm/: a line a file, by room: what its docstring begins with."""
 
 import ast
 from pathlib import Path
@@ -10,7 +10,7 @@ ROOMS = {  # folder: what belongs there
              "studies (part 1)",
     "codes/insight": "what is measured of a trained network (torch, no matplotlib)",
     "codes/figures": "how it is drawn (matplotlib, no torch)",
-    "codes/documents": "tables, report, page",}
+    "codes/documents": "tables, report, page"}
 
 
 def first_sentence(path: Path) -> str:
@@ -30,15 +30,18 @@ def is_script(path: Path) -> bool:
     return "\nif __name__ ==" in path.read_text(encoding="utf-8")
 
 
-def repository_map(root: Path) -> str:
-    """Return the map as Markdown: a line a file, scripts in bold."""
+def room_map(root: Path, top: str) -> str:
+    """Return the map of the rooms in the folder `top` as Markdown, links relative to that folder:
+    a line a file, scripts in bold."""
     lines = []
     for room, about in ROOMS.items():
+        if room.partition("/")[0] != top:
+            continue
         files = sorted((root / room).glob("*.py"),
                        key=lambda path: (not is_script(path), path.name.lower()))
         lines.append(f"- `{room}/`: {about}")
         for path in files:
             bold = "**" if is_script(path) else ""
-            link = f"{bold}[{path.name}]({room}/{path.name}){bold}"
-            lines.append(f"  - {link}: {first_sentence(path)}")
+            address = path.relative_to(root / top).as_posix()
+            lines.append(f"  - {bold}[{path.name}]({address}){bold}: {first_sentence(path)}")
     return "\n".join(lines)

@@ -5,17 +5,9 @@ import statistics
 from pathlib import Path
 
 from codes.documents.comparisons import by_study, overview
-from codes.documents.map import repository_map
 from codes.documents.words import spread
 from VGG_BatchNorm import findings
-from VGG_BatchNorm.ground.files import (
-    RESULTS_DIR,
-    ROOT,
-    SHIPPED_WEIGHTS,
-    digest,
-    read_csv,
-    read_json,
-)
+from VGG_BatchNorm.ground.files import RESULTS_DIR, SHIPPED_WEIGHTS, digest, read_csv, read_json
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import Code, Table, markdown
 
@@ -23,6 +15,8 @@ PRESET_RUN = {"preset": str, "seed": int, "images": int, "parameters": int, "flo
               "precision": str, "seconds": float, "cpu_seconds": float, "peak_memory_bytes": int,
               "test_accuracy": float, "test_accuracy_views": float, "device": str, "threads": int,
               "torch": str, "commit": str}  # columns of runs.csv, in order
+PUBLISHED = {"parameters": int, "flops": int, "test_accuracy": float, "epochs": float,
+             "views": int, "runs": int}  # of published.csv
 SCRATCH_RUN = {"seed": int, "test_accuracy": float, "images": int, "epochs": int, "lr": float,
                "seconds": float, "parameters": int, "threads": int}  # of from_scratch.csv
 
@@ -57,6 +51,30 @@ def accuracy_table(rows: list[dict]) -> Table:
                       spread([row["cpu_seconds"] / row["threads"] / 60 for row in mine], 1),
                       f"{memory:.1f} GiB" if memory else "not known"))
     return Table("", head, lines)
+
+
+def front_table(rows: list[dict], published: list[dict]) -> Table:
+    """One line a net, by its error: ours from runs.csv, and published ones of known cost."""
+    lines = []
+    for preset in dict.fromkeys(row["preset"] for row in rows):
+        mine = [row for row in rows if row["preset"] == preset]
+        one, six = errors_in_percent(mine)
+        minutes = [row["cpu_seconds"] / row["threads"] / 60 for row in mine]
+        lines.append((statistics.mean(six), Code(preset), f"{spread(one, 2)} %",
+                      f"{spread(six, 2)} %", mine[0]["parameters"], mine[0]["flops"],
+                      f"{mine[0]['threads']} CPU cores, {spread(minutes, 1)} min", len(mine)))
+    for row in published:
+        if row["trained_on"]:
+            error = 100 * (1 - row["test_accuracy"])
+            cells = [f"{error:.2f} %" if row["views"] == views else "" for views in (1, 6)]
+            lines.append((error, row["net"], *cells, row["parameters"], row["flops"],
+                          row["trained_on"], row["runs"]))
+    return Table("", ("net", "test error, one view", "six views", "parameters", "PFLOP to train",
+                      "trained on", "runs"),
+                 [(*head, f"{parameters / 1e6:.2f} M" if parameters else "",
+                   f"{flops / 1e15:.2f}" if flops else "", where, str(runs or ""))
+                  for _, *head, parameters, flops, where, runs in
+                  sorted(lines, key=lambda line: -line[0])])
 
 
 def gemm_rates(bench: dict) -> str:
@@ -121,6 +139,19 @@ def peer_text(peer: dict) -> str:
             f"{peer['device'].partition(',')[0]}, {peer['threads']} threads).")
 
 
+def speed_text(bench: dict, study: dict, peer: dict) -> str:
+    """Return in a few sentences what the benchmarks say: the GEMM rate, the peers, the kit."""
+    ours = [step for step in bench["steps"]
+            if step["precision"] == list(bench["gemm_flops_per_second"])[-1]]
+    shares = [100 * step["rate_over_gemm"] for step in ours]
+    kit = [row["ours"][ours[0]["precision"]]["ratio"] for row in study["rows"]]
+    return (f"In {ours[0]['precision']}, a whole training step runs at {min(shares):.0f} to "
+            f"{max(shares):.0f} % of the rate of a plain matrix product ({gemm_rates(bench)}, on "
+            f"{bench['device'].partition(',')[0]}, {bench['threads']} threads), and VGG-A's at "
+            f"{min(kit):.1f} to {max(kit):.1f} times the speed of the course kit's loop. "
+            f"{peer_text(peer)}")
+
+
 def from_scratch_text(rows: list[dict]) -> str:
     if not rows:
         return "Not run yet: `make from-scratch`."
@@ -181,15 +212,15 @@ def readme(results: Path = RESULTS_DIR) -> dict[str, str]:
     try:
         studies = by_study(results / "compare" / "quick")
         studies.pop("final", None)
+        bench, study, peer = (read_json(results / name)
+                              for name in ("bench.json", "bn/bench.json", "peer.json"))
         tables = {
-            "accuracy": accuracy_table(preset_runs(results / "runs.csv")),
-            "bench": bench_table(read_json(results / "bench.json")),
-            "bn": findings.table(findings.read_runs(results / "bn" / "evening")),
-            "bn-bench": study_bench_table(read_json(results / "bn" / "bench.json")),
+            "front": front_table(preset_runs(results / "runs.csv"),
+                                 read_csv(results / "published.csv", PUBLISHED)),
+            "bn": findings.table(findings.read_runs(results / "bn" / "evening"), brief=True),
             "compare": overview(studies)}
         return {name: markdown(table) for name, table in tables.items()} | {
-            "map": repository_map(ROOT),
-            "from-scratch": from_scratch_text(read_csv(results / "from_scratch.csv", SCRATCH_RUN)),
-            "peer": peer_text(read_json(results / "peer.json"))}
+            "speed": speed_text(bench, study, peer),
+            "from-scratch": from_scratch_text(read_csv(results / "from_scratch.csv", SCRATCH_RUN))}
     except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
         raise UserError(f"a file in {results} has another shape than expected: {error!r}") from None

@@ -6,11 +6,10 @@ from pathlib import Path
 from matplotlib.ticker import FixedLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-from codes.documents.readme_tables import errors_in_percent, preset_runs
+from codes.documents.readme_tables import PUBLISHED, errors_in_percent, preset_runs
 from VGG_BatchNorm.ground.files import read_csv
 from VGG_BatchNorm.ground.style import PLAIN, TRAIN, plt
 
-PUBLISHED = {"parameters": int, "flops": int, "test_accuracy": float, "epochs": float, "views": int}
 MARK = 5  # half the width of a mark, in pixels of the figure
 LABELS = [(x, y, across, up) for y, up in ((0, "center"), (7, "bottom"), (-7, "top"))
           for x, across in ((7, "left"), (-7, "right"), (0, "center"))
