@@ -343,8 +343,15 @@ def _difference(effect: Effect) -> str:
     mean, half = effect.interval
     if not np.isfinite(mean):
         return "–"
-    digits = f"{mean:+.3g}".replace("-", "−")
-    return digits if np.isnan(half) else f"{digits} ± {half:.2g}"
+    decimals = _decimals(mean, half)
+    digits = f"{mean:+.{decimals}f}".replace("-", "−")
+    return digits if np.isnan(half) else f"{digits} ± {half:.{decimals}f}"
+
+
+def _decimals(*numbers: float) -> int:
+    """Decimals with which the largest of some numbers has three digits that count."""
+    largest = max(abs(number) for number in numbers if np.isfinite(number))
+    return max(0, 2 - int(np.floor(np.log10(largest)))) if largest else 2
 
 
 def spread(values: list[float]) -> str:
@@ -352,6 +359,8 @@ def spread(values: list[float]) -> str:
     finite = [value for value in values if np.isfinite(value)]
     if not finite:
         return "–"
-    deviation = f" ± {np.std(finite, ddof=1):.2g}" if len(finite) > 1 else ""
+    deviation = np.std(finite, ddof=1) if len(finite) > 1 else np.nan
+    decimals = _decimals(np.mean(finite), deviation)
+    after = f" ± {deviation:.{decimals}f}" if len(finite) > 1 else ""
     missing = f" (in {len(finite)} of {len(values)})" if len(finite) < len(values) else ""
-    return f"{np.mean(finite):.3g}{deviation}{missing}"
+    return f"{np.mean(finite):.{decimals}f}{after}{missing}".replace("-", "−")

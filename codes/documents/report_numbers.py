@@ -59,6 +59,13 @@ def presets(path: Path) -> dict:
     return found
 
 
+def front(path: Path) -> list[list]:
+    """published.csv: our presets beside nets of others."""
+    return cells(readme_tables.front_table(
+        some(readme_tables.preset_runs(path.with_name("runs.csv"))),
+        some(read_csv(path, readme_tables.PUBLISHED))))
+
+
 def data(path: Path) -> dict:
     """evaluation.json, and what else defines the data: its parts, checksum and constants."""
     train = readme_tables.preset_runs(path.with_name("runs.csv"))[0]["images"]
@@ -191,6 +198,7 @@ def bn(path: Path) -> dict:
     table = findings.table(runs)
     effects = findings.effects(runs)
     return {"claims": cells(table), "note": table.note,
+            "brief": cells(findings.table(runs, brief=True)),
             "by": {effect.claim.quantity: spoken(effect) for effect in effects},
             "edge": edges(runs), "heads": heads(runs),
             "training": effect_on_training(some(read_csv(path, STUDY_RUN))),
@@ -277,6 +285,7 @@ def band(runs: list[dict]) -> dict:
 PARTS: dict[str, tuple[str, str, Callable[[Path], dict]]] = {  # a file, what makes it, its reader
     "presets": ("runs.csv", "codes/summarise.py RUN", presets),
     "data": ("evaluation.json", "make evaluate", data),
+    "front": ("published.csv", "git checkout reports/results/published.csv", front),
     "compare": ("compare/quick/summary.csv", "make compare", compare),
     "scratch": ("from_scratch.csv", "make from-scratch", scratch),
     "bench": ("bench.json", "make bench", bench),
