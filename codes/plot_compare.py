@@ -3,21 +3,33 @@
     python codes/plot_compare.py reports/results/compare/quick
 
 Reads the files that compare.py left; writes five pictures, and README.md, which shows them with
-captions, every study's table, and what did not help, to reports/figures/compare/<base>/. Trains
-nothing.
+captions, what each study advises, its table, and what did not help, to
+reports/figures/compare/<base>/. Where a short and a long base share a variant, horizons.png is
+drawn beside that folder, and shown. Trains nothing.
 """
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.documents.advice import paragraph
 from codes.documents.comparisons import Comparisons, study_table, without_effect_table
+from codes.figures.caption import caption
 from codes.figures.comparisons import FIGURES, STUDIES_OF, scale
+from codes.figures.horizons import draw_horizons, numbers, read_horizons
 from codes.flags import flag_parser
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write, newest
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.ground.style import save_figure
 from VGG_BatchNorm.ground.tables import markdown
+
+READING = """\
+± after an accuracy is the standard deviation over seeds; after a difference it is half of its 95 %
+interval (Student's t, from the variant's own pairs). A difference is clear by Holm's rule over the
+study's variants: with a probability of 95 % none of a study is called so by luck. All differences
+of a study share the first variant's runs, and err together where these were lucky. What a study
+advises holds for the net and the length of training named with it.
+"""
 
 
 def newest_base(results: Path) -> Path:
@@ -27,28 +39,51 @@ def newest_base(results: Path) -> Path:
     return found.parent
 
 
+def page(runs: Comparisons, horizons: tuple | None) -> str:
+    """Return README.md.
+
+    Args:
+        horizons: what `read_horizons` gives, if there is a variant that both bases compare.
+    """
+    text = ["# What makes the network better: one factor at a time\n",
+            f"Drawn by `codes/plot_compare.py`; the base: {scale(runs)}.\n", READING]
+    text += [f"![{name}]({name}.png)\n\n**{name[:2]}** {caption(draw, None)}\n"
+             for name, draw in FIGURES.items() if set(STUDIES_OF[name]) & set(runs.studies)]
+    if horizons:
+        said = caption(draw_horizons, {"about": {"settings": numbers(*horizons)}})
+        text.append(f"![horizons](../horizons.png)\n\n{said}\n")
+    text += [f"## {study}\n\n{paragraph(rows, runs.base)}\n\n{markdown(study_table(rows))}\n"
+             for study, rows in runs.studies.items()]
+    text.append(f"## What did not help\n\n{markdown(without_effect_table(runs.studies))}\n")
+    return "\n".join(text)
+
+
+def shared(results: Path) -> tuple | None:
+    """Return what `read_horizons` gives of the bases in a folder; None if they share nothing."""
+    bases = [results / name for name in ("quick", "long")]
+    there = all((base / "summary.csv").exists() for base in bases)
+    found = read_horizons(*bases) if there else None
+    return found if found and found[-1] else None
+
+
 def main() -> None:
     parser = flag_parser(__doc__)
     add = parser.add_argument
     add("results", nargs="?", type=user_path, help="folder of a base (default: the newest)")
     add("--out", type=user_path, help="folder of the pictures")
     args = parser.parse_args()
-    folder = args.results or newest_base(RESULTS_DIR / "compare")
+    folder = (args.results or newest_base(RESULTS_DIR / "compare")).resolve()
     runs = Comparisons(folder)
-    out = args.out or FIGURES_DIR / "compare" / folder.resolve().name
-    text = ["# What makes the network better: one factor at a time\n",
-            f"Drawn by `codes/plot_compare.py`; the base: {scale(runs)}.\n"]
-    for name, draw in FIGURES.items():
-        if set(STUDIES_OF[name]) & set(runs.studies):
-            save_figure(draw(runs), out / f"{name}.png")
-            print(f"picture    {out / name}.png")
-            caption = " ".join(draw.__doc__.split())
-            text.append(f"![{name}]({name}.png)\n\n**{name[:2]}** {caption}\n")
-    text += [f"## {study}\n\n{markdown(study_table(rows))}\n"
-             for study, rows in runs.studies.items()]
-    text.append(f"## What did not help\n\n{markdown(without_effect_table(runs.studies))}\n")
+    out = args.out or FIGURES_DIR / "compare" / folder.name
+    pictures = {out / f"{name}.png": draw(runs) for name, draw in FIGURES.items()
+                if set(STUDIES_OF[name]) & set(runs.studies)}
+    if horizons := shared(folder.parent):
+        pictures[out.parent / "horizons.png"] = draw_horizons(*horizons)
+    for path, picture in pictures.items():
+        save_figure(picture, path)
+        print(f"picture    {path}")
     with atomic_write(out / "README.md") as file:
-        file.write("\n".join(text).encode())
+        file.write(page(runs, horizons).encode())
     print(f"page       {out / 'README.md'}")
 
 

@@ -11,7 +11,7 @@ import pytest
 from codes import report
 from codes.compare_results import key
 from codes.documents import report_numbers
-from codes.documents.report_comparisons import kind, says
+from codes.documents.advice import kind, says
 from codes.documents.tables import cells, html
 from codes.documents.words import listed
 from codes.insight.small_nets import NETS

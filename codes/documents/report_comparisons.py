@@ -1,35 +1,15 @@
-"""What the report says of the comparisons: a table, the variants' order and a phrase for each."""
+"""What the report says of the comparisons: tables, the variants' order, the tuning of rates."""
 
 import statistics
 from pathlib import Path
 
-from codes.compare_results import outcome, sorted_by_effect
+from codes.compare_results import sorted_by_effect
+from codes.documents.advice import kind, says, short
 from codes.documents.comparisons import Comparisons, study_table, without_effect
 from codes.documents.tables import cells
 from codes.documents.words import listed, minus, percent, spread, with_spread
 from codes.studies import STUDIES
 from VGG_BatchNorm.ground.script import UserError
-
-
-def short(row: dict) -> str:
-    """Return a variant's name without what follows a colon: "× 2: 32, 128, 128" is "× 2"."""
-    return row["variant"].partition(":")[0]
-
-
-def kind(row: dict) -> str:
-    """Return how a variant compares with its study's first: better, worse (or failed), unclear."""
-    return {"failed": "worse"}.get(outcome(row), outcome(row))
-
-
-def says(row: dict) -> str:
-    """Return how a variant compares with the first of its study, as the end of a sentence."""
-    if outcome(row) == "failed":
-        return "fails with every seed"
-    if outcome(row) == "unclear":
-        points = minus(with_spread(row["difference"], row["uncertainty"], "+"))
-        return f"makes no clear difference ({points} points)"
-    points = with_spread(abs(row["difference"]), row["uncertainty"])
-    return f"{'gains' if outcome(row) == 'better' else 'loses'} {points} points"
 
 
 def compare(path: Path) -> dict:

@@ -6,16 +6,21 @@ A function's docstring is the caption of its figure.
 import statistics
 from collections.abc import Callable
 
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from codes.compare_results import judged, outcome, sorted_by_effect
+from codes.documents import advice
 from codes.documents.comparisons import ORDER, Comparisons
 from codes.documents.words import with_spread
-from VGG_BatchNorm.ground.style import PALETTE, plt
+from codes.figures.readable import POINTS, large, place_labels
+from VGG_BatchNorm.ground.style import PALETTE, TRAIN, plt
 
 PANELS = tuple(name for name in ORDER if name not in ("losses", "final"))
 SIZES = ("widths", "depth")  # what changes the network's cost
 UNCLEAR = "#777777"
+OUTCOMES = {"better": ("clearly better", PALETTE[0], PALETTE[0]),  # label, line, face of the mark
+            "worse": ("clearly worse", PALETTE[1], PALETTE[1]),
+            "unclear": ("not clear", UNCLEAR, "white")}
 
 VARIANT_OF = {"DampedMuon, not annealed": "DampedMuon (ours)",
               "SGD, Nesterov, on filters": "SGD, Nesterov", "Adam on filters": "Adam"}
@@ -23,11 +28,9 @@ VARIANT_OF = {"DampedMuon, not annealed": "DampedMuon (ours)",
 
 def scale(runs: Comparisons) -> str:
     """Return what the pictures are of, for their faces."""
-    base = runs.base
-    n = sorted({row["n"] for rows in runs.studies.values() for row in rows})
-    seeds = " to ".join(str(number) for number in dict.fromkeys((n[0], n[-1])))
-    return (f"CifarNet {', '.join(map(str, base['widths']))}; {base['epochs']} epochs, batches of "
-            f"{base['batch_size']}; {seeds} seeds; {runs.rows[0]['device'].partition(',')[0]}")
+    seeds = advice.seeds([row for rows in runs.studies.values() for row in rows])
+    device = runs.rows[0]["device"].partition(",")[0]
+    return f"{advice.scale(runs.base)}; {seeds}; {device}"
 
 
 def style(name: str, names: list[str]) -> dict:
@@ -38,41 +41,60 @@ def style(name: str, names: list[str]) -> dict:
                 linestyle="-" if mine == name else "--")
 
 
+def effect_panels(rows: dict[str, list[dict]]) -> tuple[plt.Figure, dict[str, plt.Axes]]:
+    """Return a figure with a panel for each study, and a line in it for each of the rows.
+
+    Args:
+        rows: {study: its rows, the lowest line first}.
+    """
+    columns = min(2, len(rows))
+    heights = [0.34 * len(mine) + 0.9 for mine in rows.values()]  # inches
+    heights = [max(heights[i:i + columns]) for i in range(0, len(heights), columns)]
+    figure, axes = plt.subplots(len(heights), columns, squeeze=False, height_ratios=heights,
+                                figsize=(max(8, 6.5 * columns), sum(heights) + 1.5))
+    figure.get_layout_engine().set(h_pad=0.12)
+    panels = dict(zip(rows, axes.flat, strict=False))
+    for study, axis in panels.items():
+        axis.axvline(0, color="black", linestyle="--", linewidth=1)
+        axis.set_yticks(range(len(rows[study])), [row["variant"] for row in rows[study]])
+        axis.set_ylim(-0.6, len(rows[study]) - 0.4)
+        axis.grid(axis="y", visible=False)
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+    for axis in axes.flat[len(rows):]:
+        axis.axis("off")
+    for axis in list(panels.values())[-columns:]:  # the lowest of each column
+        axis.set_xlabel("difference in accuracy (points)")
+    return figure, panels
+
+
+@large
 def draw_effects(runs: Comparisons):
     """What one change does to the base. The difference in validation accuracy from the study's
     first variant (dashed line), seed by seed (dots; the same first weights and batches where the
     net is the same) and in the mean, with its 95 % interval over seeds (Student's t, from its own
     pairs); filled and coloured where Holm's rule over the study's variants calls it clear (blue:
     better, orange: worse), so that an interval may leave zero out and the difference still not be
-    clear. Each panel has its own scale. It says nothing of longer training, in which dropout,
-    strong augmentation and depth are known to do better than in a few epochs. Nets without norm are
-    held together by Muon, which keeps the norm of their filters."""
-    studies = [name for name in PANELS if name in runs.studies]
-    columns = min(2, len(studies))
-    figure, axes = plt.subplots(-(-len(studies) // columns), columns, squeeze=False,
-                                figsize=(max(8, 5.5 * columns), 2.9 * -(-len(studies) // columns)))
-    for axis, study in zip(axes.flat, studies, strict=False):
-        rows = [row for row in sorted_by_effect(runs.studies[study][1:])
-                if row["difference"] is not None]
-        first = accuracies(runs, runs.studies[study][0])
-        for y, row in enumerate(rows):
-            mine = accuracies(runs, row)
-            seeds = [value - first[seed] for seed, value in mine.items() if seed in first]
-            unclear = outcome(row) == "unclear"
-            color = UNCLEAR if unclear else PALETTE[0 if outcome(row) == "better" else 1]
+    clear. Each panel has its own scale. It is true of this length of training; dropout, strong
+    augmentation and depth are known to need more than a few epochs. Components without norm are
+    confounded: they have rates of their own, and Muon rescales their filters."""
+    rows = {name: [row for row in sorted_by_effect(runs.studies[name][1:])
+                   if row["difference"] is not None] for name in PANELS if name in runs.studies}
+    figure, panels = effect_panels(rows)
+    for study, axis in panels.items():
+        start = runs.studies[study][0]
+        first = accuracies(runs, start)
+        for y, row in enumerate(rows[study]):
+            seeds = [value - first[seed] for seed, value in accuracies(runs, row).items()
+                     if seed in first]
+            _, color, face = OUTCOMES[outcome(row)]
             axis.plot(seeds, [y] * len(seeds), ".", color=color, alpha=0.45)
             axis.errorbar(row["difference"], y, xerr=row["uncertainty"] or 0, fmt="o", color=color,
-                          capsize=3, markerfacecolor="white" if unclear else color)
-        axis.axvline(0, color="black", linestyle="--", linewidth=1)
-        axis.set_yticks(range(len(rows)), [row["variant"] for row in rows])
-        axis.set(title=f"{study.replace('_', ' ')}, against\n{runs.studies[study][0]['variant']}",
-                 ylim=(-0.6, len(rows) - 0.4))
-        axis.grid(axis="y", visible=False)
-    for axis in axes.flat[len(studies):]:
-        axis.axis("off")
-    for axis in axes.flat[max(0, len(studies) - columns):len(studies)]:  # the lowest of each column
-        axis.set_xlabel("difference in accuracy (points)")
-    figure.suptitle(scale(runs), fontsize=10)
+                          capsize=3, markerfacecolor=face)
+        axis.set_title(f"{study.replace('_', ' ')}, against\n{start['variant']}")
+    figure.legend(handles=[plt.Line2D([], [], marker="o", color=color, markerfacecolor=face,
+                                      label=label) for label, color, face in OUTCOMES.values()],
+                  loc="outside lower center", ncols=3)
+    figure.suptitle(scale(runs))
     return figure
 
 
@@ -82,11 +104,13 @@ def accuracies(runs: Comparisons, row: dict) -> dict[int, float]:
             if not run["failure"]}
 
 
+@large
 def draw_losses(runs: Comparisons):
     """Loss by regularisation: validation accuracy in percent, mean ± standard deviation over seeds,
     all under Adam, whose rate was tuned for each loss; the strength of a regulariser was tuned on
     cross-entropy. L2 enters the gradient and is rescaled by Adam, decoupled decay is not
-    (Loshchilov & Hutter 2019). Outlined: the best."""
+    (Loshchilov & Hutter 2019). In bold: what differs clearly (Holm's rule over all of them) from
+    the first, top left. Outlined: the highest mean."""
     rows = {row["variant"]: row for row in runs.studies["losses"]}
     losses = [name for name in rows if " + " not in name]
     added = ["none", *dict.fromkeys(name.partition(" + ")[2] for name in rows if " + " in name)]
@@ -94,16 +118,16 @@ def draw_losses(runs: Comparisons):
              for loss in losses]
     values = [[cell["accuracy"] if cell and cell["accuracy"] is not None else float("nan")
                for cell in line] for line in cells]
-    figure, axis = plt.subplots(figsize=(7.5, 4))
+    figure, axis = plt.subplots(figsize=(10.5, 5.5))
     picture = axis.imshow(values, cmap="cividis", aspect="auto")
     middle = statistics.mean(picture.get_clim())
-    best = max(max(line) for line in values)
+    best = max((value for line in values for value in line if value == value), default=None)
     for y, line in enumerate(cells):
         for x, cell in enumerate(line):
             if cell:
                 axis.text(x, y, with_spread(cell["accuracy"], cell["deviation"]), ha="center",
                           va="center", color="white" if values[y][x] < middle else "black",
-                          fontsize=10)
+                          fontweight="bold" if cell["clear"] else "normal")
                 if values[y][x] == best:
                     axis.add_patch(plt.Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, fill=False,
                                                  edgecolor=PALETTE[1], linewidth=3))
@@ -112,10 +136,11 @@ def draw_losses(runs: Comparisons):
     axis.set(xlabel="regularisation", ylabel="loss")
     axis.grid(visible=False)
     figure.colorbar(picture, label="validation accuracy (%)")
-    figure.suptitle(scale(runs), fontsize=10)
+    figure.suptitle(scale(runs))
     return figure
 
 
+@large
 def draw_cost(runs: Comparisons):
     """What accuracy costs: validation error against parameters and against the FLOPs of training,
     on logarithmic axes, for every net of the studies named in the legend; bars are standard
@@ -123,87 +148,101 @@ def draw_cost(runs: Comparisons):
     train for as many epochs; it does not show what a net would reach if each had the epochs that
     suit it."""
     studies = [name for name in SIZES if name in runs.studies]
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
+    rows = [(study, color, marker, row)
+            for study, color, marker in zip(studies, PALETTE, "osD^", strict=False)
+            for row in runs.studies[study]
+            if row["changes"] != "{}" and row["accuracy"] is not None]
+    base = next(row for study in studies for row in runs.studies[study] if row["changes"] == "{}")
+    rows.append(("base", "black", "*", base))
+    figure, axes = plt.subplots(1, 2, figsize=(14, 7), sharey=True)
+    names = {}
     for axis, column, label, unit in ((axes[0], "parameters", "parameters (thousands)", 1e3),
                                       (axes[1], "flops", "FLOPs to train (10¹²)", 1e12)):
-        everything = []
-        for study, color, marker in zip(studies, PALETTE, "osD^", strict=False):
-            rows = [row for row in runs.studies[study]
-                    if row["changes"] != "{}" and row["accuracy"] is not None]
-            x = [row[column] / unit for row in rows]
-            error = [100 - row["accuracy"] for row in rows]
-            axis.errorbar(x, error, [row["deviation"] or 0 for row in rows], fmt=marker,
-                          color=color, linestyle="none", capsize=2, elinewidth=1, label=study)
-            everything += zip(x, error, [row["variant"] for row in rows], strict=True)
-        base = next(row for study in studies for row in runs.studies[study]
-                    if row["changes"] == "{}")
-        point = base[column] / unit, 100 - base["accuracy"]
-        axis.plot(*point, "*", color="black", markersize=12, label="base", zorder=5)
-        front = []
-        for x, error, _ in sorted([*everything, (*point, "base")]):
+        front, marks = [], []
+        for study, color, marker, row in rows:
+            x, error, bar = row[column] / unit, 100 - row["accuracy"], row["deviation"] or 0
+            axis.errorbar(x, error, bar, fmt=marker, color=color, capsize=3, elinewidth=1,
+                          markersize=14 if study == "base" else 7, label=study)
+            name = "base" if study == "base" else advice.short(row)
+            marks.append((name, color, x, [error, error - bar, error + bar]))
+        for x, error in sorted((x, errors[0]) for _, _, x, errors in marks):
             if not front or error < front[-1][1]:
-                front.append((x, error))
-        axis.step(*zip(*front, strict=True), where="post", color="black", linewidth=1,
-                  label="front", zorder=0)
-        for x, error, name in everything:
-            if (x, error) in front:
-                axis.annotate(name, (x, error), xytext=(-5, -11), textcoords="offset points",
-                              fontsize=8, ha="right")
+                front += [(x, front[-1][1]), (x, error)] if front else [(x, error)]
+        axis.plot(*zip(*front, strict=True), color="black", linewidth=1, label="front", zorder=0)
+        names[axis] = marks, list(zip(front, front[1:], strict=False))
         axis.set(xlabel=label, xscale="log")
-        axis.margins(x=0.32, y=0.1)
+        axis.margins(x=0.2, y=0.1)
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter("")
     axes[0].set_ylabel("validation error (%)")
-    axes[0].legend(fontsize=9)
-    figure.suptitle(scale(runs), fontsize=10)
+    handles = dict(zip(*axes[0].get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+    figure.suptitle(scale(runs))
+    figure.canvas.draw()  # settles the layout, in which names are placed
+    for axis, (marks, lines) in names.items():
+        place_labels(axis, marks, lines, size=POINTS)
     return figure
 
 
+@large
 def draw_optimizers(runs: Comparisons):
-    """The optimizers, each at the rate that was best for it: the training loss over steps and over
-    seconds, means over seeds, with the standard deviation as a band. The peak after three quarters
-    is the change from small images to whole ones, whose steps take longer: an optimizer is judged
-    here by how it bears that change too; compare the losses before and after it. The Muons and what
-    is "on filters" leave biases and the head to SGD at rates of their own; the others have one rate
-    for everything. Final validation accuracy is in the legend."""
-    figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), sharey=True)
-    rows = runs.studies["optimizers"]
-    names = [row["variant"] for row in rows]
-    for row in reversed(sorted_by_effect(rows)):
-        look = style(row["variant"], names)
-        by_step: dict[int, list[dict]] = {}
-        for point in runs.curves:
-            if point["changes"] == row["changes"] and point["seed"]:
-                by_step.setdefault(point["step"], []).append(point)
-        if not by_step:
-            continue
-        loss = [[point["loss"] for point in points] for points in by_step.values()]
-        mean = [statistics.mean(values) for values in loss]
-        spread = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in loss]
-        seconds = [statistics.mean(point["seconds"] for point in points)
-                   for points in by_step.values()]
-        label = f"{row['variant']}: {with_spread(row['accuracy'], None)} %"
-        for axis, x in zip(axes, (list(by_step), seconds), strict=True):
-            axis.plot(x, mean, **look, label=label)
-            axis.fill_between(x, [m - s for m, s in zip(mean, spread, strict=True)],
-                              [m + s for m, s in zip(mean, spread, strict=True)],
-                              color=look["color"], alpha=0.2, linewidth=0)
-    axes[0].set(xlabel=f"steps of {runs.base['batch_size']} images",
-                ylabel="training loss (label-smoothed\ncross-entropy, nats)")
-    axes[1].set_xlabel("seconds of training")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=9)
-    figure.suptitle(scale(runs), fontsize=10)
+    """The optimizers, each at the rate that was best for it, the most accurate first: the training
+    loss over steps, mean over seeds, with the standard deviation as a band; the others' means are
+    grey. The titles say the validation accuracy in the end and the seconds of training. Dotted:
+    the change from small images to whole ones, whose steps take longer; an optimizer is judged
+    here by how it bears that change too, so compare the losses before and after it. The Muons and
+    what is "on filters" leave biases and the head to SGD at rates of their own; the others have one
+    rate for everything."""
+    found = [(row, curve) for row in reversed(sorted_by_effect(runs.studies["optimizers"]))
+             if (curve := loss_curve(runs, row["changes"]))]
+    columns = max(1, min(4, len(found)))
+    lines = max(1, -(-len(found) // columns))
+    figure, axes = plt.subplots(lines, columns, squeeze=False, sharex=True, sharey=True,
+                                figsize=(max(8, 3.6 * columns), 3.1 * lines + 0.8))
+    for axis, (row, (steps, mean, spread)) in zip(axes.flat, found, strict=False):
+        for _, (other_steps, other, _) in found:
+            axis.plot(other_steps, other, color="#c4c4c4", linewidth=0.8)
+        axis.plot(steps, mean, color=TRAIN, linewidth=2.5)
+        axis.fill_between(steps, [m - s for m, s in zip(mean, spread, strict=True)],
+                          [m + s for m, s in zip(mean, spread, strict=True)],
+                          color=TRAIN, alpha=0.25, linewidth=0)
+        if 0 < runs.base["small_share"] < 1:
+            axis.axvline(runs.base["small_share"] * steps[-1], color="black", linestyle=":",
+                         linewidth=1)
+        cost = "" if row["seconds"] is None else f", {row['seconds']:.0f} s"
+        axis.set_title(f"{row['variant']}\n{with_spread(row['accuracy'], None)} %{cost}")
+        axis.xaxis.set_major_locator(MaxNLocator(4))
+    for column in range(columns):
+        lowest = (len(found) - 1 - column) // columns
+        axes[lowest, column].tick_params(labelbottom=True)
+    for axis in axes.flat[len(found):]:
+        axis.axis("off")
+    figure.supxlabel(f"steps of {runs.base['batch_size']} images", fontsize=POINTS)
+    figure.supylabel("training loss (label-smoothed cross-entropy, nats)", fontsize=POINTS)
+    figure.suptitle(scale(runs))
     return figure
 
 
+def loss_curve(runs: Comparisons, changes: str) -> tuple[list, list, list] | None:
+    """Return steps, and the loss's mean and standard deviation over seeds; None without a run."""
+    by_step: dict[int, list[float]] = {}
+    for point in runs.curves:
+        if point["changes"] == changes and point["seed"]:
+            by_step.setdefault(point["step"], []).append(point["loss"])
+    losses = by_step.values()
+    spread = [statistics.stdev(some) if len(some) > 1 else 0.0 for some in losses]
+    return (list(by_step), [statistics.mean(some) for some in losses], spread) if by_step else None
+
+
+@large
 def draw_rates(runs: Comparisons):
     """How much the learning rate matters: validation accuracy of one run (seed 0) for each rate
     that was tried, the optimizers on the left, the losses (under Adam) on the right; circled the
     one that was kept. A wide top means little tuning. An optimizer whose best rate is the first or
     last may have a better one outside."""
     studies = [name for name in ("optimizers", "losses") if name in runs.studies]
-    figure, axes = plt.subplots(1, len(studies), figsize=(max(8, 5.5 * len(studies)), 5),
+    figure, axes = plt.subplots(1, len(studies), figsize=(max(8, 7 * len(studies)), 7.5),
                                 squeeze=False, sharey=True)
     for axis, study in zip(axes[0], studies, strict=True):
         tuned = [row for row in runs.studies[study] if row["tries"] and " + " not in row["variant"]]
@@ -214,10 +253,9 @@ def draw_rates(runs: Comparisons):
             axis.plot(*zip(*tries, strict=True), marker=".", **look, label=row["variant"])
             axis.plot(*kept, "o", color=look["color"], markersize=11, fillstyle="none")
         axis.set(xscale="log", xlabel="learning rate", title=study)
-        axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3,
-                    handlelength=4)
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, handlelength=4)
     axes[0][0].set_ylabel("validation accuracy (%), seed 0")
-    figure.suptitle(scale(runs), fontsize=10)
+    figure.suptitle(scale(runs))
     return figure
 
 

@@ -1,19 +1,13 @@
 """Our presets beside published nets: `draw_front(*read_front([runs.csv, published.csv]))`."""
 
-import itertools
 from pathlib import Path
 
 from matplotlib.ticker import FixedLocator, NullLocator
-from matplotlib.transforms import Bbox
 
 from codes.documents.readme_tables import PUBLISHED, errors_in_percent, preset_runs
+from codes.figures.readable import place_labels
 from VGG_BatchNorm.ground.files import read_csv
 from VGG_BatchNorm.ground.style import PLAIN, TRAIN, plt
-
-MARK = 5  # half the width of a mark, in pixels of the figure
-LABELS = [(x, y, across, up) for y, up in ((0, "center"), (7, "bottom"), (-7, "top"))
-          for x, across in ((7, "left"), (-7, "right"), (0, "center"))
-          if x or y]  # places beside a mark, in points and alignments, the best first
 
 
 def read_front(paths: list[Path]) -> tuple[list[dict], list[dict]]:
@@ -49,7 +43,7 @@ def draw_front(ours: list[dict], published: list[dict]):
                 for views, error in errors.items():
                     axis.plot(x, error, marker, color=color, zorder=3,
                               markerfacecolor=color if views == 1 else "white")
-                points.append((net["name"], color, x, list(errors.values())))
+                points.append((net["name"], color, x, sorted(errors.values())))
         axis.set(xscale="log", yscale="log")
         axis.margins(x=0.2, y=0.1)
         axis.xaxis.set_major_formatter("{x:g}")
@@ -68,30 +62,3 @@ def draw_front(ours: list[dict], published: list[dict]):
     for axis, points in marks.items():
         place_labels(axis, points)
     return figure
-
-
-def place_labels(axis, points: list[tuple[str, str, float, list[float]]]) -> None:
-    """Write each name beside its marks, where no mark and no other name is, if there is room.
-
-    Args:
-        points: (name, colour, x, the y of each mark), in data's units.
-    """
-    taken = []
-    for _, _, x, ys in points:
-        corners = axis.transData.transform([(x, min(ys)), (x, max(ys))])
-        taken.append(Bbox(corners).padded(MARK))
-    for name, color, x, ys in points:
-        for y, (right, up, across, along) in itertools.product(sorted(ys), LABELS):
-            label = axis.annotate(name, (x, y), xytext=(right, up), textcoords="offset points",
-                                  ha=across, va=along, fontsize=9, color=color)
-            label.set_in_layout(False)
-            box = label.get_window_extent().padded(2)
-            inside = axis.bbox.contains(box.x0, box.y0) and axis.bbox.contains(box.x1, box.y1)
-            if inside and not box.count_overlaps(taken):
-                break
-            label.remove()
-        else:
-            label = axis.annotate(name, (x, ys[0]), xytext=(7, 0), textcoords="offset points",
-                                  va="center", fontsize=9, color=color)
-            box = label.get_window_extent()
-        taken.append(box)

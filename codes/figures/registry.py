@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from codes.documents.comparisons import Comparisons
-from codes.figures import comparisons, features, landscape, mistakes, robustness
+from codes.figures import comparisons, features, horizons, landscape, mistakes, robustness
 from codes.figures.attribution import draw_attribution
 from codes.figures.caption import caption
 from codes.figures.curves import draw_curves, read_run
@@ -109,6 +109,11 @@ FIGURES = [  # in the order of the page, which is that of a lecture
            ("runs.csv", "published.csv"), "make train", (), read_front,
            lambda *_: {}),
     *(comparison(name, draw) for name, draw in comparisons.FIGURES.items()),
+    Figure("better", "compare/horizons.png", "Two horizons", horizons.draw_horizons,
+           tuple(f"compare/{base}/{file}" for base in ("quick", "long")
+                 for file in ("summary.csv", "base.json")), 'make compare ARGS="--base long"',
+           read=lambda paths: horizons.read_horizons(paths[0].parent, paths[-1].parent),
+           numbers=horizons.numbers),
     Figure("learned", "filters.png", "First-layer filters", draw_filters, ("filters.npz",),
            FILTERS),
     Figure("learned", "learned_filters.png", "Learned filters, before and after",
@@ -164,7 +169,8 @@ def text(figure: Figure, results: Path) -> str:
 
 def out_of_date(figure: Figure, results: Path, folder: Path) -> bool:
     """Return whether the picture is missing, or older than its sources or its code."""
-    path, code = folder / figure.file, [inspect.getfile(figure.draw), style.__file__]
+    path = folder / figure.file
+    code = [inspect.getfile(inspect.unwrap(figure.draw)), style.__file__]
     newest = max(Path(name).stat().st_mtime for name in [*code, *sources(figure, results)])
     return not path.exists() or path.stat().st_mtime < newest
 

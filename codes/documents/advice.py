@@ -1,0 +1,126 @@
+"""What the comparisons say to a reader: a phrase for each variant, a paragraph for each study."""
+
+import json
+
+from codes.compare_results import outcome, sorted_by_effect
+from codes.documents.words import listed, minus, with_spread
+
+CONFOUNDED = ("The rows without norm are confounded: they have rates of their own, and Muon "
+              "rescales their filters, so that their differences are not a measure of norm alone.")
+
+
+def short(row: dict) -> str:
+    """Return a variant's name without what follows a colon: "× 2: 32, 128, 128" is "× 2"."""
+    return row["variant"].partition(":")[0]
+
+
+def kind(row: dict) -> str:
+    """Return how a variant compares with its study's first: better, worse (or failed), unclear."""
+    return {"failed": "worse"}.get(outcome(row), outcome(row))
+
+
+def says(row: dict) -> str:
+    """Return how a variant compares with the first of its study, as the end of a sentence."""
+    if outcome(row) == "failed":
+        return "fails with every seed"
+    if outcome(row) == "unclear":
+        return f"makes no clear difference ({points(row)} points)"
+    gained = with_spread(abs(row["difference"]), row["uncertainty"])
+    return f"{'gains' if outcome(row) == 'better' else 'loses'} {gained} points"
+
+
+def points(row: dict) -> str:
+    return minus(with_spread(row["difference"], row["uncertainty"], "+"))
+
+
+def scale(base: dict) -> str:
+    """Return what was trained, and for how long."""
+    return (f"CifarNet {', '.join(map(str, base['widths']))}; {base['epochs']} epochs, batches of "
+            f"{base['batch_size']}")
+
+
+def seeds(rows: list[dict]) -> str:
+    """Return "3 seeds", "1 seed", or "1 to 3 seeds"."""
+    few, many = (end(row["n"] for row in rows) for end in (min, max))
+    return (f"{few} to " if few < many else "") + f"{many} seed" + ("s" if many > 1 else "")
+
+
+def paragraph(rows: list[dict], base: dict) -> str:
+    """Return what to do, when, and how sure that is, as far as the rows of a study bear it."""
+    first, others = rows[0], list(reversed(sorted_by_effect(rows[1:])))
+    if not others:
+        return f"Nothing is compared: {_name(first)} stands alone."
+    if first["accuracy"] is None:
+        return f"Nothing is compared: {_name(first)} failed with every seed."
+    better, worse, unclear = ([row for row in others if kind(row) == word]
+                              for word in ("better", "worse", "unclear"))
+    return " ".join(["**What to do.**", *_do(first, better, worse, unclear),
+                     "**When.**", *_when(rows, base),
+                     "**How sure.**", *_sure(rows, len(better + worse), unclear)])
+
+
+def _name(row: dict) -> str:
+    return f"`{short(row)}`"
+
+
+def _priced(row: dict, first: dict) -> str:
+    """Return how a variant compares, and what it costs, if that differs by 5 % or more."""
+    cost = row["flops"] / first["flops"]
+    return says(row) + (f", for {cost:.1f} times the FLOPs" if abs(cost - 1) >= 0.05 else "")
+
+
+def _do(first: dict, better: list[dict], worse: list[dict], unclear: list[dict]) -> list[str]:
+    name = _name(first)
+    if better:
+        more = "".join(f"; {_name(row)} {_priced(row, first)}" for row in better[1:])
+        text = [f"Take {_name(better[0])} in place of {name}: "
+                f"it {_priced(better[0], first)}{more}."]
+    elif worse:
+        text = [f"Keep {name}: nothing here is clearly better."]
+    else:
+        text = [f"Keep {name} until more is known: nothing here clearly differs from it."]
+    best = better[0]["difference"] if better else 0
+    if higher := [f"{_name(row)} ({points(row)})" for row in unclear
+                  if row["difference"] is not None and row["difference"] > best]:
+        text.append(f"Higher in the mean, but not clear: {listed(higher)}.")
+    if len(worse) > 2:
+        least, most = (f"{_name(row)}, which {_priced(row, first)}" for row in
+                       (worse[0], worse[-1]))
+        text.append(f"{len(worse)} are clearly worse, from {least}, to {most}.")
+    elif worse:
+        each = "; ".join(f"{_name(row)} {_priced(row, first)}" for row in worse)
+        text.append(f"Clearly worse: {each}.")
+    return text
+
+
+def _when(rows: list[dict], base: dict) -> list[str]:
+    changes = json.loads(rows[0]["changes"])
+    with_ = listed([f"{name} {value}" for name, value in changes.items()])
+    text = [f"{scale(base)}" + (f"; here with {with_}." if changes else ".")]
+    if edges := [_name(row) for row in rows if row["edge"]]:
+        text.append(f"Tuning ended at the first or last try for {listed(edges)}: a better one may "
+                    "lie outside.")
+    if any(json.loads(row["changes"]).get("norm") == "none" for row in rows) \
+            and "muon" in base["optimizer"]:
+        text.append(CONFOUNDED)
+    return text
+
+
+def _sure(rows: list[dict], clear: int, unclear: list[dict]) -> list[str]:
+    text = [f"{seeds(rows)}; clear: {clear} of {len(rows) - 1}."]
+    alone = [row for row in unclear if row["uncertainty"] is None]
+    known = [row for row in unclear if row["uncertainty"] is not None]
+    leaning = [row for row in known if abs(row["difference"]) > row["uncertainty"]]
+    if leaning:
+        names = [f"{_name(row)} ({points(row)})" for row in leaning]
+        text.append(f"More seeds may decide {listed(names)}: zero is outside of the interval, "
+                    "but Holm's rule does not exclude luck.")
+    if open_ := [row for row in known if row not in leaning]:
+        low, high = (end(row["difference"] + sign * row["uncertainty"] for row in open_)
+                     for end, sign in ((min, -1), (max, 1)))
+        whose = "the interval reaches" if len(open_) == 1 else "the intervals reach"
+        text.append(f"Open, in either direction: {listed([_name(row) for row in open_])}; {whose} "
+                    f"from {minus(f'{low:+.2f}')} to {minus(f'{high:+.2f}')} points.")
+    if alone:
+        text.append(f"One seed says nothing of luck: {listed([_name(row) for row in alone])}.")
+    return text

@@ -1,0 +1,98 @@
+"""What changes when training lasts longer: `draw_horizons(*read_horizons(short, long))`."""
+
+from pathlib import Path
+
+from codes.compare_results import outcome
+from codes.documents import advice
+from codes.documents.comparisons import by_study
+from codes.documents.words import listed, minus
+from codes.figures.comparisons import UNCLEAR, effect_panels
+from codes.figures.readable import large
+from VGG_BatchNorm.findings import NotRun
+from VGG_BatchNorm.ground.files import read_json
+from VGG_BatchNorm.ground.style import PALETTE, plt
+
+Pairs = dict[str, list[tuple[dict, dict]]]  # {study: [(row of the short base, of the long one)]}
+
+
+def read_horizons(short: Path, long: Path) -> tuple[dict, dict, Pairs]:
+    """Return the settings of two bases, and the rows of each variant that both compare.
+
+    A study's first variant must be the same at both; its rows stand first. Variants are matched by
+    their names. Left out is what failed, and the study `final`, which is of the test set.
+    """
+    rows, others = by_study(short), by_study(long)
+    pairs = {}
+    for study in (name for name in rows if name in others and name != "final"):
+        later = {row["variant"]: row for row in others[study]}
+        if others[study][0]["variant"] == rows[study][0]["variant"]:
+            found = [(row, later[row["variant"]]) for row in rows[study] if row["variant"] in later]
+            pairs[study] = [found[0], *(pair for pair in found[1:] if all(
+                row["difference"] is not None for row in pair))]
+    return (read_json(short / "base.json", "epochs"), read_json(long / "base.json", "epochs"),
+            {study: mine for study, mine in pairs.items() if len(mine) > 1})
+
+
+def numbers(short: dict, long: dict, pairs: Pairs) -> dict:
+    """Return what the caption says of them."""
+    both = [pair for mine in pairs.values() for pair in mine[1:]]
+    told = [outcome(a) + " " + outcome(b) for a, b in both]
+    turned = [pair for pair in both if pair[0]["difference"] * pair[1]["difference"] < 0]
+    other = [name for name in short if name != "epochs" and short[name] != long.get(name)]
+    moved = max(both, key=lambda pair: abs(pair[1]["difference"] - pair[0]["difference"]),
+                default=None)
+    largest = "" if moved is None else minus(
+        f"The largest change is that of {moved[0]['variant']} ({moved[0]['study']}), from "
+        f"{moved[0]['difference']:+.2f} to {moved[1]['difference']:+.2f} points.")
+    alone = sum(row["uncertainty"] is None for _, row in both)
+    return {"short": short["epochs"], "long": long["epochs"], "variants": len(both),
+            "studies": len(pairs), "turned": len(turned),
+            "opposite": told.count("better worse") + told.count("worse better"),
+            "kept": told.count("better better") + told.count("worse worse"),
+            "lost": told.count("better unclear") + told.count("worse unclear"),
+            "gained": told.count("unclear better") + told.count("unclear worse"),
+            "largest": largest,
+            "alone": f"An open mark of a single seed, of which the long training has {alone}, says "
+                     "nothing: one seed cannot be clear." if alone else "",
+            "other": f"The two differ in {listed(other)} too." if other else ""}
+
+
+@large
+def draw_horizons(short: dict, long: dict, pairs: Pairs):
+    """What changes when you train longer. The difference in validation accuracy from the study's
+    first variant (dashed line) after {short} epochs (orange circles) and after {long} (blue
+    squares), joined by a line, with 95 % intervals over seeds (Student's t) where there are two or
+    more; filled where Holm's rule over the study's variants calls it clear. Variants at both
+    lengths: {variants}, of so many studies: {studies}. Clear in the same direction at both: {kept};
+    in opposite directions: {opposite}; only after the short training: {lost}; only after the long
+    one: {gained}. The sign turns round, clear or not, of {turned}. {largest} {alone} {other}"""
+    if not pairs:
+        raise NotRun
+    rows = {study: sorted(mine[1:], key=lambda pair: pair[1]["difference"])
+            for study, mine in pairs.items()}
+    figure, panels = effect_panels({study: [row for row, _ in mine]
+                                    for study, mine in rows.items()})
+    looks = ((PALETTE[3], "o", 0.17), (PALETTE[0], "s", -0.17))  # above and below the line of a row
+    for study, axis in panels.items():
+        for y, pair in enumerate(rows[study]):
+            axis.plot([row["difference"] for row in pair], [y + up for _, _, up in looks],
+                      color=UNCLEAR, linewidth=1.2, zorder=1)
+            for row, (color, marker, up) in zip(pair, looks, strict=True):
+                axis.errorbar(row["difference"], y + up, xerr=row["uncertainty"] or 0,
+                              fmt=marker, color=color, capsize=2, elinewidth=1,
+                              markerfacecolor=color if row["clear"] else "white")
+        axis.set_title(f"{study.replace('_', ' ')} ({seed_counts(rows[study])}),\n"
+                       f"against {pairs[study][0][0]['variant']}")
+    handles = [plt.Line2D([], [], color=color, marker=marker, linestyle="none", label=label,
+                          markerfacecolor="white" if "not" in label else color)
+               for base, (color, marker, _) in zip((short, long), looks, strict=True)
+               for label in (f"{base['epochs']} epochs, clear", f"{base['epochs']}, not clear")]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    figure.suptitle("What changes with longer training")
+    return figure
+
+
+def seed_counts(pairs: list[tuple[dict, dict]]) -> str:
+    """Return "3 seeds, then 1 seed", or "3 seeds"."""
+    return ", then ".join(dict.fromkeys(advice.seeds(list(rows))
+                                        for rows in zip(*pairs, strict=True)))
