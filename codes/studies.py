@@ -17,7 +17,7 @@ BASES = {
     "quick": COMMON | dict(widths=[16, 64, 64], epochs=4, batch_size=500, lr=0.24, small_share=0.75,
                            whiten_bias_share=0.25),
     # answers near the presets: as `fast`, with half as many epochs again, 0.144 PFLOP a run; meant
-    # for 92 % in five to six minutes on two CPU cores that multiply bfloat16
+    # for 92 % in about six minutes on two CPU cores that multiply bfloat16; not measured yet
     "long": COMMON | dict(precision="auto", widths=[64, 256, 256], epochs=6, lr=0.24,
                           micro_batch=200, small_share=0.5, whiten_bias_share=0.25),
     # a GPU
@@ -98,8 +98,8 @@ def _depth(base: dict) -> list[Variant]:
 
 
 def _components(base: dict) -> list[Variant]:
-    """Under AdamW, at the best rate of each net: Muon rescales filters, which does nothing to a net
-    with norm and holds one without together. Dropout takes over the rate of the net without it.
+    """Under AdamW, at the best rate of each net: Muon rescales filters, which a net with norm does
+    not see, and which holds one without it together. Dropout takes over the rate found without it.
     """
     def name(**parts: bool) -> str:
         return " + ".join(part.replace("_", " ") for part in parts if parts[part]) or "none"
@@ -140,8 +140,8 @@ def _optimizers(base: dict) -> list[Variant]:
     """Muon is for filters: biases and head have SGD at rates of their own, which the presets' runs
     chose.
 
-    "On filters" exchanges Muon alone, and with it that Muon rescales the filters: the counterpart
-    of these is "Muon, not rescaling". The rest have one optimizer and one rate for everything.
+    "On filters" has another in Muon's place, which does not rescale the filters either; what it is
+    to be compared with is "Muon, not rescaling". The rest have one optimizer and one rate for all.
     """
     muon = rates(base["lr"])
     return [Variant("Muon", {}, muon),
