@@ -2,12 +2,14 @@
 
     python codes/compare.py --study optimizers
     python codes/compare.py --study activations --variants tanh mish --seeds 5
+    python codes/compare.py --base long --study augmentation --variants none --seeds 1
 
 Trains every variant of every study on 45,000 images and judges it on the other 5,000; the test set
 is read by the study `final` alone. Per seed, all variants start from the same random numbers and
 see the same batches, so each is compared with the study's first variant by paired differences. The
-rate of every optimizer, of every loss, and of nets without norm is tuned by five tries on seed 0,
-which counts for nothing else. A run whose loss is not finite is a row that says so.
+rate of every optimizer, of every loss, and of nets without norm is tuned by three or five tries on
+seed 0, which counts for nothing else; where the best is the first or the last, up to three more go
+on from there. A run whose loss is not finite is a row that says so.
 
 Leaves in reports/results/compare/<base>/ (a run that is there is not run again; a kill costs one):
 
@@ -21,6 +23,7 @@ import itertools
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -30,14 +33,32 @@ from codes.documents.comparisons import study_table
 from codes.flags import flag_parser
 from codes.networks import parameter_count
 from codes.settings import Settings, count
-from codes.studies import BASES, COMBINED, STUDIES, Variant, variants, wanted
+from codes.studies import BASES, COMBINED, MORE, STUDIES, Variant, beyond, variants, wanted
 from codes.trainer import Trainer, expected_seconds
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, write_csv
-from VGG_BatchNorm.ground.machine import environment, use_device
+from VGG_BatchNorm.ground.machine import environment, pick_precision, use_device
 from VGG_BatchNorm.ground.predictions import accuracy, predict
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.ground.tables import markdown
+
+
+class Tuned(NamedTuple):
+    """A variant, as far as its tries are done.
+
+    Args:
+        changes: settings in place of the base's: the variant's, those taken over, and `kept`.
+        kept: the best of `tries`; {} without any, or as long as some are missing.
+        tries: the variant's, and those that an edge added.
+        missing: changes of the tries that are to be run.
+        settled: nothing is missing, nor of the variants whose tries it takes over.
+    """
+
+    changes: dict
+    kept: dict
+    tries: list[dict]
+    missing: list[dict]
+    settled: bool
 
 
 class Comparison:
@@ -94,15 +115,11 @@ class Comparison:
                       "train_accuracy": last["accuracy"], "seconds": seconds}, curve
 
     def announce(self, study: str, rows: list[Variant], seeds: int) -> None:
-        """Print how many runs are left to do, at most, and for how long."""
-        left, chosen = [], {}
-        for variant in rows:
-            start = with_likes(variant, chosen)
-            missing = [one for one in variant.tries if self.results.find(start | one, 0) is None]
-            left += [start | one for one in missing]
-            chosen[variant.name] = {} if missing else self.choose(variant, start)
-            done = self.results.seeds(key(start | chosen[variant.name], self.base))
-            left += [start] * len(set(range(1, seeds + 1)) - set(done))
+        """Print how many runs are left to do, but tries that an edge may add, and for how long."""
+        left = []
+        for one in self.tune(rows, run=False).values():
+            done = self.results.seeds(key(one.changes, self.base))
+            left += one.missing + [one.changes] * len(set(range(1, seeds + 1)) - set(done))
         minutes = sum(map(self.seconds, left)) / 60
         print(f"{study}: {len(rows)} variants, {len(left)} runs to do, about {minutes:.0f} minutes",
               flush=True)
@@ -116,27 +133,35 @@ class Comparison:
             self.base_seconds = expected_seconds(self.settings({}), self.train, self.device)
         return self.base_seconds * self.flops[key(changes, self.base)] / self.flops["{}"]
 
-    def choose(self, variant: Variant, start: dict) -> dict:
-        """Return the try of `variant` that is kept: the best on top of `start`, its changes."""
-        scores = [self.perform(start | one, 0) for one in variant.tries]
-        return variant.tries[scores.index(max(scores))] if scores else {}
-
-    def study(self, rows: list[Variant], seeds: int) -> dict[str, dict]:
-        """Run what is missing of a study; the settings that each variant ends with."""
-        chosen, settled = {}, {}
+    def tune(self, rows: list[Variant], run: bool = True) -> dict[str, Tuned]:
+        """Return what each variant ends with; without `run`, as far as the results say."""
+        found: dict[str, Tuned] = {}
         for variant in rows:
-            start = with_likes(variant, chosen)
-            chosen[variant.name] = self.choose(variant, start)
-            settled[variant.name] = start | chosen[variant.name]
+            start, likes = variant.changes, [found[name] for name in variant.like]
+            for one in likes:
+                start = start | one.kept
+            tries, missing, kept = list(variant.tries), [], {}
+            while tries:
+                missing = [start | one for one in tries
+                           if self.results.find(start | one, 0) is None]
+                if missing and not run:
+                    break
+                scores = [self.perform(start | one, 0) for one in tries]
+                kept, missing = tries[scores.index(max(scores))], []
+                further = beyond(tries, scores) if len(tries) < len(variant.tries) + MORE else None
+                if not further:
+                    break
+                tries, kept = further, {}
+            found[variant.name] = Tuned(start | kept, kept, tries, missing,
+                                        not missing and all(one.settled for one in likes))
+        return found
+
+    def study(self, rows: list[Variant], seeds: int) -> None:
+        """Run what is missing of these variants."""
+        tuned = self.tune(rows).values()
         for seed in range(1, seeds + 1):
-            for changes in settled.values():
-                self.perform(changes, seed)
-        return settled
-
-
-def with_likes(variant: Variant, chosen: dict[str, dict]) -> dict:
-    """Return the changes of a variant, and the kept tries that it takes over."""
-    return variant.changes | {k: v for name in variant.like for k, v in chosen[name].items()}
+            for one in tuned:
+                self.perform(one.changes, seed)
 
 
 def describe(changes: dict) -> str:
@@ -167,7 +192,7 @@ def main() -> None:
         raise UserError("--variants needs one --study")
     device = use_device(args.device, args.threads)
     name = args.base or ("quick" if device.type == "cpu" else "full")
-    base = BASES[name] | {"precision": "bfloat16" if device.type == "cuda" else "float32"}
+    base = BASES[name] | {"precision": pick_precision(BASES[name]["precision"], device)}
     results = Results(args.out / name, base | {
         "data_md5": data_checksum(args.data_dir), "device": device.type})
     comparison = Comparison(base, results, args.data_dir, device)
@@ -176,18 +201,20 @@ def main() -> None:
         needed = COMBINED if study == "final" else ()
         for other in (*[each for each in needed if each not in found], study):
             rows = variants(other, base, found)
-            rows = wanted(args.variants if other == study else None, rows)
-            comparison.announce(other, rows, args.seeds)
-            settled = comparison.study(rows, args.seeds)
-            tried = {variant.name: variant.tries for variant in rows}
-            summaries[other] = summary(other, settled, tried, results)
+            asked = wanted(args.variants if other == study else None, rows)
+            comparison.announce(other, asked, args.seeds)
+            comparison.study(asked, args.seeds)
+            # of all that is there: which differences are clear depends on how many there are
+            tuned = {variant: one for variant, one in comparison.tune(rows, run=False).items()
+                     if one.settled}
+            summaries[other] = summary(
+                other, {variant: one.changes for variant, one in tuned.items()},
+                {variant: one.tries for variant, one in tuned.items()}, results)
             found[other] = best(summaries[other])
             text = markdown(study_table(summaries[other]))
             print(f"\n{other}, base {name}\n{text}\n", flush=True)
-            new = {(row["study"], row["variant"]): row for row in summaries[other]}
-            held = {(row["study"], row["variant"]): row for row in read_csv(path, SUMMARY)
-                    if args.variants or row["study"] != other}
-            write_csv(path, list((held | new).values()))
+            held = [row for row in read_csv(path, SUMMARY) if row["study"] != other]
+            write_csv(path, held + summaries[other])
 
 
 if __name__ == "__main__":

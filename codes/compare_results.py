@@ -27,7 +27,8 @@ class Results:
     def __init__(self, folder: Path, base: dict | None = None):
         self.folder = folder
         known = base is None or (folder / "base.json").exists()
-        self.held = read_json(folder / "base.json") if known else {}
+        older = {"precision": "float32"}  # than that setting
+        self.held = older | read_json(folder / "base.json") if known else {}
         self.base = self.held | (base or {})
         differing = [name for name in self.held if self.held[name] != self.base[name]]
         if differing:
@@ -72,7 +73,7 @@ def judged(row: dict) -> float:
     return 100 * row["test_accuracy" if on_test else "validation_accuracy"]
 
 
-def summary(study: str, settled: dict[str, dict], tried: dict[str, tuple[dict, ...]],
+def summary(study: str, settled: dict[str, dict], tried: dict[str, list[dict]],
             results: Results) -> list[dict]:
     """Return a row for each variant of a study, in its order; of all its runs but those of seed 0.
 

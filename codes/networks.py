@@ -44,7 +44,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu
                "silu": nn.SiLU, "mish": nn.Mish, "hardswish": nn.Hardswish, "tanh": nn.Tanh,
                "none": nn.Identity}
 POOLS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
-NORMS = ("batch", "group", "none")
+NORMS = ("batch", "group", "none", "skip_init")
 
 
 class DiracConv3x3(Conv3x3):
@@ -88,6 +88,19 @@ class BatchNorm(nn.BatchNorm2d):
         return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(dtype)
 
 
+class Scale(nn.Module):
+    """A trained factor that starts at 0, at the end of a residual branch without norm: SkipInit
+    (De & Smith 2020, arXiv 2002.10444).
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor.to(x.dtype)
+
+
 def make_norm(norm: str, channels: int) -> nn.Module:
     """Return a norm of `NORMS`; group norm has as many groups, up to 16, as divide the channels."""
     if norm == "batch":
@@ -108,10 +121,12 @@ class ConvGroup(nn.Module):
                  pool: str, dropout: float, residual: bool, pool_first: bool = False):
         super().__init__()
         channels = [in_channels] + [out_channels] * depth
-        bias = norm == "none"
+        bias = norm in ("none", "skip_init")
         self.convs = nn.ModuleList(
             DiracConv3x3(a, b, bias) for a, b in zip(channels, channels[1:], strict=False))
         self.norms = nn.ModuleList(make_norm(norm, out_channels) for _ in range(depth))
+        if norm == "skip_init":
+            self.norms[-1] = Scale()
         self.pool = POOLS[pool](2)
         self.activation = ACTIVATIONS[activation]()
         self.dropout = nn.Dropout2d(dropout) if dropout else nn.Identity()
@@ -134,7 +149,8 @@ class CifarNet(nn.Module):
     Args:
         widths: output channels of each group; each group halves the image.
         depth: convolutions in a group.
-        activation, norm, pool: names in `ACTIVATIONS`, `NORMS`, `POOLS`.
+        activation, norm, pool: names in `ACTIVATIONS`, `NORMS`, `POOLS`; `skip_init` is no norm,
+            but residual branches that start at 0.
         dropout: share of channels dropped after each group, and of features before the head.
         residual: a shortcut in every group (needs depth ≥ 2).
         pool_first: in so many of the last groups, pooling comes before the first convolution, which
@@ -163,6 +179,8 @@ class CifarNet(nn.Module):
             raise UserError("a CifarNet takes 1 to 4 widths ≥ 1, depth ≥ 1 and 0 ≤ dropout < 1")
         if residual and depth < 2:
             raise UserError("residual connections need depth ≥ 2")
+        if norm == "skip_init" and not residual:
+            raise UserError("skip_init is for residual connections")
         if not 0 <= pool_first <= len(widths):
             raise UserError(f"pool_first counts groups, 0 to {len(widths)}; not {pool_first}")
         if not 0 <= whiten_bias_share <= 1 or not 0 <= freeze_share <= 1:

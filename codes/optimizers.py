@@ -184,15 +184,23 @@ class DampedMuon(Muon):
     learning rate, what a true one gains is of first. So σ falls with lr, from its highest on: the
     end of a run is Muon's. (Without, `anneal=False`, it learns faster at first and ends worse.)
 
+    *Length.* ‖D‖ is less than Muon's √min(K, n), so damping also shortens the step, and annealing
+    has it grow: `full_length` scales D up to √min(K, n), so that the direction alone differs.
+
+    *Kin.* With a fixed σ and no momentum this is one-sided Shampoo (Gupta et al. 2018, arXiv
+    1802.09568) that accumulates nothing, (G Gᵀ + ε I)^(−½) G, with σ² for its damping ε. PRISM
+    (Yang 2026, arXiv 2602.03096) puts beside M what the momentum did not foresee, γ (G − M), where
+    this puts σI: its noise has a shape, ours is alike in all directions. Ours is how σ is found.
+
     *Limits.* s is that of the noisy momentum: where all is noise, s is about σ / damping, so no
     direction is ever left out. The evidence is in reports/figures/compare/quick/README.md.
     """
 
     def __init__(self, params, lr: float = 0.24, momentum: float = 0.6, steps: int = 3,
                  rescale: bool = True, damping: float = 2.0, anneal: bool = True,
-                 precision: str | None = None):
+                 full_length: bool = False, precision: str | None = None):
         super().__init__(params, lr, momentum, steps, rescale, precision, damping=damping,
-                         anneal=anneal, peak_lr=0.0)
+                         anneal=anneal, full_length=full_length, peak_lr=0.0)
 
     def start(self, p, state):
         state["variance"], state["seen"] = p.new_zeros(()), 0
@@ -216,6 +224,8 @@ class DampedMuon(Muon):
         wide = matrix.T if tall else matrix
         padding = sigma.to(wide.dtype) * torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
         damped = orthogonalize(torch.cat([wide, padding], 1), group["steps"])[:, :wide.shape[1]]
+        if group["full_length"]:
+            damped = damped * (len(wide) ** 0.5 / damped.norm().clamp_min(1e-7))
         return damped.T if tall else damped
 
 
@@ -254,6 +264,14 @@ OPTIMIZERS = {  # own_*: ours in place of torch's
     "damped_muon": Choice(DampedMuon, "filters: Muon that trusts noisy directions less", **_MUON),
     "damped_muon_constant": Choice(partial(DampedMuon, damping=1.0, anneal=False),
                                    "filters: the same, as damped at the end as at first", **_MUON),
+    "damped_muon_half": Choice(partial(DampedMuon, damping=1.0),
+                               "filters: damped_muon, half as damped", **_MUON),
+    "damped_muon_flat": Choice(partial(DampedMuon, anneal=False),
+                               "filters: damped_muon, not annealed", **_MUON),
+    "damped_muon_long": Choice(partial(DampedMuon, full_length=True),
+                               "filters: damped_muon, steps as long as Muon's", **_MUON),
+    "muon_free": Choice(partial(Muon, rescale=False),
+                        "filters: Muon that leaves their norm as it comes", **_MUON),
     "sgd_filters": Choice(torch.optim.SGD, "filters: plain momentum in Muon's place, to compare",
                           ("momentum", "nesterov"), dict(lr=0.9, momentum=0.9), filters_only=True),
     "adam_filters": Choice(torch.optim.Adam, "filters: Adam in Muon's place, to compare",

@@ -12,13 +12,20 @@ from codes.settings import DEFAULTS
 from VGG_BatchNorm.ground.script import UserError
 
 COMMON = DEFAULTS | dict(validation=True, n_items=None, compile=False)
-BASES = {  # half a minute to two minutes a run on two CPU cores; a GPU
+BASES = {
+    # half a minute to two minutes a run on two CPU cores, in float32 everywhere
     "quick": COMMON | dict(widths=[16, 64, 64], epochs=4, batch_size=500, lr=0.24, small_share=0.75,
                            whiten_bias_share=0.25),
-    "full": COMMON | dict(widths=[64, 256, 256], epochs=20, lr=0.2, translate=4,
+    # answers near the presets: as `fast`, with half as many epochs again, 0.144 PFLOP a run; meant
+    # for 92 % in about six minutes on two CPU cores that multiply bfloat16; not measured yet
+    "long": COMMON | dict(precision="auto", widths=[64, 256, 256], epochs=6, lr=0.24,
+                          micro_batch=200, small_share=0.5, whiten_bias_share=0.25),
+    # a GPU
+    "full": COMMON | dict(precision="auto", widths=[64, 256, 256], epochs=20, lr=0.2, translate=4,
                           whiten_bias_share=0.15),
 }
-COMBINED = ("components", "augmentation", "activations", "optimizers")  # `final` takes their best
+COMBINED = ("augmentation", "activations", "optimizers")  # `final` takes their best
+MORE = 3  # tries beyond those of a variant, where the best is at an edge
 
 
 class Variant(NamedTuple):
@@ -26,7 +33,7 @@ class Variant(NamedTuple):
 
     Args:
         changes: settings in place of the base's.
-        tries: further changes; the best on validation is kept.
+        tries: further changes; the best on validation is kept (see `beyond`).
         like: variants, earlier in the study, whose kept tries are taken over.
     """
 
@@ -36,9 +43,34 @@ class Variant(NamedTuple):
     like: tuple[str, ...] = ()
 
 
+def series(factor: float, each_way: int, **centres: float) -> tuple[dict, ...]:
+    """Return these settings, and as many tries each way in which all are `factor` apart."""
+    return tuple({name: float(f"{centre * factor**i:.2g}") for name, centre in centres.items()}
+                 for i in range(-each_way, each_way + 1))
+
+
 def rates(centre: float, factor: float = 3.0) -> tuple[dict, ...]:
     """Return five learning rates, `factor` apart."""
-    return tuple({"lr": float(f"{centre * factor ** i:.2g}")} for i in range(-2, 3))
+    return series(factor, 2, lr=centre)
+
+
+def beyond(tries: list[dict], scores: list[float]) -> list[dict] | None:
+    """Return `tries` with one more at the end where the best score is.
+
+    The new one is as far from the old end as that is from its neighbour. None: the best is inside,
+    or the tries are no geometric series (three or more, as rounded as `series` rounds them).
+    """
+    best = scores.index(max(scores))
+    if len(tries) < 3 or 0 < best < len(tries) - 1 or len({tuple(one) for one in tries}) > 1:
+        return None
+    if not all(isinstance(value, float) and value > 0 for one in tries for value in one.values()):
+        return None
+    factors = [b[name] / a[name] for a, b in itertools.pairwise(tries) for name in a]
+    if max(factors) > 1.1 * min(factors):
+        return None
+    end, neighbour = (tries[0], tries[1]) if best == 0 else (tries[-1], tries[-2])
+    new = {name: float(f"{end[name] ** 2 / neighbour[name]:.2g}") for name in end}
+    return [new, *tries] if best == 0 else [*tries, new]
 
 
 def variants(study: str, base: dict, found: dict[str, dict]) -> list[Variant]:
@@ -66,25 +98,22 @@ def _depth(base: dict) -> list[Variant]:
 
 
 def _components(base: dict) -> list[Variant]:
-    """Nets without norm train at rates of their own, tuned without dropout: all three shrink
-    together, since biases at the base's rate alone undo such a net. Their filters keep the norm
-    that Muon rescales them to, which is a help of another kind.
+    """Under AdamW, at the best rate of each net: Muon rescales filters, which a net with norm does
+    not see, and which holds one without it together. Dropout takes over the rate found without it.
     """
-    slower = tuple({name: float(f"{base[name] / 3**i:.2g}")
-                    for name in ("lr", "bias_lr", "head_lr")}
-                   for i in range(5))
-    parts = {"batch norm": {}, "dropout": {"dropout": 0.1}, "residual": {"residual": True}}
+    def name(**parts: bool) -> str:
+        return " + ".join(part.replace("_", " ") for part in parts if parts[part]) or "none"
+
     found = []
-    for chosen in itertools.product((True, False), repeat=3):
-        names = [name for name, yes in zip(parts, chosen, strict=True) if yes]
-        norm, dropout, residual = chosen
-        changes = {k: v for name in names for k, v in parts[name].items()}
-        changes |= {} if norm else {"norm": "none"}
-        tries = slower if not (norm or dropout) else ()
-        like = ("residual" if residual else "none",) if dropout and not norm else ()
-        found.append(Variant(" + ".join(names) or "none", changes, tries, like))
-    order = {"batch norm": 0, "none": 1, "residual": 2}  # what others lean on comes before them
-    return sorted(found, key=lambda variant: order.get(variant.name, 3))
+    for dropout, norm, residual in itertools.product((False, True), (True, False), (False, True)):
+        without = "skip_init" if residual else "none"
+        changes = whole("adamw", norm="batch" if norm else without, residual=residual,
+                        dropout=0.1 if dropout else 0.0)
+        found.append(Variant(
+            name(batch_norm=norm, dropout=dropout, residual=residual), changes,
+            () if dropout else rates(9e-3 if norm else 1e-3),
+            (name(batch_norm=norm, residual=residual),) if dropout else ()))
+    return found
 
 
 def _activations(base: dict) -> list[Variant]:
@@ -111,10 +140,12 @@ def _optimizers(base: dict) -> list[Variant]:
     """Muon is for filters: biases and head have SGD at rates of their own, which the presets' runs
     chose.
 
-    "On filters" exchanges Muon alone; the rest have one optimizer and one rate for everything.
+    "On filters" has another in Muon's place, which does not rescale the filters either; what it is
+    to be compared with is "Muon, not rescaling". The rest have one optimizer and one rate for all.
     """
     muon = rates(base["lr"])
     return [Variant("Muon", {}, muon),
+            Variant("Muon, not rescaling", {"optimizer": "muon_free"}, muon),
             Variant("DampedMuon (ours)", {"optimizer": "damped_muon"}, muon),
             Variant("DampedMuon, not annealed", {"optimizer": "damped_muon_constant"}, muon),
             Variant("SGD, Nesterov, on filters", whole("sgd_filters"), rates(0.9)),
@@ -127,6 +158,19 @@ def _optimizers(base: dict) -> list[Variant]:
             Variant("AdamW", whole("adamw"), rates(9e-3))]
 
 
+def _damped_muon(base: dict) -> list[Variant]:
+    """What of DampedMuon does what: how much it damps, whether that is annealed, and the length of
+    its steps, each over rates so near to each other that none of these is a rate in disguise.
+    Damping 2, annealed, and damping 1, constant, damp as much in the mean.
+    """
+    kinds = {"Muon": "muon", "damping 2, annealed": "damped_muon",
+             "damping 1, annealed": "damped_muon_half", "damping 2, constant": "damped_muon_flat",
+             "damping 1, constant": "damped_muon_constant",
+             "damping 2, annealed, full length": "damped_muon_long"}
+    return [Variant(name, {"optimizer": optimizer}, rates(base["lr"], 1.5))
+            for name, optimizer in kinds.items()]
+
+
 def _whole_images(base: dict) -> list[Variant]:
     """Optimizers of the filters where no image is small, for as many FLOPs as the base spends."""
     small = 1 - (base["small_size"] / 32) ** 2
@@ -137,20 +181,21 @@ def _whole_images(base: dict) -> list[Variant]:
             Variant("Muon, small images first")]
 
 
+LOSSES = {name: {"label_smoothing": 0.0} | changes for name, changes in {
+    "cross-entropy": {}, "label smoothing": {"label_smoothing": 0.2}, "focal": {"loss": "focal"},
+    "squared error": {"loss": "squared_error"},
+    "binary cross-entropy": {"loss": "binary_cross_entropy"}}.items()}
+
+
 def _losses(base: dict) -> list[Variant]:
     """Under Adam: there, L2 in the loss and decoupled decay differ, and Muon rescales both away."""
-    losses = {"cross-entropy": {}, "label smoothing": {}, "focal": {"loss": "focal"},
-              "squared error": {"loss": "squared_error"},
-              "binary cross-entropy": {"loss": "binary_cross_entropy"}}
-    losses = {name: loss | {"label_smoothing": 0.2 if name == "label smoothing" else 0.0}
-              for name, loss in losses.items()}
     regularisers = {"L2": ("adam", "weight_decay", (1e-5, 1e-4, 1e-3)),
                     "L1": ("adam", "l1", (1e-5, 1e-4, 1e-3)),
                     "decoupled decay": ("adamw", "weight_decay", (1e-2, 1e-1, 1.0))}
     adam = whole("adam")
-    found = [Variant(name, adam | changes, rates(9e-3)) for name, changes in losses.items()]
+    found = [Variant(name, adam | changes, rates(9e-3)) for name, changes in LOSSES.items()]
     for (name, changes), (reg, (optimizer, key, factors)) in itertools.product(
-            losses.items(), regularisers.items()):
+            LOSSES.items(), regularisers.items()):
         tried = tuple({key: factor} for factor in factors) if name == "cross-entropy" else ()
         like = (name,) if tried else (name, f"cross-entropy + {reg}")
         changes = adam | changes | {"optimizer": optimizer}
@@ -158,9 +203,20 @@ def _losses(base: dict) -> list[Variant]:
     return found
 
 
-STUDIES = {"optimizers": _optimizers, "whole_images": _whole_images,
+def _losses_muon(base: dict) -> list[Variant]:
+    """Under the base's optimizer. Muon's step is as long whatever the scale of a loss, so what is
+    tuned for each are the rates of SGD beside it, of biases and head.
+    """
+    beside = series(3.0, 1, bias_lr=base["bias_lr"], head_lr=base["head_lr"])
+    return [*(Variant(name, changes, beside) for name, changes in LOSSES.items()),
+            Variant("label smoothing + dropout", LOSSES["label smoothing"] | {"dropout": 0.1}, (),
+                    ("label smoothing",))]
+
+
+STUDIES = {"optimizers": _optimizers, "damped_muon": _damped_muon, "whole_images": _whole_images,
            "activations": _activations, "components": _components, "augmentation": _augmentation,
-           "widths": _widths, "depth": _depth, "losses": _losses, "final": None}  # see `variants`
+           "widths": _widths, "depth": _depth, "losses": _losses, "losses_muon": _losses_muon,
+           "final": None}  # see `variants`
 
 
 def wanted(names: list[str] | None, rows: list[Variant]) -> list[Variant]:

@@ -1,6 +1,7 @@
 """The comparisons: every variant trains, nothing runs twice, the numbers are those of the runs."""
 
 import json
+import math
 import sys
 
 import pytest
@@ -14,7 +15,8 @@ from codes.documents.readme_tables import PRESET_RUN, SCRATCH_RUN
 from codes.figures.comparisons import FIGURES
 from codes.settings import DEFAULTS
 from VGG_BatchNorm.ground.cifar10 import data_checksum
-from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, write_csv
+from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json, write_csv, write_json
+from VGG_BatchNorm.ground.machine import pick_precision
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import Strong, Table, markdown
 
@@ -105,6 +107,79 @@ def test_tuning_keeps_the_best_try(quick, call, data_dir, tmp_path, monkeypatch)
     assert "0 runs to do" in call(compare, *asked)[1]
 
 
+@pytest.mark.parametrize("tries, best, more", [
+    (({"lr": 0.1}, {"lr": 0.3}, {"lr": 0.9}), 1, None),
+    (({"lr": 0.1}, {"lr": 0.3}, {"lr": 0.9}), 2, {"lr": 2.7}),
+    (({"lr": 0.1}, {"lr": 0.3}, {"lr": 0.9}), 0, {"lr": 0.033}),
+    (({"lr": 0.9}, {"lr": 0.3}, {"lr": 0.1}), 2, {"lr": 0.033}),
+    (({"lr": 0.1, "l1": 1e-6}, {"lr": 0.2, "l1": 2e-6}, {"lr": 0.4, "l1": 4e-6}), 0,
+     {"lr": 0.05, "l1": 5e-7}),
+    (({"lr": 0.1}, {"lr": 0.3}), 1, None), (({"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}), 2, None),
+    (({"lr": 0.1}, {"lr": 0.3}, {"l1": 0.9}), 2, None),
+    (({"depth": 1}, {"depth": 2}, {"depth": 4}), 2, None),
+    (({"loss": "a"}, {"loss": "b"}, {"loss": "c"}), 0, None)], ids=str)
+def test_a_series_goes_on_where_its_best_is_at_an_edge(tries, best, more):
+    longer = studies.beyond(tries, [float(i == best) for i in range(len(tries))])
+    if more is None:
+        assert longer is None
+    else:
+        assert longer == ([*tries, more] if best else [more, *tries])
+
+
+def test_every_series_of_a_study_can_go_on(quick):
+    for study in studies.STUDIES:
+        for row in studies.variants(study, quick, {name: {} for name in studies.COMBINED}):
+            if row.tries:
+                assert studies.beyond(row.tries, [1.0] + [0.0] * (len(row.tries) - 1)), row
+
+
+def test_tries_are_added_until_the_best_is_inside(quick, call, data_dir, tmp_path, monkeypatch):
+    """Nothing is trained: Muon's best rate is the base's, that of SGD on filters far above."""
+
+    def run(self, changes, seed):
+        liked = quick["lr"] if changes.get("optimizer", "muon") == "muon" else 90.0
+        off = abs(math.log(changes.get("lr", quick["lr"]) / liked))
+        return ROW | {"validation_accuracy": 0.9 - off / 100}, []
+
+    monkeypatch.setattr(compare.Comparison, "run", run)
+    name = "SGD, Nesterov, on filters"
+    asked = flags(data_dir, tmp_path, "--study", "optimizers", "--seeds", 1, "--variants", name)
+    with monkeypatch.context() as patched:
+        patched.setattr(compare, "MORE", 0)
+        assert "12 runs to do" in call(compare, *asked)[1]
+        row = read_csv(tmp_path / "quick" / "summary.csv", SUMMARY)[1]
+        assert row["edge"] and row["tries"] == 5 and json.loads(row["changes"])["lr"] == 8.1
+    assert "2 runs to do" in call(compare, *asked)[1]  # 24 on seed 0, and the best on seed 1
+    rows = read_csv(tmp_path / "quick" / "summary.csv", SUMMARY)
+    assert [row["variant"] for row in rows] == ["Muon", name]
+    assert not rows[1]["edge"] and rows[1]["tries"] == 8
+    assert json.loads(rows[1]["changes"])["lr"] == 71.0 and rows[0]["tries"] == 5
+    assert "0 runs to do" in call(compare, *asked)[1]
+
+
+def test_parts_of_a_study_add_up(quick, call, data_dir, tmp_path, monkeypatch):
+    """On another base, variant by variant, one seed each."""
+
+    def ask(*more):
+        return call(compare, *flags(data_dir, tmp_path, "--base", "long", "--study", "augmentation",
+                                    "--seeds", 1, "--variants", *more))
+
+    code, out, _ = ask("none")
+    assert code == 0 and out.startswith("augmentation: 2 variants, 2 runs to do, about 0 minutes\n")
+    row = read_csv(tmp_path / "long" / "summary.csv", SUMMARY)[1]
+    assert row["n"] == 1 and row["difference"] is not None and not row["clear"]
+    assert row["uncertainty"] is row["deviation"] is row["p"] is None
+    assert "1 runs to do" in ask("flip alone")[1]
+    found = [row["variant"] for row in read_csv(tmp_path / "long" / "summary.csv", SUMMARY)]
+    assert found == ["alternating flip, shifts", "none", "flip alone"]
+    mine = read_json(tmp_path / "long" / "base.json")["precision"]
+    assert mine == pick_precision("auto", torch.device("cpu"))
+    other = "bfloat16" if mine == "float32" else "float32"
+    monkeypatch.setattr(compare, "pick_precision", lambda name, device: other)
+    code, _, err = ask("none")
+    assert code == 2 and len(err.splitlines()) == 1 and f"precision {mine}, not {other}" in err
+
+
 def test_a_variant_that_fails_is_a_row(quick, call, data_dir, tmp_path, monkeypatch):
     def broken(base: dict) -> list[studies.Variant]:
         return [studies.Variant("base"), studies.Variant("broken", {"lr": 1e30})]
@@ -136,6 +211,10 @@ def test_results_of_another_base_or_a_damaged_file_are_refused(quick, data_dir, 
     assert found["validation_accuracy"] == 0.5
     with pytest.raises(UserError, match="epochs 0.4, not 9"):
         Results(tmp_path, quick | {"epochs": 9})
+    older = {name: value for name, value in quick.items() if name != "precision"}
+    write_json(tmp_path / "base.json", older)  # from before there was a choice
+    with pytest.raises(UserError, match="precision float32, not bfloat16"):
+        Results(tmp_path, quick | {"precision": "bfloat16"})
     (tmp_path / "runs.csv").write_text("changes,seed\n{},1\n{}")
     with pytest.raises(UserError, match="runs.csv is damaged"):
         Results(tmp_path)
@@ -187,8 +266,7 @@ def test_the_best_are_put_together(quick, call, data_dir, tmp_path, monkeypatch)
 def test_pictures_and_page(quick, call, data_dir, tmp_path, monkeypatch):
     for name in studies.STUDIES:  # a few variants draw the same pictures
         rows = studies.variants(name, quick, {each: {} for each in studies.COMBINED})
-        short = [row for row in rows
-                 if not row.like and (name, row.name) != ("components", "none")][:3]
+        short = [row._replace(tries=row.tries[:2]) for row in rows if not row.like][:3]
         monkeypatch.setitem(studies.STUDIES, name, lambda base, short=short: short)
     names = [name for name in studies.STUDIES if name != "final"]
     assert call(compare, *flags(data_dir, tmp_path, "--study", *names, "--seeds", 2))[0] == 0

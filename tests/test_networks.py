@@ -15,7 +15,7 @@ from VGG_BatchNorm.VGG import VGG_A, VGG_A_BatchNorm, VGG_BatchNorm, get_number_
 
 SMALL = dict(widths=(8, 16))
 SWITCHES = ([dict(activation=name) for name in networks.ACTIVATIONS]
-            + [dict(norm=name) for name in networks.NORMS]
+            + [dict(norm=name, residual=name == "skip_init") for name in networks.NORMS]
             + [dict(pool=name) for name in networks.POOLS]
             + [dict(dropout=0.5), dict(residual=True), dict(depth=1), dict(depth=3, residual=True),
                dict(whiten=False), dict(widths=(8, 8, 8, 8)), dict(num_classes=3)])
@@ -55,9 +55,21 @@ def test_switches_do_what_they_say():
     assert torch.allclose(dropping.eval()(x), dropping(x))
 
 
+def test_branches_without_norm_start_at_zero():
+    """Each convolution beside a shortcut adds nothing yet: a net of one a group, the same one."""
+    deep = build("cifarnet", norm="skip_init", residual=True, activation="relu", **SMALL)
+    shallow = build("cifarnet", norm="none", depth=1, activation="relu", **SMALL)
+    shallow.load_state_dict(deep.state_dict(), strict=False)
+    x = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(deep(x), shallow(x))
+    deep.groups[0].norms[-1].factor.data.fill_(1)
+    assert not torch.allclose(deep(x), shallow(x))
+
+
 @pytest.mark.parametrize("config", [dict(activation="softplus"), dict(norm="layer"),
                                     dict(widths=()), dict(depth=0), dict(depth=1, residual=True),
-                                    dict(dropout=1.0), dict(colour=1)], ids=str)
+                                    dict(dropout=1.0), dict(colour=1),
+                                    dict(norm="skip_init")], ids=str)
 def test_impossible_networks_are_refused(config):
     with pytest.raises(UserError):
         build("cifarnet", **config)

@@ -115,6 +115,21 @@ def test_muon_equals_that_of_torch_on_matrices(shape):
     assert (mine - theirs).norm() < 0.03 * theirs.norm()  # theirs iterates in bfloat16
 
 
+def test_muons_to_compare_differ_in_one_thing():
+    torch.manual_seed(0)
+    start, gradient = 3 * torch.randn(6, 2, 3, 3), torch.randn(1, 6, 2, 3, 3)
+    free, rescaling = (end(lambda p, name=name: OPTIMIZERS[name].make(p, 0.1), start, gradient)
+                       for name in ("muon_free", "muon"))
+    torch.testing.assert_close(free - start, rescaling - start * 6**0.5 / start.norm())
+    kinds = {name: OPTIMIZERS[name].make([torch.nn.Parameter(start)], 0.1).defaults
+             for name in OPTIMIZERS if name.startswith("damped_muon")}
+    assert {name: (kind["damping"], kind["anneal"], kind["full_length"])
+            for name, kind in kinds.items()} == {
+        "damped_muon": (2, True, False), "damped_muon_constant": (1, False, False),
+        "damped_muon_half": (1, True, False), "damped_muon_flat": (2, False, False),
+        "damped_muon_long": (2, True, True)}
+
+
 def test_undamped_muon_is_muon():
     torch.manual_seed(0)
     start, gradients = torch.randn(6, 2, 3, 3), torch.randn(4, 6, 2, 3, 3)
@@ -139,6 +154,10 @@ def test_damping_follows_its_formula(shape):
         assert (inside - inside.diagonal().diag()).abs().max() < 1e-6
         ratio = inside.diagonal() / expected  # the iteration takes them to 0.7 … 1.2, not to 1
         assert 0.65 < ratio.min() and ratio.max() < 1.25
+    damped = optimizer.direction(matrix, {"variance": variance}, group)
+    longer = optimizer.direction(matrix, {"variance": variance}, group | {"full_length": True})
+    assert damped.norm() < 0.9 * 8**0.5
+    torch.testing.assert_close(longer, damped * (8**0.5 / damped.norm()))
 
 
 def test_damped_muon_measures_the_noise():

@@ -11,11 +11,13 @@ from codes.documents.words import listed, minus, percent, spread, with_spread
 from codes.studies import STUDIES
 from VGG_BatchNorm.ground.script import UserError
 
+ASIDE = ("damped_muon", "losses_muon", "final")  # studies that the report can do without
+
 
 def compare(path: Path) -> dict:
     """compare/quick: every study, the base, the tuning of the optimizers, and what did not help."""
     runs = Comparisons(path.parent)
-    if missing := [name for name in STUDIES if name not in runs.studies and name != "final"]:
+    if missing := [name for name in STUDIES if name not in (*runs.studies, *ASIDE)]:
         raise UserError(f"no study {missing[0]}")
     first, base = runs.seeds("{}").values(), runs.base
     sensitivity = tuning(runs)
