@@ -5,14 +5,19 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import ROOT
 
 from codes import from_scratch, optimizers, settings, studies
+from codes.compare_results import RUN, SUMMARY
+from VGG_BatchNorm import findings
 from VGG_BatchNorm.ground.cifar10 import BATCH_MD5, CLASSES, MEAN, STD
-from VGG_BatchNorm.ground.files import read_json
+from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json
+from VGG_BatchNorm.ground.statistics import t95, t_interval
+from VGG_BatchNorm.recorded import read_run
 
 PAGES = ("README.md", "MODEL_CARD.md", "EXERCISES.md", "data/README.md", "codes/README.md",
          "VGG_BatchNorm/README.md")
@@ -148,6 +153,64 @@ def test_the_optimizer_of_the_exercises_by_its_formula():
         expected -= 0.1 * ((0.9 * momentum + 0.1 * weight.grad).sign() + 0.5 * expected)
         momentum = 0.99 * momentum + 0.01 * weight.grad
         torch.testing.assert_close(weight.detach(), expected)
+
+
+PRINTED = re.findall(r"^```python\n((?:(?!```)[^\n]*\n)*)```\n```text\n(.*?)^```",
+                     text("EXERCISES.md"), re.M | re.S)
+EDGE, HORIZON = (code for code, _ in PRINTED)
+
+
+@pytest.mark.parametrize("code, printed", PRINTED, ids=["edge", "horizon"])
+def test_an_answer_prints_what_stands_below_it(code, printed, capsys):
+    exec(code, {})
+    assert capsys.readouterr().out == printed
+
+
+def test_the_edge_of_the_exercises_is_that_of_the_study():
+    exec(EDGE, names := {})
+    found = {norm: [] for norm in ("none", "batch")}
+    for norm, medians in found.items():
+        for seed in range(3):
+            run = read_run(RESULTS_DIR / f"bn/evening/pair/{norm}-sgd-0.1-s{seed}.npz")
+            medians.append(np.median(names["edge"](run, 1 / 16)))
+            assert medians[-1] == pytest.approx(findings.edge_median(run), rel=1e-3)
+    mean, half = t_interval(np.subtract(found["batch"], found["none"]))
+    assert abs(mean) < half  # as the answer says
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5])
+def test_the_seeds_of_the_exercises_are_the_fewest_that_do(rho):
+    exec(HORIZON, names := {})
+    n = names["seeds_needed"](0.5, 0.4, rho)
+    halves = []
+    for count in (n - 1, n):  # differences that deviate by just 0.4 √(2 (1 − ρ))
+        values = np.arange(count) * 1.0
+        values *= 0.4 * (2 * (1 - rho)) ** 0.5 / values.std(ddof=1)
+        halves.append(t_interval(values)[1])
+    assert halves[0] > 0.5 >= halves[1]
+
+
+def test_what_the_exercises_quote_is_in_the_files():
+    written = " ".join(text("EXERCISES.md").split())
+    quick = RESULTS_DIR / "compare/quick"
+    (cost,) = (-row["difference"] for row in read_csv(quick / "summary.csv", SUMMARY)
+               if row["variant"] == "with CutMix")
+    log = read_csv(RESULTS_DIR / "cifarnet/log.csv", {"accuracy": float})
+    for quoted in (f"CutMix {cost:.1f} points",
+                   f"{100 * log[-1]['accuracy']:.0f} % of the training images are right",
+                   f"for three seeds is {t95(2):.1f}, for ten {t95(9):.1f}"):
+        assert quoted in written
+    assert read_json(RESULTS_DIR / "cifarnet/result.json")["preset"] == "strong"
+    assert (studies.BASES["quick"]["epochs"], len(log)) == (4, 11)
+    assert all(row["train_accuracy"] < row["validation_accuracy"]
+               for row in read_csv(quick / "runs.csv", RUN) if row["changes"] == "{}")
+
+
+def test_the_variants_of_the_exercises_exist():
+    calls = re.findall(r'--study (\w+) --variants "([^"]+)" --base (\w+)', text("EXERCISES.md"))
+    assert calls
+    for study, name, base in calls:
+        assert name in {row.name for row in studies.variants(study, studies.BASES[base], {})}
 
 
 PLANTED = re.findall(r"^```diff\n(.*?)^```.*?<details>(.*?)</details>", text("EXERCISES.md"),
