@@ -218,6 +218,10 @@ def _at_500(run: dict) -> float:
     return training_accuracy(run, 500)
 
 
+def _at_300(run: dict) -> float:
+    return training_accuracy(run, 300)
+
+
 SINGLE, IN_ALL = ({"norm": "batch", "head": head} for head in ("single", "batch"))
 WARMED = {"norm": "batch", "warmup": 100}
 CLAIMS = (
@@ -258,11 +262,11 @@ CLAIMS = (
           _layers(lambda run: run["shift_cosine"][:, 1:CONVOLUTIONS]), -1),
     Claim("", "that cosine, linear layers",
           _layers(lambda run: run["shift_cosine"][:, CONVOLUTIONS:]), -1),
-    Claim("Noise after batch norm does not undo it", "training accuracy (%), LR 0.1; with batch "
-          "norm: noise by channel after it", training_accuracy, 1, None, "rescue noise",
+    Claim("Noise after batch norm does not undo it", "training accuracy (%) at step 300; with "
+          "batch norm: noise by channel after it", _at_300, 1, None, "pair noise",
           normed={"norm": "noisy_batch_channel"}),
-    Claim("", "the same; with batch norm: noise by pixel", training_accuracy, 1, None,
-          "rescue noise", normed={"norm": "noisy_batch"}),
+    Claim("", "the same; with batch norm: noise by pixel", _at_300, 1, None, "pair noise",
+          normed={"norm": "noisy_batch"}),
     Claim("(ours) It trains nearer to the edge of stability", "median η·κ, LR 0.1", edge_median, 1),
     Claim("(ours) Free of the weights' scale, its curvature is larger",
           "median κ‖θ‖² of a layer, κ = gᵀHg/‖g‖²",
@@ -339,8 +343,42 @@ def table(runs: Runs, brief: bool = False) -> Table:
                   "the paper's", "so"), lines)
 
 
+SAME = ("norm", "lr", "seed", "optimizer", "warmup", "only_norm", "head", "smooth", "width",
+        "n_items", "batch_size")  # what twins share: they differ in the precision of training
+
+
+def twins(runs: Runs) -> Table:
+    """Whether training in bfloat16 changes what is found: runs that have a twin in float32, over
+    the steps that both have; empty where there is none."""
+    longest: dict[tuple, dict[tuple, dict]] = {}  # by precision, then by what twins share
+    for run in sorted(runs.values(), key=lambda run: len(run["loss"])):
+        mine = tuple(run["run"].get(name) for name in SAME)
+        longest.setdefault(run["run"].get("precision", "float32"), {})[mine] = run
+    exact, half = longest.get("float32", {}), longest.get("bfloat16", {})
+    groups: dict[tuple, list[tuple[dict, dict]]] = {}
+    for mine in sorted(exact.keys() & half.keys(), key=str):
+        pair = exact[mine], half[mine]
+        steps = min(len(run["loss"]) for run in pair)
+        groups.setdefault((*mine[:2], *mine[5:8], steps), []).append(pair)
+    lines = []
+    for (norm, lr, *_, steps), pairs in groups.items():
+        for quantity, measure in (
+                ("mean training loss (nats)", lambda run, n: float(run["loss"][:n].mean())),
+                ("training accuracy (%), last 50 steps", training_accuracy)):
+            exact, half = ([measure(run, steps) for run in side]
+                           for side in zip(*pairs, strict=True))
+            lines.append((f"{norm}, LR {lr:g}", str(steps), quantity, str(len(pairs)),
+                          spread(exact), spread(half),
+                          _signed(*t_interval(np.subtract(half, exact)))))
+    return Table("", ("net", "steps", "measured", "seeds", "float32", "bfloat16",
+                      "difference, 95 %"), lines)
+
+
 def _difference(effect: Effect) -> str:
-    mean, half = effect.interval
+    return _signed(*effect.interval)
+
+
+def _signed(mean: float, half: float) -> str:
     if not np.isfinite(mean):
         return "–"
     decimals = _decimals(mean, half)

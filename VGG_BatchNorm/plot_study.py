@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from VGG_BatchNorm.findings import LAST_STUDY, NotRun, read_runs, table
+from VGG_BatchNorm.findings import LAST_STUDY, NotRun, read_runs, table, twins
 from VGG_BatchNorm.ground.files import (
     FIGURES_DIR,
     RESULTS_DIR,
@@ -49,6 +49,10 @@ def main() -> None:
     text = ["# Why batch normalisation helps: the pictures\n",
             f"Drawn by `VGG_BatchNorm/plot_study.py` from the preset `{folder.name}`.\n",
             markdown(table(runs)) + "\n"]
+    if (same := twins(runs)).rows:
+        text.append("Runs that were trained in both precisions, over the steps that both have: "
+                    f"whether bfloat16 changes what is found.\n\n{markdown(same)}\n")
+    head = len(text)
     for name, draw in FIGURES.items():
         try:
             save_figure(draw(runs), args.out / f"{name}.png")
@@ -58,7 +62,7 @@ def main() -> None:
         caption = " ".join(draw.__doc__.split())
         text.append(f"![{name}]({name}.png)\n\n**{name[:2]}** {caption}\n")
         print(f"picture    {args.out / name}.png")
-    if len(text) == 3:
+    if len(text) == head:
         raise UserError(f"{folder} holds none of the runs that the pictures need")
     with atomic_write(args.out / "README.md") as file:
         file.write("\n".join(text).encode())

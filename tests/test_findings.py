@@ -125,3 +125,18 @@ def test_bands_over_unlike_rates_are_not_drawn():
 def test_nothing_to_draw_is_one_line(call, tmp_path):
     code, _, err = call(plot_study, tmp_path, "--out", tmp_path)
     assert code == 2 and len(err.splitlines()) == len(FIGURES) + 1  # each, and the line
+
+
+def test_twins_are_runs_that_differ_in_precision_alone():
+    runs = {"pair/a": run_of("batch", right=0.5), "noise/a": run_of("batch", right=0.4,
+                                                                    precision="bfloat16"),
+            "pair/b": run_of("batch", 1, right=0.3), "noise/b": run_of("batch", 1, right=0.2,
+                                                                       precision="bfloat16"),
+            "heads/c": run_of("none", head="single", precision="bfloat16"),
+            "pair/c": run_of("none")}
+    shorter = {name: values[:60] for name, values in runs["noise/a"].items()
+               if name in ("loss", "correct")}
+    runs["noise/a"] |= shorter  # over 60 steps there, 100 of the other seed: two lines a quantity
+    by_steps = {row[1]: row[3:] for row in findings.twins(runs).rows if "accuracy" in row[2]}
+    assert by_steps == {"60": ("1", "50.0", "40.0", "−10.0"), "100": ("1", "30.0", "20.0", "−10.0")}
+    assert not findings.twins({"pair/a": runs["pair/a"], "heads/c": runs["heads/c"]}).rows
