@@ -264,3 +264,15 @@ def test_ctrl_c_is_one_line_even_where_it_strikes_a_half_made_object_or_a_destru
                           preexec_fn=heed_ctrl_c)
     assert done.returncode == 130 and len(done.stderr.splitlines()) == 1
     assert "stopped" in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_reader_that_has_seen_enough_ends_a_script_without_a_word():
+    script = ("import sys; sys.path.insert(0, sys.argv[1])\n"
+              "from VGG_BatchNorm.ground.script import run_main\n"
+              "run_main(lambda: print('word\\n' * 10**5))")
+    with subprocess.Popen([sys.executable, "-c", script, str(ROOT)], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "word\n"
+        process.stdout.close()
+        assert process.stderr.read() == "" and process.wait(60) == 141

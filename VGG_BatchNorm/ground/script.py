@@ -46,8 +46,12 @@ def run_main(main: Callable[[], None]) -> None:
         sys.modules["matplotlib"].use("Agg")
     try:
         main()
+        sys.stdout.flush()
     except UserError as error:
         sys.exit(_complain(str(error), 2))
+    except BrokenPipeError:  # whoever read what we print, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # as of a program that SIGPIPE ends
     except OSError as error:
         if errno.errorcode.get(error.errno) not in MENDABLE:
             raise
