@@ -34,7 +34,7 @@ def draw_edge(runs: Runs):
             steps, values = steps[order], values[order]
             smooth = [np.median(values[max(0, i - 1) : i + 2]) for i in range(len(values))]
             axis.plot(steps, smooth, color=RATE_COLOURS[lr], linewidth=1.2, label=f"LR {lr:g}")
-            late = np.concatenate([v[s >= min(200, s.max())] for s, v in map(findings.edge, some)])
+            late = np.concatenate([findings.late_edge(run) for run in some])
             points.append((lr, *np.percentile(late, (25, 50, 75))))
             failed.append(findings.training_accuracy(some[0]) < 15)
             drawn += some

@@ -140,10 +140,15 @@ def _scale_slope(run: dict) -> float:
     return float(np.log(np.abs(quarter / whole)) / np.log(1 / 4))
 
 
+def late_edge(run: dict) -> np.ndarray:
+    """η·κ from step 200 on; of a shorter run, at its last probe."""
+    steps, values = edge(run)
+    return values[steps >= min(200, steps.max())]
+
+
 def edge_median(run: dict) -> float:
     """Median of η·κ from step 200 on."""
-    steps, values = edge(run)
-    return float(np.median(values[steps >= 200]))
+    return float(np.median(late_edge(run)))
 
 
 def at_rates(runs: Runs, norm: str) -> dict[float, list[dict]]:
