@@ -100,7 +100,7 @@ def for_print(source: Path, target: Path, share: float) -> Path:
         few.save(target, optimize=True)
     else:
         target = target.with_suffix(".jpg")
-        picture.save(target, quality=90, subsampling=0)
+        picture.save(target, quality=85, subsampling=0)
     return target
 
 

@@ -32,7 +32,7 @@ def draw_front(ours: list[dict], published: list[dict]):
     averaged; a line joins the two of a net. Of ours, a mark is the mean over seeds. The published
     numbers are their authors', from other machines and mostly of 200 to 1270 epochs; the table
     reports/results/published.csv has the epochs and sources."""
-    figure, axes = plt.subplots(1, 2, figsize=(12, 5), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(12, 5.6), sharey=True)
     marks = {}
     for axis, column, unit in ((axes[0], "parameters", 1e6), (axes[1], "flops", 1e15)):
         points = []
