@@ -108,7 +108,8 @@ def write_batch_norm(folder):
             ("pair", "none", "sgd", 0.1), ("pair", "batch", "sgd", 0.1),
             ("rates", "none", "sgd", 0.5), ("rates", "batch", "sgd", 0.5),
             ("rescue", "none", "sgd", 0.1), ("rescue", "batch", "sgd", 0.1),
-            ("rescue", "noisy_batch", "sgd", 0.1), *(("envelope", norm, optimizer, lr) for norm in (
+            ("noise", "noisy_batch", "sgd", 0.1), ("noise", "noisy_batch_channel", "sgd", 0.1),
+            *(("envelope", norm, optimizer, lr) for norm in (
                     "none", "batch") for optimizer in ("adam", "sgd") for lr in (0.001, 0.002))):
         value = 1.0 if norm == "none" else 0.5
         run = {"norm": norm, "lr": lr, "optimizer": optimizer, "seed": 0, "warmup": 0,
@@ -193,9 +194,9 @@ def test_pictures_have_the_pixels_that_are_printed(tmp_path):
     source, target = tmp_path / "source.png", tmp_path / "folder" / "picture"
     ramp = image.linear_gradient("L").resize((2000, 1000))
     noise = image.merge("RGB", [image.effect_noise((2000, 1000), 200) for _ in range(3)])
-    for drawn, size, suffix in ((ramp.convert("RGBA"), (669, 334), ".png"),  # half of 17 cm
+    for drawn, size, suffix in ((ramp.convert("RGBA"), (602, 301), ".png"),  # half of 17 cm
                                 (image.new("RGB", (60, 30)), (60, 30), ".png"),
-                                (noise, (669, 334), ".jpg")):
+                                (noise, (602, 301), ".jpg")):
         drawn.save(source)
         made = report.for_print(source, target, 0.5)
         with image.open(made) as picture:
