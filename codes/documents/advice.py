@@ -5,9 +5,6 @@ import json
 from codes.compare_results import outcome, sorted_by_effect
 from codes.documents.words import listed, minus, with_spread
 
-CONFOUNDED = ("The rows without norm are confounded: they have rates of their own, and Muon "
-              "rescales their filters, so that their differences are not a measure of norm alone.")
-
 
 def short(row: dict) -> str:
     """Return a variant's name without what follows a colon: "× 2: 32, 128, 128" is "× 2"."""
@@ -100,9 +97,6 @@ def _when(rows: list[dict], base: dict) -> list[str]:
     if edges := [_name(row) for row in rows if row["edge"]]:
         text.append(f"Tuning ended at the first or last try for {listed(edges)}: a better one may "
                     "lie outside.")
-    if any(json.loads(row["changes"]).get("norm") == "none" for row in rows) \
-            and "muon" in base["optimizer"]:
-        text.append(CONFOUNDED)
     return text
 
 

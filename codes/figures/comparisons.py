@@ -75,8 +75,8 @@ def draw_effects(runs: Comparisons):
     pairs); filled and coloured where Holm's rule over the study's variants calls it clear (blue:
     better, orange: worse), so that an interval may leave zero out and the difference still not be
     clear. Each panel has its own scale. It is true of this length of training; dropout, strong
-    augmentation and depth are known to need more than a few epochs. Components without norm are
-    confounded: they have rates of their own, and Muon rescales their filters."""
+    augmentation and depth are known to need more than a few epochs. Components are
+    compared under AdamW, each net at the best of its own rates: Muon rescales filters."""
     rows = {name: [row for row in sorted_by_effect(runs.studies[name][1:])
                    if row["difference"] is not None] for name in PANELS if name in runs.studies}
     figure, panels = effect_panels(rows)
