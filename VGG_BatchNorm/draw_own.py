@@ -7,7 +7,7 @@ import numpy as np
 
 from VGG_BatchNorm import findings
 from VGG_BatchNorm.draw_paper import PAIR, entitled, pair, running_mean
-from VGG_BatchNorm.findings import CONVOLUTIONS, PAPER, NotRun, Runs, find
+from VGG_BatchNorm.findings import CONVOLUTIONS, PAPER, SHORTEST, NotRun, Runs, find
 from VGG_BatchNorm.ground.style import BATCH_NORM, PLAIN, plt
 from VGG_BatchNorm.recorded import FINE_GRID
 
@@ -19,11 +19,11 @@ def draw_edge(runs: Runs):
     """Training near the edge of stability. κ is the curvature of the loss along the gradient, from
     the loss a sixteenth of a learning rate on; gradient descent at rate η on a quadratic is stable
     where η·κ < 2 (black line; Cohen et al. 2021). Left and middle: η·κ over training, a line for
-    each learning rate (first seed, median over three probes). Right: its median from step 200 on,
-    over all seeds, with the middle half, against the learning rate; dashed: with a single linear
-    layer. Crosses: training has failed (training accuracy below 15 %). κ is along the gradient of
-    one batch, on that batch, and so no larger than its top eigenvalue. Where a rate has one seed it
-    is a look; read by Hessian-vector products, the two nets differ less."""
+    each learning rate (first seed, median over three probes). Right: its median from step 200 to
+    500, mean over seeds, against the learning rate, with the middle half of all probes; dashed:
+    with a single linear layer. Crosses: training has failed (training accuracy below 15 %). κ is
+    along the gradient of one batch, on that batch, and so no larger than its top eigenvalue. Where
+    a rate has one seed it is a look; read by Hessian-vector products, the two nets differ less."""
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 4.2))
     drawn = []
     for axis, (norm, (label, colour)) in zip(axes, PAIR.items(), strict=False):
@@ -34,8 +34,9 @@ def draw_edge(runs: Runs):
             steps, values = steps[order], values[order]
             smooth = [np.median(values[max(0, i - 1) : i + 2]) for i in range(len(values))]
             axis.plot(steps, smooth, color=RATE_COLOURS[lr], linewidth=1.2, label=f"LR {lr:g}")
-            late = np.concatenate([findings.late_edge(run) for run in some])
-            points.append((lr, *np.percentile(late, (25, 50, 75))))
+            late = np.concatenate([findings.late_edge(run, SHORTEST) for run in some])
+            middle = np.mean([findings.edge_median(run, SHORTEST) for run in some])
+            points.append((lr, np.percentile(late, 25), middle, np.percentile(late, 75)))
             failed.append(findings.training_accuracy(some[0]) < 15)
             drawn += some
         rates, low, middle, high = np.array(points).T
@@ -46,7 +47,7 @@ def draw_edge(runs: Runs):
         axis.legend(fontsize=8, ncols=2, loc="upper right")
         single = [run for run in runs.values() if run["run"]["head"] == "single"
                   and run["run"]["norm"] == norm]
-        single = sorted((run["run"]["lr"], findings.edge_median(run)) for run in single)
+        single = sorted((run["run"]["lr"], findings.edge_median(run, SHORTEST)) for run in single)
         axes[2].plot(*zip(*single, strict=True), "s--", color=colour, markersize=4,
                      linewidth=1) if single else None
     for axis in axes:
@@ -127,14 +128,16 @@ NOISES = {
 
 def draw_noise(runs: Runs):
     """The paper's test of covariate shift: noise after batch norm that shifts and scales each unit
-    anew at every step (its algorithm 1), so that distributions are less steady than without batch
-    norm. Above: the mean of one channel of convolution 4, at the ReLU, over training. By our
-    reading a unit of a convolution is a channel, all of whose pixels move together; drawn by pixel,
-    the channel's mean hardly moves and nothing is tested. Below, left: mean training accuracy over
-    25 batches, a line for each seed. Right: by how much the channels' means jump from one look to
-    the next, over their standard deviation, by layer. If batch norm worked by steady first moments,
-    noise by channel would have to undo what it does; it costs a few points, while the same noise
-    in the net without batch norm stops training altogether."""
+    anew at every step (its algorithm 1), which keeps distributions unsteady. Above: the mean of one
+    channel of convolution 4, at the ReLU, over training. By our reading a unit of a convolution is
+    a channel, all of whose pixels move together; drawn by pixel, the channel's mean hardly moves
+    and nothing is tested. Below, left: mean training accuracy over 25 batches, a line for each
+    seed. Right: by how much the means of four channels jump from one look to the next, over their
+    standard deviation, by layer (median, first seed). If batch norm worked by steady first moments,
+    noise by channel would have to undo what it does. All of this is of training batches: on
+    held-out images, where the noise is off but running statistics are of noisy inputs, the nets
+    that were trained with noise lose most of the gain. The noise in the net without batch norm,
+    which is larger there against what it meets, stops training: no fair control."""
     found = {norm: find(runs, "noise", norm=norm) for norm in NOISES if norm != "none"}
     found["none"] = find(runs, "pair", norm="none")
     figure = plt.figure(figsize=(11, 6.4))

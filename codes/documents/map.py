@@ -1,6 +1,7 @@
 """The maps of codes/ and VGG_BatchNorm/: a line a file, by room: what its docstring begins with."""
 
 import ast
+import re
 from pathlib import Path
 
 ROOMS = {  # folder: what belongs there
@@ -22,7 +23,8 @@ def first_sentence(path: Path) -> str:
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     if not text:
         raise ValueError(f"{path} has no docstring")
-    return " ".join(text.partition("\n\n")[0].split()).partition(" `make")[0].rstrip(":.")
+    sentence = " ".join(text.partition("\n\n")[0].split())
+    return re.sub(r"[:,] `make [\w-]+`.*", "", sentence).rstrip(":.")
 
 
 def is_script(path: Path) -> bool:

@@ -200,7 +200,7 @@ def bn(path: Path) -> dict:
     return {"claims": cells(table), "note": table.note,
             "brief": cells(findings.table(runs, brief=True)),
             "by": {effect.claim.quantity: spoken(effect) for effect in effects},
-            "edge": edges(runs), "heads": heads(runs),
+            "edge": edges(runs), "heads": heads(runs), "held_out": held_out(runs),
             "training": effect_on_training(some(read_csv(path, STUDY_RUN))),
             "bands": {optimizer: {
                 norm: band(findings.find(runs, "envelope", optimizer=optimizer, norm=norm))
@@ -219,13 +219,27 @@ def spoken(effect: findings.Effect) -> dict:
 
 
 def edges(runs: findings.Runs) -> dict:
-    """Return, by net, η·κ at each learning rate: its median from step 200 on, over all seeds."""
+    """Return, by net, η·κ at each rate at which it trains: its median from step 200 to 500, mean
+    over seeds."""
     found = {}
     for norm in ("none", "batch"):
-        medians = {lr: np.mean([findings.edge_median(run) for run in some])
-                   for lr, some in findings.at_rates(runs, norm).items()}
+        medians = {lr: np.mean([findings.edge_median(run, findings.SHORTEST) for run in some])
+                   for lr, some in findings.at_rates(runs, norm).items()
+                   if findings.training_accuracy(some[0]) >= 15}
         found[norm] = ", ".join(f"{value:.1f} at {lr:g}" for lr, value in medians.items())
     return found
+
+
+def held_out(runs: findings.Runs) -> dict:
+    """Return, by norm, accuracy on held-out images of the nets with and without noise, in percent;
+    of the plain net, at its first look after as many steps."""
+    found = {norm: findings.spread([findings.accuracy(run) for run in some])
+             for norm in ("batch", "noisy_batch_channel", "noisy_batch")
+             if (some := [run for name, run in runs.items() if name.startswith("noise/")
+                          and run["run"]["norm"] == norm])}
+    plain = findings.find(runs, "pair", norm="none", lr=0.1)
+    return found | {"none": findings.spread([100 * float(run["validation_accuracy"][0])
+                                             for run in plain])}
 
 
 def heads(runs: findings.Runs) -> dict | None:
