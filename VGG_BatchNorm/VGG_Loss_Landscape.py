@@ -75,7 +75,7 @@ HEADS = (("batch", {"head": "single"}), ("none", {"head": "single"}), ("batch", 
          ("batch", {"warmup": 100}))  # beside the pair at its own rate and at the others
 HEAD_RATES = (0.5, 0.2, 0.1, 0.05)
 EDGE_RATES = (0.025, 0.4)  # beside the pair's and the others'
-NOISES = ("batch", "noisy_batch_channel", "noisy_batch", "noise")
+NOISES = ("none", "batch", "noisy_batch_channel", "noisy_batch", "noise")
 # In training steps, about
 PROBE_COST, FINE_PROBE_COST, RESCALED_COST, VALIDATION_COST = 7, 30, 150, 13
 EDGE_COST, TEST_COST = 3, 26

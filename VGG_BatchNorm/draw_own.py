@@ -138,24 +138,19 @@ def draw_noise(runs: Runs):
     held-out images, where the noise is off but running statistics are of noisy inputs, the nets
     that were trained with noise lose most of the gain. The noise in the net without batch norm,
     which is larger there against what it meets, stops training: no fair control."""
-    found = {norm: find(runs, "noise", norm=norm) for norm in NOISES if norm != "none"}
-    found["none"] = find(runs, "pair", norm="none")
-    figure = plt.figure(figsize=(11, 6.4))
-    grid = figure.add_gridspec(2, 4)
-    moments = [figure.add_subplot(grid[0, i]) for i in range(4)]
-    accuracy, jumps = figure.add_subplot(grid[1, :2]), figure.add_subplot(grid[1, 2:])
-    steps = len(found["batch"][0]["loss"])
-    shown = iter(moments)
-    for norm, (label, colour, style) in NOISES.items():
+    found = {norm: find(runs, "noise", norm=norm) for norm in NOISES}
+    figure = plt.figure(figsize=(12, 6.4))
+    grid = figure.add_gridspec(2, 10)
+    moments = [figure.add_subplot(grid[0, i : i + 2]) for i in range(0, 10, 2)]
+    accuracy, jumps = figure.add_subplot(grid[1, :5]), figure.add_subplot(grid[1, 5:])
+    for axis, (norm, (label, colour, style)) in zip(moments, NOISES.items(), strict=True):
         for i, run in enumerate(found[norm]):
-            values = 100 * running_mean(run["correct"][:steps]) / run["run"]["batch_size"]
+            values = 100 * running_mean(run["correct"]) / run["run"]["batch_size"]
             accuracy.plot(np.arange(1, len(values) + 1), values, style, color=colour,
                           linewidth=1.2, label=label if i == 0 else None)
-        if norm == "none":
-            continue  # nobody watched these runs
-        run, axis = found[norm][0], next(shown)
+        run = found[norm][0]
         axis.plot(run["watch_steps"], run["moment_mean"][:, 3, 0], color=colour, linewidth=1)
-        axis.set_title(label, fontsize=9)
+        axis.set_title(label.replace(", ", ",\n"), fontsize=9)
         axis.set(xlabel="step", ylim=(-1.5, 1.5))
         jump = np.abs(np.diff(run["moment_mean"], axis=0)) / run["moment_std"][1:]
         jump = np.nanmedian(jump, axis=(0, 2))[:CONVOLUTIONS]
