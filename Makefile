@@ -67,7 +67,7 @@ compare: $(DATA) ## 180   one factor at a time: optimizers, activations, losses,
 from-scratch: $(DATA) ## 2     a convolutional network without autograd: every gradient by hand
 	$(PY) codes/from_scratch.py $(ARGS)
 
-bn-landscape: $(DATA) ## 8     why batch norm helps: VGG-A with and without it, probed; ten pictures with captions
+bn-landscape: $(DATA) ## 8     why batch norm helps: VGG-A with and without it, probed; pictures with captions
 	$(PY) VGG_BatchNorm/VGG_Loss_Landscape.py $(ARGS)
 	$(PY) VGG_BatchNorm/plot_study.py
 

@@ -229,10 +229,10 @@ def draw_theorem(runs: Runs):
 def draw_scaling(runs: Runs):
     """All filters of the trained nets (first seed) multiplied by c. With batch norm the loss stays,
     yet the curvature κ along the gradient goes as c⁻² below c = 1, and β on the paper's grid falls
-    too: the same function, another smoothness. For large c the layers that were not scaled (γ, β,
-    the linear ones) set κ. A smaller β is thus no property of the function alone, and comparing two
-    nets' β says little unless their weights' scales are compared too. Without batch norm the
-    function itself changes, and β soon leaves the picture."""
+    too: the same function, another smoothness. For large c the layers that were not scaled (the
+    linear ones, batch norm's own weights) set κ. A smaller β is thus no property of the function
+    alone, and comparing two nets' β says little unless their weights' scales are compared too.
+    Without batch norm the function itself changes, and β soon leaves the picture."""
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.8))
     for label, colour, (run, *_) in pair(runs):
         c = run["scale"]
@@ -252,8 +252,8 @@ def draw_scaling(runs: Runs):
 def draw_start(runs: Runs):
     """The first steps, densely (first seed). Left: β; dots mark where the shortest step of the grid
     gives the largest value. Right: size of the gradient by the input of each ReLU, at the first
-    step and a hundred later: without batch norm it shrinks towards the input, with it it grows. At
-    the very start batch norm can be the rougher of the two."""
+    step and a hundred later: at the first, without batch norm it shrinks towards the input and with
+    it it grows. At the very start batch norm can be the rougher of the two."""
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8))
     for label, colour, (run, *_) in pair(runs):
         early = run["probe_steps"] <= run["run"]["dense"]

@@ -135,9 +135,9 @@ def draw_envelope(runs: Runs):
     (`min_curve` and `max_curve`) over four training runs that differ in learning rate alone. Thin
     lines: each run, a mean over 15 batches, with its learning rate at its end; the rate in bold
     type is of the run that is the band's upper edge most often, and a run that ends where guessing
-    is (dotted) is called dead. So look at which run makes the width before you read it: one dead
-    run fills a band to the top. It mixes the rates' speeds with the landscape besides: a rate of
-    1e-4 is slow in any landscape. The next picture measures the landscape itself."""
+    is (dotted) is marked "chance". So look at which run makes the width before you read it: one
+    that has not learnt fills a band to the top. It mixes the rates' speeds with the landscape
+    besides: a rate of 1e-4 is slow in any landscape. The next picture measures the landscape."""
     found = {(optimizer, norm): find(runs, "envelope", norm=norm, optimizer=optimizer)
              for optimizer in OPTIMIZERS for norm in PAIR}
     same_rates(found.values())
@@ -157,8 +157,8 @@ def draw_envelope(runs: Runs):
         heights = _apart([np.log(curve[-1]) for curve in ends], 0.14)
         for i, (curve, height, run) in enumerate(zip(ends, heights, some, strict=True)):
             axis.plot(steps, curve, color=colour, linewidth=0.9)
-            dead = " (dead)" if curve[-1] > 0.98 * guess else ""
-            axis.text(steps[-1] * 1.02, np.exp(height), f"{run['run']['lr']:g}{dead}", fontsize=8,
+            chance = " (chance)" if curve[-1] > 0.98 * guess else ""
+            axis.text(steps[-1] * 1.02, np.exp(height), f"{run['run']['lr']:g}{chance}", fontsize=8,
                       va="center", weight="bold" if i == upper else "normal",
                       bbox=dict(facecolor="white", edgecolor="none", pad=0.5))
         axis.axhline(guess, color="black", linestyle=":", linewidth=1)

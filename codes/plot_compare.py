@@ -3,7 +3,7 @@
     python codes/plot_compare.py reports/results/compare/quick
 
 Reads the files that compare.py left; writes five pictures, and README.md, which shows them with
-captions, what each study advises, its table, and what did not help, to
+captions, what each study advises, its table, and what is not shown to help, to
 reports/figures/compare/<base>/. Where a short and a long base share a variant, horizons.png is
 drawn beside that folder, and shown. Trains nothing.
 """
@@ -53,8 +53,8 @@ def page(runs: Comparisons, horizons: tuple | None) -> str:
         said = caption(draw_horizons, {"about": {"settings": numbers(*horizons)}})
         text.append(f"![horizons](../horizons.png)\n\n{said}\n")
     text += [f"## {study}\n\n{paragraph(rows, runs.base)}\n\n{markdown(study_table(rows))}\n"
-             for study, rows in runs.studies.items()]
-    text.append(f"## What did not help\n\n{markdown(without_effect_table(runs.studies))}\n")
+             for study, rows in runs.studies.items() if len(rows) > 1]
+    text.append(f"## What is not shown to help\n\n{markdown(without_effect_table(runs.studies))}\n")
     return "\n".join(text)
 
 
