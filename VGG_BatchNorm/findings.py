@@ -275,7 +275,7 @@ CLAIMS = (
     Claim("", "that cosine, linear layers",
           _layers(lambda run: run["shift_cosine"][:, CONVOLUTIONS:]), -1),
     Claim("Noise after batch norm does not undo it", "training accuracy (%) at step 300; with "
-          "batch norm: noise by channel after it", _at_300, 1, None, "pair noise",
+          "batch norm: noise by channel after it", _at_300, 1, None, "noise",
           normed={"norm": "noisy_batch_channel"}),
     Claim("(ours) It trains nearer to the edge of stability", "median η·κ, LR 0.1", edge_median, 1),
     Claim("(ours) Free of the weights' scale, its curvature is larger",

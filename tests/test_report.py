@@ -108,7 +108,8 @@ def write_batch_norm(folder):
             ("pair", "none", "sgd", 0.1), ("pair", "batch", "sgd", 0.1),
             ("rates", "none", "sgd", 0.5), ("rates", "batch", "sgd", 0.5),
             ("rescue", "none", "sgd", 0.1), ("rescue", "batch", "sgd", 0.1),
-            ("noise", "noisy_batch", "sgd", 0.1), ("noise", "noisy_batch_channel", "sgd", 0.1),
+            *(("noise", norm, "sgd", 0.1) for norm in (
+                    "none", "batch", "noisy_batch", "noisy_batch_channel")),
             *(("envelope", norm, optimizer, lr) for norm in (
                     "none", "batch") for optimizer in ("adam", "sgd") for lr in (0.001, 0.002))):
         value = 1.0 if norm == "none" else 0.5

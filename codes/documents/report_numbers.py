@@ -231,15 +231,11 @@ def edges(runs: findings.Runs) -> dict:
 
 
 def held_out(runs: findings.Runs) -> dict:
-    """Return, by norm, accuracy on held-out images of the nets with and without noise, in percent;
-    of the plain net, at its first look after as many steps."""
-    found = {norm: findings.spread([findings.accuracy(run) for run in some])
-             for norm in ("batch", "noisy_batch_channel", "noisy_batch")
-             if (some := [run for name, run in runs.items() if name.startswith("noise/")
-                          and run["run"]["norm"] == norm])}
-    plain = findings.find(runs, "pair", norm="none", lr=0.1)
-    return found | {"none": findings.spread([100 * float(run["validation_accuracy"][0])
-                                             for run in plain])}
+    """Return, by norm, accuracy on held-out images of the nets with and without noise, in
+    percent."""
+    return {norm: findings.spread([findings.accuracy(run)
+                                   for run in findings.find(runs, "noise", norm=norm)])
+            for norm in ("none", "batch", "noisy_batch_channel", "noisy_batch")}
 
 
 def heads(runs: findings.Runs) -> dict | None:
