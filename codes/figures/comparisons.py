@@ -26,9 +26,9 @@ VARIANT_OF = {"DampedMuon, not annealed": "DampedMuon (ours)",
               "SGD, Nesterov, on filters": "SGD, Nesterov", "Adam on filters": "Adam"}
 
 
-def scale(runs: Comparisons) -> str:
+def scale(runs: Comparisons, seeds: str = "") -> str:
     """Return what the pictures are of, for their faces."""
-    seeds = advice.seeds([row for rows in runs.studies.values() for row in rows])
+    seeds = seeds or advice.seeds([row for rows in runs.studies.values() for row in rows])
     device = runs.rows[0]["device"].partition(",")[0]
     return f"{advice.scale(runs.base)}; {seeds}; {device}"
 
@@ -255,7 +255,7 @@ def draw_rates(runs: Comparisons):
         axis.set(xscale="log", xlabel="learning rate", title=study)
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, handlelength=4)
     axes[0][0].set_ylabel("validation accuracy (%), seed 0")
-    figure.suptitle(scale(runs))
+    figure.suptitle(scale(runs, "one run a point"))
     return figure
 
 
