@@ -59,7 +59,7 @@ insights: $(DATA) ## 8     draw where it looks, what it confuses and represents,
 gallery: figures ## 2     all pictures on one page, with a loss surface to turn and test images to choose: reports/index.html
 	$(PY) codes/gallery.py --ckpt $(SHIPPED) $(ARGS)
 
-compare: $(DATA) ## 180   one factor at a time: optimizers, activations, losses, … (what is there is not run again)
+compare: $(DATA) ## 240   one factor at a time: optimizers, activations, losses, … (what is there is not run again)
 	$(PY) codes/compare.py $(ARGS)
 	$(PY) codes/plot_compare.py
 	@$(PY) codes/summarise.py

@@ -11,8 +11,8 @@ from VGG_BatchNorm.findings import CONVOLUTIONS, PAPER, SHORTEST, NotRun, Runs, 
 from VGG_BatchNorm.ground.style import BATCH_NORM, PLAIN, plt
 from VGG_BatchNorm.recorded import FINE_GRID
 
-RATE_COLOURS = {0.025: "#000000", 0.05: "#56B4E9", 0.1: "#0072B2", 0.2: "#009E73", 0.4: "#E69F00",
-                0.5: "#D55E00"}
+RATE_COLOURS = {0.01: "#CC79A7", 0.025: "#000000", 0.05: "#56B4E9", 0.1: "#0072B2",
+                0.2: "#009E73", 0.4: "#E69F00", 0.5: "#D55E00"}
 
 
 def draw_edge(runs: Runs):
@@ -40,8 +40,9 @@ def draw_edge(runs: Runs):
             failed.append(findings.training_accuracy(some[0]) < 15)
             drawn += some
         rates, low, middle, high = np.array(points).T
-        axes[2].errorbar(rates, middle, (middle - low, high - middle), fmt="o-", capsize=3,
-                         markersize=5, color=colour, label=label)
+        bars = np.maximum(0, (middle - low, high - middle))  # the mean may lie outside them
+        axes[2].errorbar(rates, middle, bars, fmt="o-", capsize=3, markersize=5, color=colour,
+                         label=label)
         axes[2].plot(rates[failed], middle[failed], "kx", markersize=8, zorder=3)
         axis.set(title=label, xlabel="step", ylabel="η·κ", ylim=(-0.5, 6))
         axis.legend(fontsize=8, ncols=2, loc="upper right")
@@ -74,9 +75,9 @@ def draw_heads(runs: Runs):
     learning rate, for VGG-A's three linear layers as they are, with batch norm in them too, for a
     single linear layer in their place, and with a warm-up over the first 100 steps. Middle: the
     largest loss of the first 50 steps: with batch norm the first updates throw it up, and further
-    at larger rates. Right: the share of the units that are negative on a whole batch, by layer, at
-    the largest rate and the last look; such units learn nothing. One run a point, other heads and
-    the warm-up trained in bfloat16: a look."""
+    at larger rates; the warm-up is then half way. Right: the share of the units that are negative
+    on a whole batch, by layer, at the largest rate and the last look; such units learn nothing. One
+    run a point, other heads and the warm-up trained in bfloat16: a look."""
     found = {}
     for norm, head, warm in ARMS:
         if head == "plain" and not warm:

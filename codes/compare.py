@@ -7,7 +7,7 @@
 Trains every variant of every study on 45,000 images and judges it on the other 5,000; the test set
 is read by the study `final` alone. Per seed, all variants start from the same random numbers and
 see the same batches, so each is compared with the study's first variant by paired differences. The
-rate of every optimizer, of every loss, and of nets without norm is tuned by three or five tries on
+rate of every optimizer, of every loss, and of every component is tuned by three or five tries on
 seed 0, which counts for nothing else; where the best is the first or the last, up to three more go
 on from there. A run whose loss is not finite is a row that says so.
 
@@ -118,7 +118,7 @@ class Comparison:
         """Print how many runs are left to do, but tries that an edge may add, and for how long."""
         left = []
         for one in self.tune(rows, run=False).values():
-            done = self.results.seeds(key(one.changes, self.base))
+            done = () if one.missing else self.results.seeds(key(one.changes, self.base))
             left += one.missing + [one.changes] * len(set(range(1, seeds + 1)) - set(done))
         minutes = sum(map(self.seconds, left)) / 60
         print(f"{study}: {len(rows)} variants, {len(left)} runs to do, about {minutes:.0f} minutes",

@@ -11,6 +11,7 @@ from VGG_BatchNorm.ground.statistics import holm, p_value, t_interval
 
 RUN = {"seed": int, "validation_accuracy": float, "test_accuracy": float, "loss": float,
        "train_accuracy": float, "parameters": int, "flops": int, "seconds": float, "threads": int}
+FACTOR = 3.0  # between two learning rates that are tried, if nothing else is said
 CURVE = {"seed": int, "step": int, "seconds": float, "loss": float}
 SUMMARY = {"n": int, "failures": int, "accuracy": float, "deviation": float, "difference": float,
            "uncertainty": float, "p": float, "clear": bool, "tries": int, "edge": bool,

@@ -7,6 +7,7 @@ function from the base's settings to such a list and put it into STUDIES.
 import itertools
 from typing import NamedTuple
 
+from codes.compare_results import FACTOR
 from codes.optimizers import OPTIMIZERS
 from codes.settings import DEFAULTS
 from VGG_BatchNorm.ground.script import UserError
@@ -49,7 +50,7 @@ def series(factor: float, each_way: int, **centres: float) -> tuple[dict, ...]:
                  for i in range(-each_way, each_way + 1))
 
 
-def rates(centre: float, factor: float = 3.0) -> tuple[dict, ...]:
+def rates(centre: float, factor: float = FACTOR) -> tuple[dict, ...]:
     """Return five learning rates, `factor` apart."""
     return series(factor, 2, lr=centre)
 

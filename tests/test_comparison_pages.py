@@ -44,7 +44,7 @@ def write_base(folder, rows: list[dict], **changes):
      ["3 are clearly worse, from `c`, which loses 1.00 ± 0.50 points, to `b`, which"]),
     ([row("a", -0.1, clear=False, edge=True)],
      ["until more is known", "first or last try for `a`", "reaches from −0.60 to +0.40 points"]),
-    ([row("a", 1.0, None, False, n=1)], ["One seed says nothing of luck: `a`", "1 to 3 seeds"]),
+    ([row("a", 1.0, None, False, n=1)], ["One pair says nothing of luck: `a`", "1 to 3 seeds"]),
 ])
 def test_the_advice_follows_the_rows(rows, said):
     text = paragraph([FIRST, *rows], BASE)

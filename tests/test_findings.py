@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from VGG_BatchNorm import draw_paper, findings, plot_study
+from VGG_BatchNorm import draw_own, draw_paper, findings, plot_study
 from VGG_BatchNorm.ground.tables import markdown
 from VGG_BatchNorm.recorded import FINE_GRID
 from VGG_BatchNorm.study import Run
 from VGG_BatchNorm.study_figures import FIGURES
+from VGG_BatchNorm.VGG_Loss_Landscape import PRESETS, plan
 
 
 def test_steps_to_an_accuracy():
@@ -21,11 +22,12 @@ def test_steps_to_an_accuracy():
     assert findings.steps_to(run | {"correct": correct[:40]}, 0.1) is None
 
 
-def run_of(norm: str, seed: int = 0, lr: float = 0.5, right: float = 0.1, **more) -> dict:
+def run_of(norm: str, seed: int = 0, lr: float = 0.5, right: float = 0.1, steps: int = 500,
+           **more) -> dict:
     """A run at which only the training accuracy matters."""
-    about = dataclasses.asdict(Run(norm, lr, 100, seed=seed, **more))
-    return {"run": about, "device": "abacus", "correct": np.full(100, 128 * right),
-            "loss": np.full(100, 1.0)}
+    about = dataclasses.asdict(Run(norm, lr, steps, seed=seed, **more))
+    return {"run": about, "device": "abacus", "correct": np.full(steps, 128 * right),
+            "loss": np.full(steps, 1.0)}
 
 
 def test_a_claim_is_a_difference_over_seeds_with_its_interval():
@@ -136,7 +138,26 @@ def test_twins_are_runs_that_differ_in_precision_alone():
             "pair/c": run_of("none")}
     shorter = {name: values[:60] for name, values in runs["noise/a"].items()
                if name in ("loss", "correct")}
-    runs["noise/a"] |= shorter  # over 60 steps there, 100 of the other seed: two lines a quantity
+    runs["noise/a"] |= shorter  # over 60 steps there, 500 of the other seed: two lines a quantity
     by_steps = {row[1]: row[3:] for row in findings.twins(runs).rows if "accuracy" in row[2]}
-    assert by_steps == {"60": ("1", "50.0", "40.0", "−10.0"), "100": ("1", "30.0", "20.0", "−10.0")}
+    assert by_steps == {"60": ("1", "50.0", "40.0", "−10.0"), "500": ("1", "30.0", "20.0", "−10.0")}
     assert not findings.twins({"pair/a": runs["pair/a"], "heads/c": runs["heads/c"]}).rows
+    # a warm-up is another experiment, no other seed; and a twin is no further seed of a group
+    warm = {f"rescue/{p}": run_of("batch", 2, warmup=9, precision=p)
+            for p in ("float32", "bfloat16")}
+    labels = {row[0] for row in findings.twins(runs | warm).rows}
+    assert labels == {"batch, LR 0.5", "batch, LR 0.5, warmup 9"}
+    assert [run["run"]["precision"] for run in findings.find(warm, "rescue")] == ["float32"]
+
+
+def test_every_rate_of_a_preset_has_its_colour():
+    rates = {run.lr for preset in PRESETS for group in ("pair", "rates", "edge")
+             for run in plan(preset)[group]}
+    assert rates <= draw_own.RATE_COLOURS.keys()
+
+
+def test_a_run_that_is_too_short_is_not_judged_at_a_later_step():
+    run = run_of("batch", right=0.5)
+    assert findings.training_accuracy(run, 500) == 50
+    with pytest.raises(findings.NotRun):
+        findings.training_accuracy(run, 501)

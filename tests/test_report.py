@@ -121,10 +121,10 @@ def write_batch_norm(folder):
             "activation_dead")}
         write_arrays(folder / group / f"{norm}-{optimizer}-{lr:g}-s0.npz",
                      {"run": run, "device": "abacus", "seconds_per_step": 0.1},
-                     loss=np.full(60, value), correct=np.full(60, 96),
+                     loss=np.full(500, value), correct=np.full(500, 96),
                      validation_accuracy=np.array([1 - value]),
                      probe_steps=np.array([0, 250, 500]), gradient_norm=np.full(3, value),
-                     probe_loss=np.full(3, value),
+                     probe_loss=np.full(3, value), fine_steps=np.array([0, 250, 500]),
                      scale_rayleigh=np.array([16.0, 4, 1, 0.25, 0.1]), **probes)
         rows.append({"group": group, "norm": norm, "lr": lr, "seed": 0, "steps": 60,
                      "validation_accuracy": 1 - value, "steps_to_50%": 51, "steps_to_70%": ""})

@@ -53,7 +53,7 @@ def paragraph(rows: list[dict], base: dict) -> str:
                               for word in ("better", "worse", "unclear"))
     return " ".join(["**What to do.**", *_do(first, better, worse, unclear),
                      "**When.**", *_when(rows, base),
-                     "**How sure.**", *_sure(rows, len(better + worse), unclear)])
+                     "**How sure.**", *_sure(rows, unclear)])
 
 
 def _name(row: dict) -> str:
@@ -100,7 +100,8 @@ def _when(rows: list[dict], base: dict) -> list[str]:
     return text
 
 
-def _sure(rows: list[dict], clear: int, unclear: list[dict]) -> list[str]:
+def _sure(rows: list[dict], unclear: list[dict]) -> list[str]:
+    clear = sum(bool(row["clear"]) for row in rows[1:])
     text = [f"{seeds(rows)}; clear: {clear} of {len(rows) - 1}."]
     alone = [row for row in unclear if row["uncertainty"] is None]
     known = [row for row in unclear if row["uncertainty"] is not None]
@@ -116,5 +117,5 @@ def _sure(rows: list[dict], clear: int, unclear: list[dict]) -> list[str]:
         text.append(f"Open, in either direction: {listed([_name(row) for row in open_])}; {whose} "
                     f"from {minus(f'{low:+.2f}')} to {minus(f'{high:+.2f}')} points.")
     if alone:
-        text.append(f"One seed says nothing of luck: {listed([_name(row) for row in alone])}.")
+        text.append(f"One pair says nothing of luck: {listed([_name(row) for row in alone])}.")
     return text

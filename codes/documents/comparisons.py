@@ -1,9 +1,10 @@
 """The comparisons that `make compare` left, by study, and their tables."""
 
 import json
+import math
 from pathlib import Path
 
-from codes.compare_results import SUMMARY, Results, judged, outcome, sorted_by_effect
+from codes.compare_results import FACTOR, SUMMARY, Results, judged, outcome, sorted_by_effect
 from codes.documents.words import with_spread
 from VGG_BatchNorm.ground.files import read_csv
 from VGG_BatchNorm.ground.script import UserError
@@ -31,13 +32,18 @@ class Comparisons(Results):
             raise UserError(f"no finished study in {folder}; `make compare` makes one")
 
     def tries(self, row: dict) -> tuple[list[tuple[float, float]], tuple[float, float]]:
-        """(learning rate, accuracy in % on seed 0) of a row's tries, and of the one kept."""
+        """(learning rate, accuracy in % on seed 0) of a row's tries, and of the one kept.
+
+        Rates that are no powers of FACTOR away from the one kept are another study's tries.
+        """
         changes = json.loads(row["changes"])
         kept, others = self.lr(changes), {k: v for k, v in changes.items() if k != "lr"}
         runs = [(json.loads(run["changes"]), run) for run in self.rows
                 if run["seed"] == 0 and not run["failure"]]
         found = sorted((self.lr(tried), judged(run)) for tried, run in runs
-                       if {k: v for k, v in tried.items() if k != "lr"} == others)
+                       if {k: v for k, v in tried.items() if k != "lr"} == others
+                       and abs((steps := math.log(self.lr(tried) / kept, FACTOR)) - round(steps))
+                       < 0.1)
         return found, next((one for one in found if one[0] == kept), (float("nan"),) * 2)
 
     def lr(self, changes: dict) -> float:

@@ -230,12 +230,15 @@ def edges(runs: findings.Runs) -> dict:
     return found
 
 
-def held_out(runs: findings.Runs) -> dict:
-    """Return, by norm, accuracy on held-out images of the nets with and without noise, in
-    percent."""
-    return {norm: findings.spread([findings.accuracy(run)
-                                   for run in findings.find(runs, "noise", norm=norm)])
-            for norm in ("none", "batch", "noisy_batch_channel", "noisy_batch")}
+def held_out(runs: findings.Runs) -> dict | None:
+    """Return, by norm, accuracy on held-out images of the nets with and without noise, in percent;
+    None where these runs are missing."""
+    try:
+        return {norm: findings.spread([findings.accuracy(run)
+                                       for run in findings.find(runs, "noise", norm=norm)])
+                for norm in ("none", "batch", "noisy_batch_channel", "noisy_batch")}
+    except findings.NotRun:
+        return None
 
 
 def heads(runs: findings.Runs) -> dict | None:
