@@ -71,7 +71,7 @@ ARMS = {  # norm of the convolutions, head, warm-up?: label, colour, style
 
 
 def draw_heads(runs: Runs):
-    """Where is batch norm fragile at large rates? Left: training accuracy at step 500 against the
+    """Where is batch norm fragile at large rates? Left: training accuracy at one step against the
     learning rate, for VGG-A's three linear layers as they are, with batch norm in them too, for a
     single linear layer in their place, and with a warm-up over the first 100 steps. Middle: the
     largest loss of the first 50 steps: with batch norm the first updates throw it up, and further
@@ -88,11 +88,12 @@ def draw_heads(runs: Runs):
                     bool(run["run"]["warmup"])) == (norm, head, warm)]
         found[norm, head, warm] = [run for run in some if run["run"]["lr"] != 0.4]
     found = {key: some for key, some in found.items() if some}
+    step = min(500, *(run["run"]["steps"] for some in found.values() for run in some))
     figure, axes = plt.subplots(1, 3, figsize=(12, 4.6))
     for key, some in found.items():
         label, colour, style = ARMS[key]
         rates = [run["run"]["lr"] for run in some]
-        numbers = ([findings.training_accuracy(run, 500) for run in some],
+        numbers = ([findings.training_accuracy(run, step) for run in some],
                    [np.nanmax(run["loss"][:50]) for run in some])
         for axis, values in zip(axes, numbers, strict=False):
             axis.plot(rates, values, style, color=colour, markersize=5, label=label)
@@ -103,7 +104,7 @@ def draw_heads(runs: Runs):
         for part in (slice(CONVOLUTIONS), slice(CONVOLUTIONS, None)):
             axes[2].plot(at[part], 100 * dead[-1][part], style, color=colour, markersize=4)
     rates = [run["run"]["lr"] for run in found["none", "plain", False]]
-    for axis, name in zip(axes, ("training accuracy at step 500 (%)",
+    for axis, name in zip(axes, (f"training accuracy at step {step} (%)",
                                  "largest loss of the first 50 steps (nats)"), strict=False):
         axis.set(xlabel="learning rate", ylabel=name, xscale="log")
         axis.set_xticks(rates, [f"{rate:g}" for rate in rates])
