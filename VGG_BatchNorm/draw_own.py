@@ -138,8 +138,9 @@ def draw_noise(runs: Runs):
     standard deviation, by layer (median, first seed). If batch norm worked by steady first moments,
     noise by channel would have to undo what it does: by this measure they are then less steady
     than in the plain net. All of this is of training batches: on held-out images, where the noise
-    is off but running statistics are of noisy inputs, nets trained with noise lose the gain. The noise in the net without batch norm,
-    which is larger there against what it meets, stops training: no fair control."""
+    is off but running statistics are of noisy inputs, nets trained with noise lose the gain. The
+    noise in the net without batch norm, which is larger there against what it meets, stops
+    training: no fair control."""
     found = {norm: find(runs, "noise", norm=norm) for norm in NOISES}
     figure = plt.figure(figsize=(12, 6.4))
     grid = figure.add_gridspec(2, 10)
