@@ -1,4 +1,4 @@
-"""What changes when training lasts longer: `draw_horizons(*read_horizons(short, long))`."""
+"""What a wider net and longer training change: `draw_horizons(*read_horizons(short, long))`."""
 
 from pathlib import Path
 
@@ -33,19 +33,25 @@ def read_horizons(short: Path, long: Path) -> tuple[dict, dict, Pairs]:
             {study: mine for study, mine in pairs.items() if len(mine) > 1})
 
 
+def scale(base: dict) -> str:
+    """Return widths and epochs of a base, "16, 64, 64; 4 epochs"."""
+    return f"{', '.join(map(str, base['widths']))}; {base['epochs']} epochs"
+
+
 def numbers(short: dict, long: dict, pairs: Pairs) -> dict:
     """Return what the caption says of them."""
     both = [pair for mine in pairs.values() for pair in mine[1:]]
     told = [outcome(a) + " " + outcome(b) for a, b in both]
     turned = [pair for pair in both if pair[0]["difference"] * pair[1]["difference"] < 0]
-    other = [name for name in short if name != "epochs" and short[name] != long.get(name)]
+    other = [name for name in short
+             if name not in ("epochs", "widths") and short[name] != long.get(name)]
     moved = max(both, key=lambda pair: abs(pair[1]["difference"] - pair[0]["difference"]),
                 default=None)
     largest = "" if moved is None else minus(
         f"The largest change is that of {moved[0]['variant']} ({moved[0]['study']}), from "
         f"{moved[0]['difference']:+.2f} to {moved[1]['difference']:+.2f} points.")
     alone = sum(row["uncertainty"] is None for _, row in both)
-    return {"short": short["epochs"], "long": long["epochs"], "variants": len(both),
+    return {"short": scale(short), "long": scale(long), "variants": len(both),
             "studies": len(pairs), "turned": len(turned),
             "opposite": told.count("better worse") + told.count("worse better"),
             "kept": told.count("better better") + told.count("worse worse"),
@@ -59,11 +65,11 @@ def numbers(short: dict, long: dict, pairs: Pairs) -> dict:
 
 @large
 def draw_horizons(short: dict, long: dict, pairs: Pairs):
-    """What changes when you train longer. The difference in validation accuracy from the study's
-    first variant (dashed line) after {short} epochs (orange circles) and after {long} (blue
+    """What changes with a wider net and longer training. The difference in validation accuracy from
+    the study's first variant (dashed line) at widths {short} (orange circles) and at {long} (blue
     squares), joined by a line, with 95 % intervals over seeds (Student's t) where there are two or
     more; filled where Holm's rule over the study's variants calls it clear. Variants at both
-    lengths: {variants}, of so many studies: {studies}. Clear in the same direction at both: {kept};
+    scales: {variants}, of so many studies: {studies}. Clear in the same direction at both: {kept};
     in opposite directions: {opposite}; only after the short training: {lost}; only after the long
     one: {gained}. The sign turns round, clear or not, of {turned}. {largest} {alone} {other}"""
     if not pairs:
@@ -86,9 +92,9 @@ def draw_horizons(short: dict, long: dict, pairs: Pairs):
     handles = [plt.Line2D([], [], color=color, marker=marker, linestyle="none", label=label,
                           markerfacecolor="white" if "not" in label else color)
                for base, (color, marker, _) in zip((short, long), looks, strict=True)
-               for label in (f"{base['epochs']} epochs, clear", f"{base['epochs']}, not clear")]
+               for label in (f"{scale(base)}: clear", f"{scale(base)}: not clear")]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    figure.suptitle("What changes with longer training")
+    figure.suptitle("What changes with a wider net and longer training")
     return figure
 
 
