@@ -72,7 +72,8 @@ def test_two_horizons_match_variants_by_name(tmp_path):
     assert list(found[-1]) == ["depth"]  # the others' first differs, or is of the test set
     text = caption(horizons.draw_horizons,
                    {"about": {"settings": horizons.numbers(*found)}})
-    for part in ("at widths 8, 8; 4 epochs", "at 8, 8; 16 epochs", "scales: 3, of so many studies: 1.",
+    for part in ("at widths 8, 8; 4 epochs", "at 8, 8; 16 epochs",
+                 "scales: 3, of so many studies: 1.",
                  "same direction at both: 1; in opposite directions: 1; only after the short "
                  "training: 1; only after the long one: 0.", "clear or not, of 1.",
                  "that of turns (depth), from −2.00 to +5.00 points",
