@@ -11,6 +11,7 @@ from codes import visualize_features, visualize_patches
 from codes.figures import attribution, features, filters, mistakes, patches
 from codes.figures.caption import caption
 from codes.insight.measured import made_from, measured
+from codes.settings import DEFAULTS
 from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS, load_checkpoint
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_npz
 from VGG_BatchNorm.ground.script import UserError
@@ -109,6 +110,18 @@ DRAWN = {  # and the committed numbers that they are drawn from
 def test_captions_know_every_setting(draw):
     text = caption(draw, read_npz(RESULTS_DIR / f"{DRAWN[draw]}.npz"))
     assert len(text) > 200 and not set(text) & set("{}…\n")
+
+
+def test_a_setting_that_is_newer_than_a_file_does_not_make_it_stale(tmp_path):
+    def measure(**settings):
+        calls.append(settings)
+        return {"a": 1.0}
+
+    path, about, calls = tmp_path / "a.npz", {"checkpoint": "x.pt"}, []
+    older = {name: value for name, value in DEFAULTS.items() if name != "proxy_size"}
+    for net in (older, DEFAULTS, DEFAULTS | {"proxy_size": 8}, DEFAULTS | {"proxy_size": 8}):
+        measured(path, about, measure, nets={"small": net})
+    assert [call["nets"]["small"].get("proxy_size") for call in calls] == [None, 8]
 
 
 def test_captions_say_what_was_measured():

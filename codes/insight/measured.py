@@ -13,6 +13,7 @@ from pathlib import Path
 from torch import nn
 
 from codes.networks import open_network
+from codes.settings import DEFAULTS
 from VGG_BatchNorm.ground.cifar10 import Split, data_checksum, load_cifar10
 from VGG_BatchNorm.ground.files import digest, read_npz, shown_path, write_npz
 from VGG_BatchNorm.ground.machine import use_device
@@ -39,6 +40,15 @@ def net_and_data(args: argparse.Namespace) -> tuple[dict, nn.Module, Split, Spli
     return made_from(path, args.data_dir, args.network), net, train, test
 
 
+def deviating(value):
+    """Return settings, nested in any way, without those that are as by default: a setting of
+    training that is newer than a file does not make the file stale."""
+    if isinstance(value, dict):
+        return {name: deviating(one) for name, one in value.items()
+                if name not in DEFAULTS or one != DEFAULTS[name]}
+    return [deviating(one) for one in value] if isinstance(value, list) else value
+
+
 def measured(path: Path, about: dict, measure: Callable[..., dict], *inputs, **settings) -> dict:
     """Return the arrays in the npz file `path` by name, and `about`, which holds the settings too.
 
@@ -53,7 +63,7 @@ def measured(path: Path, about: dict, measure: Callable[..., dict], *inputs, **s
     """
     about = {**about, "settings": settings}
     held = read_npz(path) if path.exists() else {}
-    if held.get("about") != about:
+    if deviating(held.get("about")) != deviating(about):
         write_npz(path, about, measure(*inputs, **settings))
         held = read_npz(path)
     return held
