@@ -117,22 +117,23 @@ def _steps_to_half(run: dict) -> float:
     return float(steps_to(run, 0.5) or np.inf)
 
 
+def _late(steps: np.ndarray) -> np.ndarray:
+    """Which of these steps count in a median: from 200 on; in a shorter run, the last."""
+    return steps >= min(200, steps.max())
+
+
 def _probes(values: Callable[[dict], np.ndarray], average=np.median) -> Callable[[dict], float]:
-    """A measure: the average over probes a constant number of steps apart, from step 200 on (of a
-    shorter run, the last), as of the paper's curves; dense ones are left out."""
+    """A measure: the average over late probes a constant number of steps apart, as of the paper's
+    curves; dense ones are left out."""
     def measure(run: dict) -> float:
-        steps = run["probe_steps"]
-        regular = steps % run["run"]["probe_every"] == 0
-        return float(average(values(run)[regular & (steps >= min(200, steps[regular].max()))]))
+        regular = run["probe_steps"] % run["run"]["probe_every"] == 0
+        return float(average(values(run)[regular][_late(run["probe_steps"][regular])]))
     return measure
 
 
 def _layers(values: Callable[[dict], np.ndarray]) -> Callable[[dict], float]:
-    """A measure: the median over layers and the probes that look at them, from step 200 on."""
-    def measure(run: dict) -> float:
-        steps = run["fine_steps"]
-        return float(np.nanmedian(values(run)[steps >= min(200, steps.max())]))
-    return measure
+    """A measure: the median over layers and the late probes that look at them."""
+    return lambda run: float(np.nanmedian(values(run)[_late(run["fine_steps"])]))
 
 
 def _largest(name: str) -> Callable[[dict], np.ndarray]:
@@ -162,7 +163,7 @@ SHORTEST = 500  # the steps that runs at all rates have
 def late_edge(run: dict, last: float = np.inf) -> np.ndarray:
     """η·κ from step 200 to `last`; of a shorter run, at its last probe."""
     steps, values = edge(run)
-    return values[(steps >= min(200, steps.max())) & (steps <= last)]
+    return values[_late(steps) & (steps <= last)]
 
 
 def edge_median(run: dict, last: float = np.inf) -> float:
@@ -374,29 +375,27 @@ def table(runs: Runs, brief: bool = False) -> Table:
                   "the paper's", "so"), lines)
 
 
-SAME = ("norm", "lr", "seed", "optimizer", "warmup", "only_norm", "head", "smooth", "width",
-        "n_items", "batch_size")  # what twins share: they differ in the precision of training
+SAME = ("norm", "lr", "optimizer", *DEFAULT, "width", "n_items", "batch_size")  # of a line of twins
 
 
 def twins(runs: Runs) -> Table:
     """Whether training in bfloat16 changes what is found: runs that have a twin in float32, over
     the steps that both have; empty where there is none."""
-    longest: dict[tuple, dict[tuple, dict]] = {}  # by precision, then by what twins share
-    usual = {"optimizer": "sgd", "head": "plain"}
+    longest: dict[str, dict[tuple, dict]] = {"float32": {}, "bfloat16": {}}
     for run in sorted(runs.values(), key=lambda run: len(run["loss"])):
-        mine = tuple(run["run"].get(name) for name in SAME)
-        longest.setdefault(run["run"].get("precision", "float32"), {})[mine] = run
-    exact, half = longest.get("float32", {}), longest.get("bfloat16", {})
+        mine = tuple(run["run"].get(name) for name in (*SAME, "seed"))
+        longest[run["run"].get("precision", "float32")][mine] = run
     groups: dict[tuple, list[tuple[dict, dict]]] = {}
-    for mine in sorted(exact.keys() & half.keys(), key=str):
-        pair = exact[mine], half[mine]
+    for mine in sorted(longest["float32"].keys() & longest["bfloat16"].keys(), key=str):
+        pair = longest["float32"][mine], longest["bfloat16"][mine]
         steps = min(len(run["loss"]) for run in pair)
-        groups.setdefault((*mine[:2], *mine[3:], steps), []).append(pair)
+        groups.setdefault((*mine[:-1], steps), []).append(pair)
     lines = []
-    for (norm, lr, *others, steps), pairs in groups.items():
-        extras = (f"{name} {value}" for name, value in zip(SAME[3:8], others, strict=False)
-                  if value and value != usual.get(name))
-        net = ", ".join((norm, f"LR {lr:g}", *extras))
+    for (*mine, steps), pairs in groups.items():
+        shared = dict(zip(SAME, mine, strict=True))
+        usual = {"optimizer": "sgd", **DEFAULT}
+        extras = (f"{name} {shared[name]}" for name in usual if shared[name] != usual[name])
+        net = ", ".join((shared["norm"], f"LR {shared['lr']:g}", *extras))
         for quantity, measure in (
                 ("mean training loss (nats)", lambda run, n: float(run["loss"][:n].mean())),
                 ("training accuracy (%), last 50 steps", training_accuracy)):

@@ -26,6 +26,19 @@ def preset_runs(path: Path) -> list[dict]:
     return read_csv(path, PRESET_RUN)
 
 
+def by_preset(rows: list[dict]) -> dict[str, list[dict]]:
+    """Return the rows of each preset, in the order of their first."""
+    found: dict[str, list[dict]] = {}
+    for row in rows:
+        found.setdefault(row["preset"], []).append(row)
+    return found
+
+
+def minutes(rows: list[dict]) -> list[float]:
+    """Return CPU time over threads: what the clock shows where nothing else runs."""
+    return [row["cpu_seconds"] / row["threads"] / 60 for row in rows]
+
+
 def errors_in_percent(rows: list[dict]) -> tuple[list[float], list[float]]:
     """Return test errors in percent with one view and with six, a number a run."""
     one, six = ([100 * (1 - row[name]) for row in rows]
@@ -34,21 +47,17 @@ def errors_in_percent(rows: list[dict]) -> tuple[list[float], list[float]]:
 
 
 def accuracy_table(rows: list[dict]) -> Table:
-    """One line a preset: test error, seeds, parameters, FLOPs, minutes.
-
-    Minutes are CPU time over the number of threads: what the clock shows where nothing else runs.
-    """
+    """One line a preset: test error, seeds, parameters, FLOPs, minutes."""
     head = ("preset", "test error, one view", "six views", "seeds", "parameters", "PFLOP to train",
             "precision", "minutes", "peak memory")
     lines = []
-    for preset in dict.fromkeys(row["preset"] for row in sorted(rows, key=lambda r: r["flops"])):
-        mine = [row for row in rows if row["preset"] == preset]
+    for preset, mine in by_preset(sorted(rows, key=lambda row: row["flops"])).items():
         one, six = errors_in_percent(mine)
         memory = max(row["peak_memory_bytes"] or 0 for row in mine) / 2**30
         lines.append((Code(preset), f"{spread(one, 2)} %", f"{spread(six, 2)} %", str(len(mine)),
                       f"{mine[0]['parameters'] / 1e6:.2f} M", f"{mine[0]['flops'] / 1e15:.3f}",
                       " and ".join(sorted({row.get("precision") or "float32" for row in mine})),
-                      spread([row["cpu_seconds"] / row["threads"] / 60 for row in mine], 1),
+                      spread(minutes(mine), 1),
                       f"{memory:.1f} GiB" if memory else "not known"))
     return Table("", head, lines)
 
@@ -56,13 +65,11 @@ def accuracy_table(rows: list[dict]) -> Table:
 def front_table(rows: list[dict], published: list[dict]) -> Table:
     """One line a net, by its error: ours from runs.csv, and published ones of known cost."""
     lines = []
-    for preset in dict.fromkeys(row["preset"] for row in rows):
-        mine = [row for row in rows if row["preset"] == preset]
+    for preset, mine in by_preset(rows).items():
         one, six = errors_in_percent(mine)
-        minutes = [row["cpu_seconds"] / row["threads"] / 60 for row in mine]
         lines.append((statistics.mean(six), Code(preset), f"{spread(one, 2)} %",
                       f"{spread(six, 2)} %", mine[0]["parameters"], mine[0]["flops"],
-                      f"{mine[0]['threads']} CPU cores, {spread(minutes, 1)} min", len(mine)))
+                      f"{mine[0]['threads']} CPU cores, {spread(minutes(mine), 1)} min", len(mine)))
     for row in published:
         if row["trained_on"]:
             error = 100 * (1 - row["test_accuracy"])

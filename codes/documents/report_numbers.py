@@ -41,15 +41,14 @@ def presets(path: Path) -> dict:
     rows = some(readme_tables.preset_runs(path))
     found = {"table": cells(readme_tables.accuracy_table(rows)), "threads": rows[0]["threads"],
              "device": rows[0]["device"].partition(",")[0], "torch": rows[0]["torch"]}
-    for name in dict.fromkeys(row["preset"] for row in rows):
-        mine = [row for row in rows if row["preset"] == name]
+    for name, mine in readme_tables.by_preset(rows).items():
         one, six = readme_tables.errors_in_percent(mine)
         settings = DEFAULTS | PRESETS[name]
         smoothing = settings["label_smoothing"]
         found[name] = {
             "n": len(mine), "error": spread(one, 2), "error_views": spread(six, 2),
             "gain": spread([a - b for a, b in zip(one, six, strict=True)], 2),
-            "minutes": spread([row["cpu_seconds"] / row["threads"] / 60 for row in mine], 1),
+            "minutes": spread(readme_tables.minutes(mine), 1),
             "parameters": f"{mine[0]['parameters']:,}", "pflop": f"{mine[0]['flops'] / 1e15:.3f}",
             "epochs": settings["epochs"], "batch_size": f"{settings['batch_size']:,}",
             "lr": settings["lr"], "small_size": settings["small_size"],

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from codes.documents.readme_tables import PUBLISHED, errors_in_percent, preset_runs
+from codes.documents.readme_tables import PUBLISHED, by_preset, errors_in_percent, preset_runs
 from codes.figures.readable import place_labels
 from VGG_BatchNorm.ground.files import read_csv
 from VGG_BatchNorm.ground.style import PLAIN, TRAIN, plt
@@ -17,8 +17,7 @@ def read_front(paths: list[Path]) -> tuple[list[dict], list[dict]]:
     """
     runs, published = preset_runs(paths[0]), read_csv(paths[1], PUBLISHED)
     ours = []
-    for preset in dict.fromkeys(row["preset"] for row in runs):
-        mine = [row for row in runs if row["preset"] == preset]
+    for preset, mine in by_preset(runs).items():
         one, six = (sum(errors) / len(mine) for errors in errors_in_percent(mine))
         ours.append({"name": preset, "parameters": mine[0]["parameters"],
                      "flops": mine[0]["flops"], "errors": {1: one, 6: six}})
