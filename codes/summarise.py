@@ -17,7 +17,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.documents.map import room_map
-from codes.documents.readme_tables import PRESET_RUN, model_card, preset_runs, readme
+from codes.documents.readme_tables import (
+    PRESET_RUN,
+    larger_weights,
+    model_card,
+    preset_runs,
+    readme,
+)
 from codes.flags import flag_parser
 from codes.settings import DEFAULTS, choose_settings, parse_arguments
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
@@ -33,7 +39,8 @@ from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.ground.tables import markdown
 
 PAGES = {"README.md": readme,
-         "MODEL_CARD.md": lambda results: {"model": markdown(model_card(results))},
+         "MODEL_CARD.md": lambda results: {"model": markdown(model_card(results)),
+                                           "larger": markdown(larger_weights(results))},
          "codes/README.md": lambda results: {"map": room_map(ROOT, "codes")},
          "VGG_BatchNorm/README.md": lambda results: {"map": room_map(ROOT, "VGG_BatchNorm")}}
 
