@@ -102,5 +102,5 @@
     }
 
     slider.addEventListener('input', show);
-    new ResizeObserver(show).observe(byId('live'));
+    new ResizeObserver(() => requestAnimationFrame(show)).observe(byId('live'));
   }
