@@ -11,21 +11,23 @@ from VGG_BatchNorm.findings import CONVOLUTIONS, PAPER, SHORTEST, NotRun, Runs, 
 from VGG_BatchNorm.ground.style import BATCH_NORM, PLAIN, plt
 from VGG_BatchNorm.recorded import FINE_GRID
 
-RATE_COLOURS = {0.01: "#CC79A7", 0.025: "#000000", 0.05: "#56B4E9", 0.1: "#0072B2",
-                0.2: "#009E73", 0.4: "#E69F00", 0.5: "#D55E00"}
+DARK_TO_PALE = plt.get_cmap("viridis")
 
 
 def draw_edge(runs: Runs):
     """Training near the edge of stability. κ is the curvature of the loss along the gradient, from
     the loss a sixteenth of a learning rate on; gradient descent at rate η on a quadratic is stable
     where η·κ < 2 (black line; Cohen et al. 2021). Left and middle: η·κ over training, a line for
-    each learning rate (first seed, median over three probes). Right: its median from step 200 to
-    500, mean over seeds, against the learning rate, with the middle half of all probes; dashed:
-    with a single linear layer. Crosses: training has failed (training accuracy below 15 %). κ is
-    along the gradient of one batch, on that batch, and so no larger than its top eigenvalue. Where
-    a rate has one seed it is a look; read by Hessian-vector products, the two nets differ less."""
+    each learning rate, the paler the larger (first seed, median over three probes). Right: its
+    median from step 200 to 500, mean over seeds, against the learning rate, with the middle half of
+    all probes; dashed: with a single linear layer. Crosses: training has failed (training accuracy
+    below 15 %). κ is along the gradient of one batch, on that batch, and so no larger than its top
+    eigenvalue. Where a rate has one seed it is a look; read by Hessian-vector products, the two
+    nets differ less."""
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 4.2))
     drawn = []
+    rates = sorted({lr for norm in PAIR for lr in findings.at_rates(runs, norm)})
+    shades = dict(zip(rates, DARK_TO_PALE(np.linspace(0, 0.9, len(rates))), strict=True))
     for axis, (norm, (label, colour)) in zip(axes, PAIR.items(), strict=False):
         points, failed = [], []
         for lr, some in findings.at_rates(runs, norm).items():
@@ -33,17 +35,17 @@ def draw_edge(runs: Runs):
             order = np.argsort(steps)
             steps, values = steps[order], values[order]
             smooth = [np.median(values[max(0, i - 1) : i + 2]) for i in range(len(values))]
-            axis.plot(steps, smooth, color=RATE_COLOURS[lr], linewidth=1.2, label=f"LR {lr:g}")
+            axis.plot(steps, smooth, color=shades[lr], linewidth=1.2, label=f"LR {lr:g}")
             late = np.concatenate([findings.late_edge(run, SHORTEST) for run in some])
             middle = np.mean([findings.edge_median(run, SHORTEST) for run in some])
             points.append((lr, np.percentile(late, 25), middle, np.percentile(late, 75)))
             failed.append(findings.training_accuracy(some[0]) < 15)
             drawn += some
-        rates, low, middle, high = np.array(points).T
+        at, low, middle, high = np.array(points).T
         bars = np.maximum(0, (middle - low, high - middle))  # the mean may lie outside them
-        axes[2].errorbar(rates, middle, bars, fmt="o-", capsize=3, markersize=5, color=colour,
+        axes[2].errorbar(at, middle, bars, fmt="o-", capsize=3, markersize=5, color=colour,
                          label=label)
-        axes[2].plot(rates[failed], middle[failed], "kx", markersize=8, zorder=3)
+        axes[2].plot(at[failed], middle[failed], "kx", markersize=8, zorder=3)
         axis.set(title=label, xlabel="step", ylabel="η·κ", ylim=(-0.5, 6))
         axis.legend(fontsize=8, ncols=2, loc="upper right")
         single = [run for run in runs.values() if run["run"]["head"] == "single"
@@ -223,8 +225,8 @@ def draw_theorem(runs: Runs):
         axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high),
                  xlabel="right side of the theorem", title=title)
         if share >= 0.5:
-            axis.text(0.03, 0.9, f"× {share:.0f} % of the channels", transform=axis.transAxes,
-                      fontsize=9)
+            axis.text(0.03, 0.9, f"× right side below zero: {share:.0f} % of the channels",
+                      transform=axis.transAxes, fontsize=9)
     axes[0].set_ylabel("‖∂L/∂y‖² of a channel, measured")
     return entitled(figure, [run], f"SGD, LR {run['run']['lr']:g}", "after the last step")
 

@@ -5,12 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from VGG_BatchNorm import draw_own, draw_paper, findings, plot_study
+from VGG_BatchNorm import draw_paper, findings, plot_study
 from VGG_BatchNorm.ground.tables import markdown
 from VGG_BatchNorm.recorded import FINE_GRID
 from VGG_BatchNorm.study import Run
 from VGG_BatchNorm.study_figures import FIGURES
-from VGG_BatchNorm.VGG_Loss_Landscape import PRESETS, plan
 
 
 def test_steps_to_an_accuracy():
@@ -148,12 +147,6 @@ def test_twins_are_runs_that_differ_in_precision_alone():
     labels = {row[0] for row in findings.twins(runs | warm).rows}
     assert labels == {"batch, LR 0.5", "batch, LR 0.5, warmup 9"}
     assert [run["run"]["precision"] for run in findings.find(warm, "rescue")] == ["float32"]
-
-
-def test_every_rate_of_a_preset_has_its_colour():
-    rates = {run.lr for preset in PRESETS for group in ("pair", "rates", "edge")
-             for run in plan(preset)[group]}
-    assert rates <= draw_own.RATE_COLOURS.keys()
 
 
 def test_a_run_that_is_too_short_is_not_judged_at_a_later_step():
