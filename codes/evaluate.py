@@ -17,7 +17,8 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.flags import flag_parser
 from codes.insight.measured import made_from
-from codes.networks import open_network, parameter_count
+from codes.networks import parameter_count
+from codes.open_weights import open_network
 from VGG_BatchNorm.ground import predictions
 from VGG_BatchNorm.ground.cifar10 import CLASSES, Split, load_cifar10
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json

@@ -6,7 +6,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from codes import networks
-from codes.networks import build, parameter_count, restore, training_flops
+from codes.networks import build, parameter_count, training_flops
+from codes.open_weights import restore
 from codes.settings import DEFAULTS, PRESETS, Settings
 from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS, load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import normalize

@@ -13,7 +13,8 @@ from codes import bench, bench_peer, plot_curves, summarise, visualize_filters
 from codes.documents.readme_tables import accuracy_table, preset_runs
 from codes.figures.filters import as_pictures
 from codes.insight.filters import first_convolutions
-from codes.networks import build, restore
+from codes.networks import build
+from codes.open_weights import restore
 from codes.settings import choose_settings, parse_arguments
 from VGG_BatchNorm import loaders
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint

@@ -17,7 +17,8 @@ import torch
 from conftest import ROOT, TINY, TINY_RUN, finish, heed_ctrl_c, train_command
 
 from codes import train, trainer
-from codes.networks import NETWORKS, CifarNet, restore
+from codes.networks import NETWORKS, CifarNet
+from codes.open_weights import restore
 from codes.settings import Settings
 from VGG_BatchNorm.batchnorm import BatchNorm2d
 from VGG_BatchNorm.ground import machine
