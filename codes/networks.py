@@ -15,14 +15,12 @@ network, write a class and enter it in NETWORKS. It may have two more methods:
     freeze(progress)   before each epoch: fix what is trained no more; progress: steps done, 0 … 1
 """
 
-import copy
 import inspect
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from VGG_BatchNorm.ground.convolution import Conv3x3
 from VGG_BatchNorm.ground.script import UserError
@@ -76,7 +74,7 @@ class BatchNorm(nn.BatchNorm2d):
         return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(dtype)
 
 
-class Scale(nn.Module):
+class SkipInitFactor(nn.Module):
     """A trained factor that starts at 0, at the end of a residual branch without norm: SkipInit
     (De & Smith 2020, arXiv 2002.10444).
     """
@@ -114,7 +112,7 @@ class ConvGroup(nn.Module):
             DiracConv3x3(a, b, bias) for a, b in zip(channels, channels[1:], strict=False))
         self.norms = nn.ModuleList(make_norm(norm, out_channels) for _ in range(depth))
         if norm == "skip_init":
-            self.norms[-1] = Scale()
+            self.norms[-1] = SkipInitFactor()
         self.pool = POOLS[pool](2)
         self.activation = ACTIVATIONS[activation]()
         self.dropout = nn.Dropout2d(dropout) if dropout else nn.Identity()
@@ -187,7 +185,7 @@ class CifarNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(widths[-1], num_classes, bias=False)
         nn.init.normal_(self.head.weight)
-        self.scale = 1 / widths[-1]  # of the logits; keeps the first loss near log(num_classes)
+        self.logit_factor = 1 / widths[-1]  # keeps the first loss near log(num_classes)
         if whiten:
             nn.init.zeros_(self.stem.bias)
 
@@ -216,7 +214,7 @@ class CifarNet(nn.Module):
         return self.dropout(x.amax((2, 3)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x)) * self.scale
+        return self.head(self.features(x)) * self.logit_factor
 
 
 NETWORKS = {"cifarnet": CifarNet, "vgg": VGG, "vgg_a": VGG_A, "vgg_batchnorm": VGG_BatchNorm,
@@ -245,31 +243,7 @@ def build(name: str, **config) -> nn.Module:
         raise UserError(f"{name} does not take these arguments: {error}") from None
 
 
-def parameter_count(net: nn.Module) -> int:
-    """Return the number of weights and biases, frozen ones too; running statistics are none."""
-    return sum(p.numel() for p in net.parameters())
-
-
 def freeze(net: nn.Module, progress: float) -> None:
     """Fix what `net` trains no more when `progress` of the steps are done, if it says so."""
     if hasattr(net, "freeze"):
         net.freeze(progress)
-
-
-def training_flops(net: nn.Module, size: int = 32) -> int:
-    """Return FLOPs (2 a multiply-add) of forward and backward for one image of `size` × `size`.
-
-    What is frozen in `net` needs no gradient, nor do layers before it. Counted on direct
-    convolutions, whatever algorithm computes them, and on torch's "meta" device, where shapes flow
-    but nothing is computed.
-
-    Raises:
-        UserError: the net pools images of this size away.
-    """
-    net = copy.deepcopy(net).to("meta").train()
-    with FlopCounterMode(display=False) as counter:
-        try:
-            net(torch.zeros(2, 3, size, size, device="meta")).sum().backward()
-        except RuntimeError as error:
-            raise UserError(f"the network cannot take images of {size}×{size}: {error}") from None
-    return counter.get_total_flops() // 2
