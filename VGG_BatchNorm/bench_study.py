@@ -25,11 +25,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
+from VGG_BatchNorm.ground.flops import training_flops
 from VGG_BatchNorm.ground.machine import environment, pick_precision, use_device
 from VGG_BatchNorm.ground.script import run_main, user_path
 from VGG_BatchNorm.ground.timing import best_seconds, gemm_rate
@@ -99,13 +99,6 @@ def probe_seconds(run: Run, train: Split, device: torch.device) -> float:
     return best_seconds(lambda: probe(study.net, F.cross_entropy, batch, 0.1, at=at), 4, device)
 
 
-def step_flops(norm: str) -> int:
-    """FLOPs (2 a multiply-add) of forward and backward of one batch, by direct convolutions."""
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        NETS[norm]()(torch.zeros(BATCH_SIZE, 3, 32, 32)).sum().backward()
-    return counter.get_total_flops()
-
-
 def measure(norm: str, args, train: Split, device: torch.device, gemm: dict) -> dict:
     """The kit's loop and ours by turns, in each precision of `gemm`, and a probe."""
     run = Run(norm, 1e-3, args.steps + 2, "adam", n_items=len(train.labels), batch_size=BATCH_SIZE)
@@ -114,10 +107,11 @@ def measure(norm: str, args, train: Split, device: torch.device, gemm: dict) -> 
         turns = [(kit.submit(kit_seconds, norm, args.data_dir, args.steps, device).result(),
                   *(study_seconds(each, train, args.steps, device) for each in runs))
                  for _ in range(args.repeats)]
+    flops = BATCH_SIZE * training_flops(NETS[norm]())
     theirs, *ours = (statistics.median(turn) for turn in zip(*turns, strict=True))
     return {"norm": norm, "kit_step_seconds": theirs,
             "ours": {precision: {"step_seconds": seconds, "ratio": theirs / seconds,
-                                 "rate_over_gemm": step_flops(norm) / seconds / gemm[precision]}
+                                 "rate_over_gemm": flops / seconds / gemm[precision]}
                      for precision, seconds in zip(gemm, ours, strict=True)},
             "probe_share_every_100_steps": probe_seconds(run, train, device) / (100 * ours[0])}
 

@@ -31,10 +31,8 @@ def newest_study(results: Path) -> Path:
     """The folder of the study that ran last here; in a fresh clone, of the newest results."""
     if LAST_STUDY.exists() and (last := ROOT / read_json(LAST_STUDY, "folder")["folder"]).exists():
         return last
-    found = newest(results, "*/summary.csv")
-    if found is None:
-        raise UserError(f"no finished study in {results}; `make bn-landscape` makes one")
-    return found.parent
+    return newest(results, "*/summary.csv", f"no finished study in {results}; "
+                  "`make bn-landscape` makes one").parent
 
 
 def main() -> None:

@@ -7,15 +7,11 @@ Measures, in one run, on random images, in float32 and, where the hardware has i
 - for each preset and image size the seconds of a training step, its FLOP rate over that of the GEMM
   in the same precision (FLOPs counted on direct convolutions; Winograd's need fewer, so it can
   exceed 1), and the loader's share;
-- ways to bfloat16, forward and backward of the network of the first preset: torch.autocast, a
-  network whose weights are bfloat16 too, and float32 convolutions that oneDNN computes in bfloat16;
 - peak memory.
 
-The precisions and the ways take turns; the best of --repeats counts. Writes
-reports/results/bench.json.
+The precisions take turns; the best of --repeats counts. Writes reports/results/bench.json.
 """
 
-import copy
 import sys
 from pathlib import Path
 
@@ -23,18 +19,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.flags import flag_parser
-from codes.networks import training_flops
 from codes.settings import DEFAULTS, PRESETS, Settings
 from codes.trainer import Trainer
 from VGG_BatchNorm.ground.cifar10 import Split
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
-from VGG_BatchNorm.ground.machine import (
-    autocast,
-    environment,
-    peak_memory,
-    pick_precision,
-    use_device,
-)
+from VGG_BatchNorm.ground.flops import training_flops
+from VGG_BatchNorm.ground.machine import environment, peak_memory, pick_precision, use_device
 from VGG_BatchNorm.ground.script import run_main, user_path
 from VGG_BatchNorm.ground.timing import best_seconds, gemm_rate
 
@@ -71,44 +61,11 @@ def measure_steps(preset: str, size: int, device: torch.device, repeats: int,
             for precision, seconds in best.items()]
 
 
-def measure_ways(preset: str, device: torch.device, repeats: int,
-                 batch: int = 200) -> dict[str, float]:
-    """Return the seconds of forward and backward of `batch` whole images, by name of the way."""
-    settings = Settings.from_dict({**DEFAULTS, **PRESETS[preset]})
-    trainer = Trainer(settings, random_images(2000).to(device), device)
-    x = next(trainer.loader.epoch(0))[0][:batch]
-    plain, whole = trainer.net.train(), copy.deepcopy(trainer.net).to(torch.bfloat16).train()
-    convolutions = getattr(torch.backends.mkldnn, "conv", None)
-
-    def inside() -> None:
-        kept, convolutions.fp32_precision = convolutions.fp32_precision, "bf16"
-        try:
-            plain(x).sum().backward()
-        finally:
-            convolutions.fp32_precision = kept
-
-    def by_autocast() -> None:
-        with autocast(device, "bfloat16"):
-            loss = plain(x).sum()
-        loss.backward()
-
-    ways = {"float32": lambda: plain(x).sum().backward(), "autocast": by_autocast,
-            "bfloat16 weights": lambda: whole(x.bfloat16()).sum().backward()}
-    if hasattr(convolutions, "fp32_precision"):  # torch ≥ 2.9
-        ways["oneDNN inside float32"] = inside
-    best = dict.fromkeys(ways, float("inf"))
-    for _ in range(repeats):
-        for name, way in ways.items():
-            best[name] = min(best[name], best_seconds(way, 1, device))
-    return best
-
-
 def main() -> None:
-    parser = flag_parser(__doc__)
+    parser = flag_parser(__doc__, "--device")
     add = parser.add_argument
     add("--presets", nargs="+", choices=PRESETS, help="default: fast, strong; on a GPU all")
     add("--repeats", type=int, default=5, choices=range(1, 1001), metavar="N")
-    add("--device", default="auto")
     add("--out", type=user_path, default=RESULTS_DIR / "bench.json")
     args = parser.parse_args()
     device = use_device(args.device)
@@ -116,7 +73,7 @@ def main() -> None:
     precisions = dict.fromkeys(("float32", pick_precision("auto", device)))
     gemm = {precision: gemm_rate(device, args.repeats, precision) for precision in precisions}
     print(", ".join(f"GEMM 2048³ in {name}: {r / 1e9:.0f} GFLOP/s" for name, r in gemm.items()))
-    steps, ways = [], {}
+    steps = []
     for preset in presets:
         for size in sorted({PRESETS[preset].get("small_size", DEFAULTS["small_size"]), 32}):
             rows = measure_steps(preset, size, device, args.repeats, gemm)
@@ -127,10 +84,7 @@ def main() -> None:
                       f"{row['step_seconds']:.3f} s a step, "
                       f"{rate:.0f} GFLOP/s = {row['rate_over_gemm']:.2f} of GEMM; "
                       f"loader {100 * row['loader_share']:.1f} %", flush=True)
-    if "bfloat16" in gemm:
-        ways = measure_ways(presets[0], device, args.repeats)
-        print("forward and backward: " + ", ".join(f"{name} {s:.3f} s" for name, s in ways.items()))
-    write_json(args.out, {"gemm_flops_per_second": gemm, "steps": steps, "ways_seconds": ways,
+    write_json(args.out, {"gemm_flops_per_second": gemm, "steps": steps,
                           "peak_memory_bytes": peak_memory(device), **environment(device)})
     print(args.out)
 

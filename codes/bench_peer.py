@@ -24,9 +24,10 @@ import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.flags import flag_parser
+from codes.schedule import image_size
 from codes.settings import DEFAULTS, PRESETS, Settings
-from codes.trainer import Trainer, image_size
-from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10
+from codes.trainer import Trainer
+from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
 from VGG_BatchNorm.ground.machine import environment, pick_precision, use_device
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
@@ -95,7 +96,7 @@ class Peer:
             self.net.zero_grad(set_to_none=True)
 
 
-def compare(peer: ModuleType, data_dir: Path, precision: str, steps: int) -> dict:
+def time_by_turns(peer: ModuleType, data_dir: Path, precision: str, steps: int) -> dict:
     """Return mean seconds of a step of each, by turns, and of the two whole recipes."""
     train = load_cifar10(data_dir)[0]
     theirs = Peer(peer, train, precision)
@@ -120,18 +121,17 @@ def compare(peer: ModuleType, data_dir: Path, precision: str, steps: int) -> dic
 
 
 def main() -> None:
-    parser = flag_parser(__doc__)
+    parser = flag_parser(__doc__, "--data-dir")
     add = parser.add_argument
     add("peer", type=user_path, help="airbench94_muon.py")
     add("--steps", type=int, default=8, choices=range(1, 13), metavar="N", help="1 to 12")
-    add("--data-dir", type=user_path, default=DATA_DIR)
     add("--out", type=user_path, default=RESULTS_DIR / "peer.json")
     args = parser.parse_args()
     use_device("cpu")
     peer = load_peer(args.peer)
     rows = []
     for precision in dict.fromkeys(("float32", pick_precision("auto", CPU))):
-        rows.append(row := compare(peer, args.data_dir, precision, args.steps))
+        rows.append(row := time_by_turns(peer, args.data_dir, precision, args.steps))
         print(f"{precision}: {args.peer.stem} {row['step_seconds']:.2f} s a step, "
               f"{row['recipe_seconds'] / 60:.1f} minutes in all; "
               f"strong {row['strong_seconds'] / 60:.1f} minutes", flush=True)

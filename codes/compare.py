@@ -28,34 +28,35 @@ from typing import NamedTuple
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.compare_results import SUMMARY, Results, best, judged, key, summary
+from codes.compare_results import SUMMARY, Results, best, judged, key, summary_rows
 from codes.documents.comparisons import study_table
+from codes.estimate import expected_seconds
 from codes.flags import flag_parser
-from codes.networks import parameter_count
-from codes.settings import Settings, count
+from codes.settings import Settings
 from codes.studies import BASES, COMBINED, MORE, STUDIES, Variant, beyond, variants, wanted
-from codes.trainer import Trainer, expected_seconds
-from VGG_BatchNorm.ground.cifar10 import DATA_DIR, data_checksum, load_cifar10, split_validation
+from codes.trainer import Trainer
+from VGG_BatchNorm.ground.cifar10 import data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, write_csv
 from VGG_BatchNorm.ground.machine import environment, pick_precision, use_device
 from VGG_BatchNorm.ground.predictions import accuracy, predict
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.ground.tables import markdown
+from VGG_BatchNorm.VGG import get_number_of_parameters
 
 
 class Tuned(NamedTuple):
     """A variant, as far as its tries are done.
 
     Args:
-        changes: settings in place of the base's: the variant's, those taken over, and `kept`.
-        kept: the best of `tries`; {} without any, or as long as some are missing.
+        changes: settings in place of the base's: the variant's, those taken over, and `best_try`.
+        best_try: the best of `tries`; {} without any, or as long as some are missing.
         tries: the variant's, and those that an edge added.
         missing: changes of the tries that are to be run.
         settled: nothing is missing, nor of the variants whose tries it takes over.
     """
 
     changes: dict
-    kept: dict
+    best_try: dict
     tries: list[dict]
     missing: list[dict]
     settled: bool
@@ -74,12 +75,35 @@ class Comparison:
         self.train, self.validation, self.whole, self.test = (
             split.to(device) for split in (self.train, self.validation, self.whole, self.test))
 
-    def settings(self, changes: dict, seed: int = 0) -> Settings:
-        return Settings.from_dict(self.base | changes | {"seed": seed})
+    def study(self, variant_rows: list[Variant], seeds: int) -> None:
+        """Run what is missing of these variants."""
+        tuned = self.tune(variant_rows).values()
+        for seed in range(1, seeds + 1):
+            for variant in tuned:
+                self.perform(variant.changes, seed)
 
-    def trainer(self, changes: dict, seed: int = 0) -> Trainer:
-        settings = self.settings(changes, seed)
-        return Trainer(settings, self.train if settings.validation else self.whole, self.device)
+    def tune(self, variant_rows: list[Variant], run: bool = True) -> dict[str, Tuned]:
+        """Return what each variant ends with; without `run`, as far as the results say."""
+        tuned: dict[str, Tuned] = {}
+        for variant in variant_rows:
+            start, likes = variant.changes, [tuned[name] for name in variant.like]
+            for other in likes:
+                start = start | other.best_try
+            tries, missing, best_try = list(variant.tries), [], {}
+            while tries:
+                missing = [start | changes for changes in tries
+                           if self.results.find(start | changes, 0) is None]
+                if missing and not run:
+                    break
+                scores = [self.perform(start | changes, 0) for changes in tries]
+                best_try, missing = tries[scores.index(max(scores))], []
+                longer = beyond(tries, scores) if len(tries) < len(variant.tries) + MORE else None
+                if not longer:
+                    break
+                tries, best_try = longer, {}
+            tuned[variant.name] = Tuned(start | best_try, best_try, tries, missing,
+                                        not missing and all(other.settled for other in likes))
+        return tuned
 
     def perform(self, changes: dict, seed: int) -> float:
         """Return accuracy in percent of the base with `changes`, 0 if it failed; run if need be."""
@@ -93,18 +117,18 @@ class Comparison:
         return 0.0 if row["failure"] else judged(row)
 
     def run(self, changes: dict, seed: int) -> tuple[dict, list[dict]]:
-        """Train once: a row of runs.csv, and points of the loss over steps and seconds."""
+        """Train once; return the rest of a row of runs.csv, and of its rows of curves.csv."""
         trainer = self.trainer(changes, seed)
         row = dict(validation_accuracy=None, test_accuracy=None, loss=None, train_accuracy=None,
-                   parameters=parameter_count(trainer.net), flops=trainer.flops(), seconds=None,
-                   failure=None, **self.environment)
+                   parameters=get_number_of_parameters(trainer.net), flops=trainer.flops(),
+                   seconds=None, failure=None, **self.environment)
         curve, seconds = [], 0.0
         try:
             while trainer.epoch < trainer.epochs:
                 first, start = trainer.epoch * len(trainer.loader), time.perf_counter()
                 last = trainer.train_epoch(progress=False)
                 took = time.perf_counter() - start
-                curve += points(trainer.step_losses, first, seconds, took)
+                curve += curve_rows(trainer.step_losses, first, seconds, took)
                 seconds += took
         except UserError as error:
             return row | {"failure": str(error).partition(";")[0]}, curve
@@ -114,61 +138,42 @@ class Comparison:
         return row | {f"{name}_accuracy": right, "loss": last["loss"],
                       "train_accuracy": last["accuracy"], "seconds": seconds}, curve
 
-    def announce(self, study: str, rows: list[Variant], seeds: int) -> None:
-        """Print how many runs are left to do, but tries that an edge may add, and for how long."""
+    def trainer(self, changes: dict, seed: int = 0) -> Trainer:
+        settings = self.settings(changes, seed)
+        return Trainer(settings, self.train if settings.validation else self.whole, self.device)
+
+    def settings(self, changes: dict, seed: int = 0) -> Settings:
+        return Settings.from_dict(self.base | changes | {"seed": seed})
+
+    def announce(self, study: str, variant_rows: list[Variant], seeds: int) -> None:
+        """Print how many runs are left and about how many minutes they take.
+
+        Tries that `beyond` may add later are not counted.
+        """
         left = []
-        for one in self.tune(rows, run=False).values():
-            done = () if one.missing else self.results.seeds(key(one.changes, self.base))
-            left += one.missing + [one.changes] * len(set(range(1, seeds + 1)) - set(done))
+        for variant in self.tune(variant_rows, run=False).values():
+            done = () if variant.missing else self.results.seeds(key(variant.changes, self.base))
+            left += variant.missing
+            left += [variant.changes] * len(set(range(1, seeds + 1)) - set(done))
         minutes = sum(map(self.seconds, left)) / 60
-        print(f"{study}: {len(rows)} variants, {len(left)} runs to do, about {minutes:.0f} minutes",
-              flush=True)
+        print(f"{study}: {len(variant_rows)} variants, {len(left)} runs to do, "
+              f"about {minutes:.0f} minutes", flush=True)
 
     def seconds(self, changes: dict) -> float:
         """Return what a run with `changes` will take, if it keeps the FLOP rate of the base."""
-        for one in ({}, changes):
-            if (text := key(one, self.base)) not in self.flops:
-                self.flops[text] = self.trainer(one).flops()
+        for each in ({}, changes):
+            if (text := key(each, self.base)) not in self.flops:
+                self.flops[text] = self.trainer(each).flops()
         if not self.base_seconds:
             self.base_seconds = expected_seconds(self.settings({}), self.train, self.device)
         return self.base_seconds * self.flops[key(changes, self.base)] / self.flops["{}"]
-
-    def tune(self, rows: list[Variant], run: bool = True) -> dict[str, Tuned]:
-        """Return what each variant ends with; without `run`, as far as the results say."""
-        found: dict[str, Tuned] = {}
-        for variant in rows:
-            start, likes = variant.changes, [found[name] for name in variant.like]
-            for one in likes:
-                start = start | one.kept
-            tries, missing, kept = list(variant.tries), [], {}
-            while tries:
-                missing = [start | one for one in tries
-                           if self.results.find(start | one, 0) is None]
-                if missing and not run:
-                    break
-                scores = [self.perform(start | one, 0) for one in tries]
-                kept, missing = tries[scores.index(max(scores))], []
-                further = beyond(tries, scores) if len(tries) < len(variant.tries) + MORE else None
-                if not further:
-                    break
-                tries, kept = further, {}
-            found[variant.name] = Tuned(start | kept, kept, tries, missing,
-                                        not missing and all(one.settled for one in likes))
-        return found
-
-    def study(self, rows: list[Variant], seeds: int) -> None:
-        """Run what is missing of these variants."""
-        tuned = self.tune(rows).values()
-        for seed in range(1, seeds + 1):
-            for one in tuned:
-                self.perform(one.changes, seed)
 
 
 def describe(changes: dict) -> str:
     return ", ".join(f"{name} {value}" for name, value in changes.items()) or "base"
 
 
-def points(losses: list[float], first: int, seconds: float, took: float) -> list[dict]:
+def curve_rows(losses: list[float], first: int, seconds: float, took: float) -> list[dict]:
     """Return the mean loss of each fifth of an epoch, its last step, and the seconds until then."""
     split = [part for part in torch.tensor(losses).tensor_split(5) if len(part)]
     ends = itertools.accumulate(len(part) for part in split)
@@ -177,44 +182,40 @@ def points(losses: list[float], first: int, seconds: float, took: float) -> list
 
 
 def main() -> None:
-    parser = flag_parser(__doc__)
+    parser = flag_parser(__doc__, "--data-dir", "--device", "--threads")
     add = parser.add_argument
     add("--study", nargs="+", choices=STUDIES, default=list(STUDIES))
     add("--variants", nargs="+", metavar="NAME", help="of one study: these, and its first")
     add("--base", choices=BASES, help="default: quick on a CPU, full on a GPU")
     add("--seeds", type=int, choices=range(1, 101), metavar="N", default=3)
-    add("--data-dir", type=user_path, default=DATA_DIR)
-    add("--device", default="auto")
-    add("--threads", type=count, help="CPU threads")
     add("--out", type=user_path, default=RESULTS_DIR / "compare", help="folder of the results")
     args = parser.parse_args()
     if args.variants and len(args.study) > 1:
         raise UserError("--variants needs one --study")
     device = use_device(args.device, args.threads)
-    name = args.base or ("quick" if device.type == "cpu" else "full")
-    base = BASES[name] | {"precision": pick_precision(BASES[name]["precision"], device)}
-    results = Results(args.out / name, base | {
+    base_name = args.base or ("quick" if device.type == "cpu" else "full")
+    base = BASES[base_name]
+    base = base | {"precision": pick_precision(base["precision"], device)}
+    results = Results(args.out / base_name, base | {
         "data_md5": data_checksum(args.data_dir), "device": device.type})
     comparison = Comparison(base, results, args.data_dir, device)
-    summaries, found, path = {}, {}, results.folder / "summary.csv"
-    for study in dict.fromkeys(args.study):
-        needed = COMBINED if study == "final" else ()
-        for other in (*[each for each in needed if each not in found], study):
-            rows = variants(other, base, found)
-            asked = wanted(args.variants if other == study else None, rows)
-            comparison.announce(other, asked, args.seeds)
-            comparison.study(asked, args.seeds)
+    best_changes, path = {}, results.folder / "summary.csv"
+    for asked in dict.fromkeys(args.study):
+        needed = COMBINED if asked == "final" else ()
+        for study in (*[name for name in needed if name not in best_changes], asked):
+            of_study = variants(study, base, best_changes)
+            chosen = wanted(args.variants if study == asked else None, of_study)
+            comparison.announce(study, chosen, args.seeds)
+            comparison.study(chosen, args.seeds)
             # of all that is there: which differences are clear depends on how many there are
-            tuned = {variant: one for variant, one in comparison.tune(rows, run=False).items()
-                     if one.settled}
-            summaries[other] = summary(
-                other, {variant: one.changes for variant, one in tuned.items()},
-                {variant: one.tries for variant, one in tuned.items()}, results)
-            found[other] = best(summaries[other])
-            text = markdown(study_table(summaries[other]))
-            print(f"\n{other}, base {name}\n{text}\n", flush=True)
-            held = [row for row in read_csv(path, SUMMARY) if row["study"] != other]
-            write_csv(path, held + summaries[other])
+            settled = {name: tuned for name, tuned
+                       in comparison.tune(of_study, run=False).items() if tuned.settled}
+            rows = summary_rows(study, {name: tuned.changes for name, tuned in settled.items()},
+                                {name: tuned.tries for name, tuned in settled.items()}, results)
+            best_changes[study] = best(rows)
+            print(f"\n{study}, base {base_name}\n{markdown(study_table(rows))}\n", flush=True)
+            others = [row for row in read_csv(path, SUMMARY) if row["study"] != study]
+            write_csv(path, others + rows)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,7 @@ class Results:
     def __init__(self, folder: Path, base: dict | None = None):
         self.folder = folder
         known = base is None or (folder / "base.json").exists()
-        older = {"precision": "float32"}  # than that setting
-        self.held = older | read_json(folder / "base.json") if known else {}
+        self.held = read_json(folder / "base.json") if known else {}
         self.base = self.held | (base or {})
         differing = [name for name in self.held if self.held[name] != self.base[name]]
         if differing:
@@ -74,8 +73,8 @@ def judged(row: dict) -> float:
     return 100 * row["test_accuracy" if on_test else "validation_accuracy"]
 
 
-def summary(study: str, settled: dict[str, dict], tried: dict[str, list[dict]],
-            results: Results) -> list[dict]:
+def summary_rows(study: str, settled: dict[str, dict], tried: dict[str, list[dict]],
+                 results: Results) -> list[dict]:
     """Return a row for each variant of a study, in its order; of all its runs but those of seed 0.
 
     Columns: accuracies in percent, of the runs that did not fail; `difference` from the first
@@ -87,30 +86,30 @@ def summary(study: str, settled: dict[str, dict], tried: dict[str, list[dict]],
     study, so where they were lucky all its differences err the same way.
     """
     runs = {name: results.seeds(key(changes, results.base)) for name, changes in settled.items()}
-    runs = {name: mine for name, mine in runs.items() if mine}
-    right = {name: {seed: judged(row) for seed, row in mine.items() if not row["failure"]}
-             for name, mine in runs.items()}
+    runs = {name: by_seed for name, by_seed in runs.items() if by_seed}
+    right = {name: {seed: judged(row) for seed, row in by_seed.items() if not row["failure"]}
+             for name, by_seed in runs.items()}
     first = next(iter(right.values()), {})
-    paired = {name: [value - first[seed] for seed, value in mine.items() if seed in first]
-              for name, mine in right.items()}
+    paired = {name: [value - first[seed] for seed, value in by_seed.items() if seed in first]
+              for name, by_seed in right.items()}
     p = {name: p_value(values) for name, values in list(paired.items())[1:] if values}
     clear_ones = dict(zip(p, holm(list(p.values())), strict=True))
     rows = []
-    for name, mine in runs.items():
+    for name, by_seed in runs.items():
         done, tries, n = list(right[name].values()), tried.get(name, ()), len(paired[name])
         whole = results.base | settled[name]
         kept = [index for index, one in enumerate(tries) if one.items() <= whole.items()]
-        seconds = [row["seconds"] for row in mine.values() if not row["failure"]]
-        some = next(iter(mine.values()))
+        seconds = [row["seconds"] for row in by_seed.values() if not row["failure"]]
+        any_run = next(iter(by_seed.values()))
         rows.append({
-            "study": study, "variant": name, "changes": some["changes"], "n": len(mine),
-            "failures": len(mine) - len(done), "accuracy": statistics.mean(done) if done else None,
-            "deviation": deviation(done),
+            "study": study, "variant": name, "changes": any_run["changes"],
+            "n": len(by_seed), "failures": len(by_seed) - len(done),
+            "accuracy": statistics.mean(done) if done else None, "deviation": deviation(done),
             "difference": statistics.mean(paired[name]) if n else None,
             "uncertainty": t_interval(paired[name])[1] if n > 1 and rows else None,
             "p": p.get(name), "clear": clear_ones.get(name, False),
             "tries": len(tries), "edge": bool(kept) and kept[0] in (0, len(tries) - 1),
-            "parameters": some["parameters"], "flops": some["flops"],
+            "parameters": any_run["parameters"], "flops": any_run["flops"],
             "seconds": statistics.median(seconds) if done else None})
     return [{name: round(value, 5 if name == "p" else 3) if isinstance(value, float) else value
              for name, value in row.items()} for row in rows]

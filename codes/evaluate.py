@@ -17,12 +17,14 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.flags import flag_parser
 from codes.insight.measured import made_from
-from codes.networks import open_network, parameter_count
+from codes.open_weights import open_network
 from VGG_BatchNorm.ground import predictions
-from VGG_BatchNorm.ground.cifar10 import CLASSES, Split, load_cifar10
+from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10
+from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
 from VGG_BatchNorm.ground.machine import environment, use_device
 from VGG_BatchNorm.ground.script import run_main, user_path
+from VGG_BatchNorm.VGG import get_number_of_parameters
 
 
 def evaluate(net: nn.Module, split: Split) -> dict:
@@ -48,7 +50,8 @@ def main() -> None:
     device = use_device(args.device)
     path, net = open_network(args.ckpt, device, args.network)
     result = evaluate(net, load_cifar10(args.data_dir)[1].to(device))
-    write_json(args.out, {**made_from(path, args.data_dir), "parameters": parameter_count(net),
+    write_json(args.out, {**made_from(path, args.data_dir),
+                          "parameters": get_number_of_parameters(net),
                           **result, **environment(device)})
     print(f"{path}\ntest error {100 * result['error']:.2f} %, with six views "
           f"{100 * result['error_six_views']:.2f} %, "

@@ -9,14 +9,16 @@ import importlib
 from pathlib import Path
 
 from VGG_BatchNorm.ground.files import DATA_DIR, FIGURES_DIR, RESULTS_DIR, read_npz
-from VGG_BatchNorm.ground.script import user_path
+from VGG_BatchNorm.ground.script import count, user_path
 
 SHARED = {
     "--ckpt": dict(nargs="?", type=user_path,
                    help="a run's last.pt, or a state_dict of your own\n"
                         "(default: the newest run, else the shipped weights)"),
     "--network": dict(help="what a state_dict of your own is of (default: as its shapes tell)"),
-    "--data-dir": dict(type=user_path, default=DATA_DIR), "--device": dict(default="auto")}
+    "--data-dir": dict(type=user_path, default=DATA_DIR), "--device": dict(default="auto"),
+    "--threads": dict(type=count, help="CPU threads (default: torch's choice)"),
+    "--seed": dict(type=count, default=0)}
 
 
 def flag_parser(manual: str, *shared: str) -> argparse.ArgumentParser:
@@ -31,7 +33,7 @@ def flag_parser(manual: str, *shared: str) -> argparse.ArgumentParser:
 def picture_parser(manual: str, results: Path = RESULTS_DIR, out: Path = FIGURES_DIR,
                    ckpt: bool = True) -> argparse.ArgumentParser:
     """Return a parser with the flags of scripts that draw; `results` and `out` are defaults."""
-    parser = flag_parser(manual, *list(SHARED)[0 if ckpt else 2:])
+    parser = flag_parser(manual, *list(SHARED)[0 if ckpt else 2:4])
     parser.add_argument("--results", type=user_path, default=results, help="folder of the numbers")
     parser.add_argument("--redraw", action="store_true", help="draw from the numbers as they are: "
                         "without data set, checkpoint and torch")

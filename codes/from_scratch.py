@@ -20,12 +20,11 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.flags import flag_parser
 from codes.optimizers import SGD
-from codes.settings import count, positive
-from codes.trainer import schedule
-from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10, normalize
+from codes.schedule import schedule
+from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10, normalize
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, write_csv
 from VGG_BatchNorm.ground.machine import environment, use_device
-from VGG_BatchNorm.ground.script import UserError, run_main, user_path
+from VGG_BatchNorm.ground.script import UserError, count, positive, run_main, user_path
 from VGG_BatchNorm.loaders import BatchLoader
 
 
@@ -168,14 +167,12 @@ def train(net: Network, loader: BatchLoader, epochs: int, lr: float) -> None:
 
 
 def main() -> None:
-    parser = flag_parser(__doc__)
+    parser = flag_parser(__doc__, "--data-dir", "--seed")
     add = parser.add_argument
     add("--epochs", type=int, choices=range(1, 1001), metavar="N", default=4)
     add("--batch-size", type=count, default=128)
     add("--lr", type=positive, default=0.05)
-    add("--seed", type=count, default=0)
     add("--n-items", type=count, help="only the first so many training images")
-    add("--data-dir", type=user_path, default=DATA_DIR)
     add("--out", type=user_path, default=RESULTS_DIR / "from_scratch.csv")
     args = parser.parse_args()
     device = use_device("cpu")

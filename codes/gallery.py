@@ -25,7 +25,7 @@ from VGG_BatchNorm.ground.script import run_main, user_path
 def write_network(checkpoint: str | None, path: Path) -> None:
     """Write the checkpoint's net for the page, or say why the page cannot run it."""
     from codes.insight.exported import NotExportable, exported  # here: --redraw takes no torch
-    from codes.networks import open_network
+    from codes.open_weights import open_network
 
     try:
         content = exported(open_network(checkpoint)[1])

@@ -154,13 +154,12 @@ def by_mindspore(args) -> None:
 
 
 def main() -> None:
-    parser = flag_parser(__doc__, "--data-dir")
+    parser = flag_parser(__doc__, "--data-dir", "--seed")
     add = parser.add_argument
     add("framework", choices=("torch", "mindspore"))
     add("--epochs", type=count, default=1)
     add("--n-items", type=count, help="torch: only the first so many training images")
     add("--lr", type=positive, default=LR)
-    add("--seed", type=count, default=0)
     add("--out", type=user_path, default=RUNS_DIR / "mindspore", help="folder between the two runs")
     args = parser.parse_args()
     {"torch": by_torch, "mindspore": by_mindspore}[args.framework](args)

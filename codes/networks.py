@@ -15,30 +15,16 @@ network, write a class and enter it in NETWORKS. It may have two more methods:
     freeze(progress)   before each epoch: fix what is trained no more; progress: steps done, 0 … 1
 """
 
-import copy
 import inspect
-import itertools
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from VGG_BatchNorm.ground.checkpoint import (
-    ALONE,
-    find_checkpoint,
-    is_ours,
-    read_file,
-    state_dict_in,
-)
-from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.convolution import Conv3x3
 from VGG_BatchNorm.ground.script import UserError
-from VGG_BatchNorm.VGG import HEADS, VGG, VGG_A, VGG_A_Dropout, VGG_A_Light, VGG_BatchNorm
-from VGG_BatchNorm.VGG import NORMS as VGG_NORMS
-from VGG_BatchNorm.VGG import TABLE as VGG_TABLE
+from VGG_BatchNorm.VGG import VGG, VGG_A, VGG_A_Dropout, VGG_A_Light, VGG_BatchNorm
 
 ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu": nn.GELU,
                "silu": nn.SiLU, "mish": nn.Mish, "hardswish": nn.Hardswish, "tanh": nn.Tanh,
@@ -88,7 +74,7 @@ class BatchNorm(nn.BatchNorm2d):
         return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(dtype)
 
 
-class Scale(nn.Module):
+class SkipInitFactor(nn.Module):
     """A trained factor that starts at 0, at the end of a residual branch without norm: SkipInit
     (De & Smith 2020, arXiv 2002.10444).
     """
@@ -126,7 +112,7 @@ class ConvGroup(nn.Module):
             DiracConv3x3(a, b, bias) for a, b in zip(channels, channels[1:], strict=False))
         self.norms = nn.ModuleList(make_norm(norm, out_channels) for _ in range(depth))
         if norm == "skip_init":
-            self.norms[-1] = Scale()
+            self.norms[-1] = SkipInitFactor()
         self.pool = POOLS[pool](2)
         self.activation = ACTIVATIONS[activation]()
         self.dropout = nn.Dropout2d(dropout) if dropout else nn.Identity()
@@ -199,7 +185,7 @@ class CifarNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(widths[-1], num_classes, bias=False)
         nn.init.normal_(self.head.weight)
-        self.scale = 1 / widths[-1]  # of the logits; keeps the first loss near log(num_classes)
+        self.logit_factor = 1 / widths[-1]  # keeps the first loss near log(num_classes)
         if whiten:
             nn.init.zeros_(self.stem.bias)
 
@@ -228,7 +214,7 @@ class CifarNet(nn.Module):
         return self.dropout(x.amax((2, 3)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x)) * self.scale
+        return self.head(self.features(x)) * self.logit_factor
 
 
 NETWORKS = {"cifarnet": CifarNet, "vgg": VGG, "vgg_a": VGG_A, "vgg_batchnorm": VGG_BatchNorm,
@@ -257,154 +243,7 @@ def build(name: str, **config) -> nn.Module:
         raise UserError(f"{name} does not take these arguments: {error}") from None
 
 
-def restore(checkpoint: dict) -> nn.Module:
-    """Return the network of a checkpoint read by `load_checkpoint`, in evaluation mode, float32.
-
-    Raises:
-        UserError: the weights are of another network, not all finite, or not for CIFAR-10.
-    """
-    name = checkpoint["network"]
-    net = build(name, **checkpoint["config"])
-    try:
-        weights = {key: t.float() if t.is_floating_point() else t
-                   for key, t in checkpoint["weights"].items()}
-        net.load_state_dict(weights)
-    except (RuntimeError, AttributeError) as error:
-        raise UserError(f"the checkpoint's weights do not fit its network {name}: "
-                        f"{str(error).splitlines()[-1].strip()[:300]}") from None
-    for key, t in weights.items():
-        if not t.isfinite().all():
-            raise UserError(f"the checkpoint's weights are spoilt: {key} holds NaN or infinity")
-    try:
-        with torch.no_grad():
-            classes = net.eval()(torch.zeros(1, 3, 32, 32)).shape[1]
-    except RuntimeError as error:
-        raise UserError(f"the checkpoint's network {name} does not take colour images of 32×32: "
-                        f"{str(error).splitlines()[0]}") from None
-    if classes != len(CLASSES):
-        raise UserError(f"the checkpoint's network {name} tells {classes} classes apart; "
-                        f"CIFAR-10 has {len(CLASSES)}")
-    return net
-
-
-def read_checkpoint(path: Path, network: str | None = None) -> dict:
-    """Return a checkpoint as `restore` takes it: of this project, or a user's own state_dict.
-
-    Args:
-        network: name of the network that a state_dict is of; default: the one that it fits.
-
-    Raises:
-        UserError: missing, damaged, no state_dict, of another network, or of more than one.
-    """
-    content = read_file(path)
-    if is_ours(content):
-        if network not in (None, content["network"]):
-            raise UserError(f"{path} is of the network {content['network']}, not {network}")
-        return content
-    weights = state_dict_in(content)
-    if weights is None:
-        raise UserError(f"{path} is a checkpoint of another format, without a state_dict; {ALONE}")
-    if network and network != "vgg":
-        fits = [(network, config) for config in _arguments(network, weights)]
-    else:  # the names that stand for one net of the table come before the table
-        others = [name for name in NETWORKS if name != "vgg"]
-        fits = [] if network else _fitting(weights, others)
-        fits = fits or _fitting(weights, ["vgg"])
-    said = [f"{name}({', '.join(f'{key}={value!r}' for key, value in config.items())})"
-            for name, config in fits]
-    if len(fits) != 1:
-        fault = f"several networks alike, {'; '.join(said)}" if fits else (
-            f"no network here as it is by default ({', '.join(NETWORKS)})")
-        raise UserError(f"{path} fits {fault}; name one with --network, or save it with its "
-                        "arguments by save_checkpoint (VGG_BatchNorm/ground/checkpoint.py)")
-    print(f"network    {said[0]}")
-    return {"network": fits[0][0], "config": fits[0][1], "weights": weights}
-
-
-def _arguments(name: str, weights: dict) -> list[dict]:
-    """Return the arguments with which a network might have weights of these shapes."""
-    if name not in NETWORKS:
-        raise UserError(f"unknown network {name!r}; choose from {', '.join(NETWORKS)}")
-    filters, matrices = ([t for t in weights.values() if t.ndim == axes] for axes in (4, 2))
-    if not filters or not matrices:
-        return []
-    data = {"num_classes": len(matrices[-1]), "inp_ch": filters[0].shape[1]}
-    takes = inspect.signature(NETWORKS[name]).parameters
-    data = {key: value for key, value in data.items() if key in takes}
-    if name != "vgg":
-        return [data]
-    data["width"] = matrices[-1].shape[1] / 512
-    moved = weights.get("classifier.1.weight")  # dropout moves the linear layers on by one
-    data["dropout"] = 0.5 if moved is not None and moved.ndim == 2 else 0.0
-    heads = ({} if head == "plain" else {"head": head} for head in HEADS)
-    return [dict(configuration=row, norm=norm, **data, **head) for row, norm, head in
-            itertools.product(VGG_TABLE, VGG_NORMS, heads) if norm not in ALIKE]
-
-
-ALIKE = ("own_batch", "noisy_batch", "noisy_batch_channel", "noise")  # as others, in evaluation
-
-
-def _fitting(weights: dict, names: list[str]) -> list[tuple[str, dict]]:
-    """Return the networks, and their arguments, whose weights have these names and shapes."""
-    found = []
-    for name in names:
-        for config in _arguments(name, weights):
-            try:
-                with torch.device("meta"):
-                    net = build(name, **config)
-            except UserError:
-                continue
-            if _shapes(net.state_dict()) == _shapes(weights):
-                found.append((name, config))
-    return found
-
-
-def _shapes(weights: dict) -> dict[str, tuple[int, ...]]:
-    """Return shapes by name, without the counters that old checkpoints of batch norm lack."""
-    return {name: tuple(t.shape) for name, t in weights.items()
-            if not name.endswith("num_batches_tracked")}
-
-
-def open_network(path: Path | str | None, device: torch.device | str = "cpu",
-                 network: str | None = None) -> tuple[Path, nn.Module]:
-    """Return the path of a checkpoint, and its network in evaluation mode on `device`, float32.
-
-    Args:
-        path: default: the newest run's last.pt, else the shipped weights.
-        network: as for `read_checkpoint`.
-
-    Raises:
-        UserError: as `read_checkpoint` and `restore` do.
-    """
-    path = find_checkpoint(path)
-    return path, restore(read_checkpoint(path, network)).to(device)
-
-
-def parameter_count(net: nn.Module) -> int:
-    """Return the number of weights and biases, frozen ones too; running statistics are none."""
-    return sum(p.numel() for p in net.parameters())
-
-
 def freeze(net: nn.Module, progress: float) -> None:
     """Fix what `net` trains no more when `progress` of the steps are done, if it says so."""
     if hasattr(net, "freeze"):
         net.freeze(progress)
-
-
-def training_flops(net: nn.Module, size: int = 32) -> int:
-    """Return FLOPs (2 a multiply-add) of forward and backward for one image of `size` × `size`.
-
-    What is frozen in `net` needs no gradient, nor do layers before it. Counted on direct
-    convolutions, whatever algorithm computes them, and on torch's "meta" device, where shapes flow
-    but nothing is computed.
-
-    Raises:
-        UserError: the net pools images of this size away.
-    """
-    net = copy.deepcopy(net).to("meta").train()
-    with FlopCounterMode(display=False) as counter:
-        try:
-            net(torch.zeros(2, 3, size, size, device="meta")).sum().backward()
-        except RuntimeError as error:
-            raise UserError(f"the network cannot take images of {size}×{size}: {error}") from None
-    return counter.get_total_flops() // 2

@@ -11,10 +11,13 @@ names those that a run may have, torch's among them; a row there makes an optimi
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+if TYPE_CHECKING:  # settings.py reads OPTIMIZERS
+    from codes.settings import Settings
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -285,3 +288,23 @@ OPTIMIZERS = {  # own_*: ours in place of torch's
     "own_adam": Choice(Adam, "everything: the same, ours", **_ADAM),
     "adamw": Choice(torch.optim.AdamW, "everything: Adam with decoupled weight decay", **_ADAMW),
     "own_adamw": Choice(AdamW, "everything: the same, ours", **_ADAMW),}
+
+
+def make_optimizers(net: nn.Module, settings: "Settings") -> list[torch.optim.Optimizer]:
+    """Return the optimizer of `settings`: for all, or for filters after SGD for the rest."""
+    choice = OPTIMIZERS[settings.optimizer]
+    more = {name: getattr(settings, name) for name in choice.takes}
+    if "nesterov" in more:  # torch refuses it without momentum
+        more["nesterov"] = settings.nesterov and settings.momentum > 0
+    trained = [p for p in net.parameters() if p.requires_grad]
+    if not choice.filters_only:
+        return [choice.make(trained, settings.lr, **more)]
+    filters, matrices = ([p for p in trained if p.ndim == axes] for axes in (4, 2))
+    vectors = [p for p in trained if p.ndim < 2]
+    # lr for one example × batch size: with the mean loss, this is airbench's rate on the summed
+    # loss; the decay of a step then is weight_decay × batch size, whatever the rate
+    groups = [dict(params=p, lr=rate * settings.batch_size,
+                   weight_decay=settings.weight_decay / rate)
+              for p, rate in ((vectors, settings.bias_lr), (matrices, settings.head_lr)) if p]
+    sgd = torch.optim.SGD(groups, momentum=0.85, nesterov=True)
+    return [sgd, choice.make(filters, settings.lr, **more)] if filters else [sgd]

@@ -19,7 +19,7 @@ from codes.figures.comparisons import FIGURES, STUDIES_OF, scale
 from codes.figures.horizons import draw_horizons, numbers, read_horizons
 from codes.flags import flag_parser
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write, newest
-from VGG_BatchNorm.ground.script import UserError, run_main, user_path
+from VGG_BatchNorm.ground.script import run_main, user_path
 from VGG_BatchNorm.ground.style import save_figure
 from VGG_BatchNorm.ground.tables import markdown
 
@@ -30,13 +30,6 @@ study's variants: with a probability of 95 % none of a study is called so by luc
 of a study share the first variant's runs, and err together where these were lucky. What a study
 advises holds for the net and the length of training named with it.
 """
-
-
-def newest_base(results: Path) -> Path:
-    found = newest(results, "*/summary.csv")
-    if found is None:
-        raise UserError(f"no finished study in {results}; `make compare` makes one")
-    return found.parent
 
 
 def page(runs: Comparisons, horizons: tuple | None) -> str:
@@ -58,7 +51,7 @@ def page(runs: Comparisons, horizons: tuple | None) -> str:
     return "\n".join(text)
 
 
-def shared(results: Path) -> tuple | None:
+def horizons_of(results: Path) -> tuple | None:
     """Return what `read_horizons` gives of the bases in a folder; None if they share nothing."""
     bases = [results / name for name in ("quick", "long")]
     there = all((base / "summary.csv").exists() for base in bases)
@@ -72,12 +65,14 @@ def main() -> None:
     add("results", nargs="?", type=user_path, help="folder of a base (default: the newest)")
     add("--out", type=user_path, help="folder of the pictures")
     args = parser.parse_args()
-    folder = (args.results or newest_base(RESULTS_DIR / "compare")).resolve()
+    results = RESULTS_DIR / "compare"
+    folder = (args.results or newest(results, "*/summary.csv", f"no finished study in {results}; "
+                                     "`make compare` makes one").parent).resolve()
     runs = Comparisons(folder)
     out = args.out or FIGURES_DIR / "compare" / folder.name
     pictures = {out / f"{name}.png": draw(runs) for name, draw in FIGURES.items()
                 if set(STUDIES_OF[name]) & set(runs.studies)}
-    if horizons := shared(folder.parent):
+    if horizons := horizons_of(folder.parent):
         pictures[out.parent / "horizons.png"] = draw_horizons(*horizons)
     for path, picture in pictures.items():
         save_figure(picture, path)

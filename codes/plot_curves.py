@@ -12,15 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.curves import draw_curves, read_run
 from codes.flags import flag_parser
 from VGG_BatchNorm.ground.files import RUNS_DIR, newest
-from VGG_BatchNorm.ground.script import UserError, run_main, user_path
+from VGG_BatchNorm.ground.script import run_main, user_path
 from VGG_BatchNorm.ground.style import save_figure
-
-
-def newest_run() -> Path:
-    log = newest(RUNS_DIR, "*/log.csv")
-    if log is None:
-        raise UserError("no run yet; `make train` makes one")
-    return log.parent
 
 
 def main() -> None:
@@ -28,7 +21,8 @@ def main() -> None:
     parser.add_argument("run", nargs="?", type=user_path, help="run folder")
     parser.add_argument("--out", type=user_path, help="the picture")
     args = parser.parse_args()
-    folder = args.run or newest_run()
+    folder = args.run or newest(RUNS_DIR, "*/log.csv",
+                                "no run yet; `make train` makes one").parent
     path = args.out or folder / "training_curves.png"
     save_figure(draw_curves(*read_run(folder)), path)
     print(f"picture    {path}")

@@ -17,7 +17,6 @@ from codes.flags import flag_parser
 from codes.losses import LOSSES
 from codes.networks import NETWORKS, network_arguments
 from codes.optimizers import OPTIMIZERS
-from VGG_BatchNorm.ground.cifar10 import DATA_DIR
 from VGG_BatchNorm.ground.machine import PRECISIONS, pick_precision
 from VGG_BatchNorm.ground.script import UserError, count, positive, user_path
 
@@ -104,8 +103,8 @@ class Settings:
         2e-6, not_negative, "likewise; with one optimizer for everything, as torch has it")
     warmup: float = _setting(0.0, share, "share of the steps in which the rate rises from 0")
     end_lr: float = _setting(0.0, share, "of the rate, at the last step")
-    average: float = _setting(0.0, share, "average the weights over the last share of the steps, and\n"
-                             "batch norm's running statistics with them")
+    average: float = _setting(0.0, share, "average the weights over the last share of the steps, "
+                             "and\nbatch norm's running statistics with them")
     loss: str = _setting("cross_entropy", LOSSES)
     label_smoothing: float = _setting(0.2, share)
     l1: float = _setting(0.0, not_negative, "factor of Σ|w| over filters and matrices in the loss")
@@ -156,7 +155,7 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: dict) -> "Settings":
-        """Return the settings named in `values`; names that are no field are the network's arguments."""
+        """Return the settings named in `values`; other names are the network's arguments."""
         fields = {name: value for name, value in values.items() if name in FIELDS}
         return cls(config={name: values[name] for name in values if name not in FIELDS}, **fields)
 
@@ -176,8 +175,8 @@ PRESETS = {
     "fast": dict(epochs=4, small_share=0.5, micro_batch=200, lr=0.24, whiten_bias_share=0.25),
     "strong": dict(epochs=11, small_share=0.4, micro_batch=250, lr=0.2, whiten_bias_share=0.3),
     "better": dict(widths=(96, 384, 384), depth=3, residual=True, epochs=21, micro_batch=250,
-                   lr=0.2, head_lr=1.0, average=0.1, translate=4, cutout=8, small_share=0.2, middle_share=0.5,
-                   keep_share=0.5, whiten_bias_share=0.15),
+                   lr=0.2, head_lr=1.0, average=0.1, translate=4, cutout=8, small_share=0.2,
+                   middle_share=0.5, keep_share=0.5, whiten_bias_share=0.15),
     "best": dict(widths=(128, 384, 512), depth=3, residual=True, epochs=45, micro_batch=250,
                  lr=0.2, average=0.1, translate=4, cutout=12, small_share=0.2, middle_share=0.5,
                  keep_share=0.5, whiten_bias_share=0.07),
@@ -188,7 +187,7 @@ PRESETS = {
 
 def make_parser(description: str) -> argparse.ArgumentParser:
     """Return the parser of `codes/train.py`: its flags, those of `Settings` and of the networks."""
-    parser = flag_parser(description)
+    parser = flag_parser(description, "--data-dir", "--device", "--threads")
     run = parser.add_argument_group("the run")
     run.add_argument("--preset", choices=PRESETS, help="default: fast on a CPU, best on a GPU")
     run.add_argument("--out", type=user_path, help="run folder")
@@ -196,9 +195,6 @@ def make_parser(description: str) -> argparse.ArgumentParser:
                      help="go on with the run in --out, if there is one")
     run.add_argument("--tensorboard", action="store_true",
                      help="leave event files for TensorBoard in the run folder, too")
-    run.add_argument("--data-dir", type=user_path, default=DATA_DIR)
-    run.add_argument("--device", default="auto")
-    run.add_argument("--threads", type=count, help="CPU threads (default: torch's choice)")
     run.add_argument("--precision", choices=PRECISIONS, default="auto",
                      help="of convolutions and matrix products (default: bfloat16 where the "
                           "hardware has it)")
@@ -233,12 +229,8 @@ def _add_flag(group, name: str, kind, **more) -> None:
     group.add_argument(f"--{name.replace('_', '-')}", **more)
 
 
-def parse_arguments(description: str, argv: list[str] | None = None) -> argparse.Namespace:
-    return make_parser(description).parse_args(argv)
-
-
 def choose_settings(args: argparse.Namespace, device: torch.device) -> Settings:
-    """Return the defaults, overridden by the preset, by the optimizer's own rates, and by the flags.
+    """Return the defaults, overridden by the preset, the optimizer's own rates, and the flags.
 
     Presets are for CifarNet, under Muon; other networks start from sgd, on images of full size.
 
@@ -258,6 +250,10 @@ def choose_settings(args: argparse.Namespace, device: torch.device) -> Settings:
     some_take = {name for each in OPTIMIZERS.values() for name in each.settings} - {"precision"}
     _refuse(f"the optimizer {optimizer}",
             {name: flags[name] for name in flags if name in some_take}, choice.settings)
+    if flags.get("whiten") is False and "whiten_bias_share" in flags:
+        raise UserError("--whiten-bias-share does nothing with --no-whiten")
+    if flags.get("nesterov") and flags.get("momentum") == 0:
+        raise UserError("--nesterov does nothing with --momentum 0")
     precision = pick_precision(args.precision, device)
     return Settings.from_dict(start | {"optimizer": optimizer} | choice.start | flags
                               | {"preset": preset, "precision": precision})

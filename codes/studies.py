@@ -56,10 +56,10 @@ def rates(centre: float, factor: float = FACTOR) -> tuple[dict, ...]:
 
 
 def beyond(tries: list[dict], scores: list[float]) -> list[dict] | None:
-    """Return `tries` with one more at the end where the best score is.
+    """Return `tries` with one more value beyond the end at which the best one lies.
 
-    The new one is as far from the old end as that is from its neighbour. None: the best is inside,
-    or the tries are no geometric series (three or more, as rounded as `series` rounds them).
+    None: the best lies inside, or the tries are not a geometric series (three or more, as rounded
+    as `series` rounds them).
     """
     best = scores.index(max(scores))
     if len(tries) < 3 or 0 < best < len(tries) - 1 or len({tuple(one) for one in tries}) > 1:

@@ -25,7 +25,7 @@ from codes.documents.readme_tables import (
     readme,
 )
 from codes.flags import flag_parser
-from codes.settings import DEFAULTS, choose_settings, parse_arguments
+from codes.settings import DEFAULTS, choose_settings, make_parser
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.files import (
     RESULTS_DIR,
@@ -51,7 +51,7 @@ def collect(folders: list[Path], table: Path) -> None:
     for folder in folders:
         settings = read_json(folder / "config.json", "settings")["settings"]
         settings = DEFAULTS | settings  # a run that does not name a setting is older than it
-        flags = parse_arguments("", ["--preset", settings["preset"]])
+        flags = make_parser("").parse_args(["--preset", settings["preset"]])
         preset = choose_settings(flags, torch.device("cpu")).as_dict()
         changed = [name for name, value in preset.items() if settings.get(name) != value
                    and name not in ("seed", "precision", "compile")]

@@ -27,9 +27,9 @@ import torch
 import torch.distributed as dist
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.networks import parameter_count
-from codes.settings import Settings, choose_settings, parse_arguments
-from codes.trainer import Trainer, expected_seconds
+from codes.estimate import expected_seconds
+from codes.settings import Settings, choose_settings, make_parser
+from codes.trainer import Trainer
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import Split, data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import RUNS_DIR, read_json, write_csv, write_json
@@ -37,6 +37,7 @@ from VGG_BatchNorm.ground.machine import environment, peak_memory, use_device
 from VGG_BatchNorm.ground.predictions import accuracy, one_and_six_views, predict
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.ground.timing import cpu_seconds
+from VGG_BatchNorm.VGG import get_number_of_parameters
 
 
 def start_processes(device: str) -> None:
@@ -77,11 +78,6 @@ def held_settings(folder: Path, wanted: dict, resume: bool) -> dict | None:
     if not isinstance(older, dict):
         raise UserError(f"{folder / 'config.json'} holds no settings; mend it, or move its folder "
                         "away")
-    if older.get("winograd"):
-        raise UserError(f"{folder} holds a run of an older version, whose convolutions were chosen "
-                        "by time; name another folder with --out")
-    if older.pop("amp", False):  # what older versions called it
-        older["precision"] = "bfloat16"
     held = defaults | older | {"data_md5": config["data_md5"]}
     for name, value in wanted.items():
         if value != held[name]:
@@ -107,7 +103,7 @@ def load_data(settings: Settings, folder: Path, device: torch.device) -> tuple[S
 def print_plan(trainer: Trainer, train: Split) -> int:
     """Print size, cost and, before the first epoch, expected minutes; return the run's FLOPs."""
     settings, flops = trainer.settings, trainer.flops()
-    line = (f"{settings.network}: {parameter_count(trainer.net):,} parameters, "
+    line = (f"{settings.network}: {get_number_of_parameters(trainer.net):,} parameters, "
             f"{flops / 1e15:.4f} PFLOP to train in {settings.precision}")
     if trainer.epoch == 0 and not dist.is_initialized():
         seconds = expected_seconds(settings, train, trainer.device)
@@ -183,7 +179,7 @@ def draw_picture(folder: Path) -> None:
 
 
 def main() -> None:
-    args = parse_arguments(__doc__)
+    args = make_parser(__doc__).parse_args()
     writer = event_writer() if args.tensorboard else None
     start_processes(args.device)
     device = use_device(args.device, args.threads)
@@ -223,8 +219,9 @@ def main() -> None:
     last = trainer.rows[-1]
     write_json(folder / "result.json", {
         "preset": settings.preset, "seed": settings.seed, "images": len(train.labels),
-        "parameters": parameter_count(trainer.net), "flops": flops, "precision": settings.precision,
-        "seconds": last["seconds"], "cpu_seconds": last["cpu_seconds"], f"{name}_accuracy": one,
+        "parameters": get_number_of_parameters(trainer.net), "flops": flops,
+        "precision": settings.precision, "seconds": last["seconds"],
+        "cpu_seconds": last["cpu_seconds"], f"{name}_accuracy": one,
         f"{name}_accuracy_views": six, "peak_memory_bytes": peak_memory(device),
         **environment(device)})
     draw_picture(folder)

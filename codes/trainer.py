@@ -2,11 +2,8 @@
 
 import contextlib
 import copy
-import dataclasses
 import math
 import re
-import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,34 +17,16 @@ from tqdm import tqdm
 
 from codes.augment import batch_transform, image_transform
 from codes.losses import LOSSES, soft_targets
-from codes.networks import build, freeze, training_flops
-from codes.optimizers import OPTIMIZERS
+from codes.networks import build, freeze
+from codes.optimizers import make_optimizers
+from codes.schedule import image_size, proxy_settings, schedule
 from codes.settings import Settings
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
+from VGG_BatchNorm.ground.flops import training_flops
 from VGG_BatchNorm.ground.machine import autocast
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.loaders import BatchLoader, resize
-
-
-def make_optimizers(net: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
-    """Return the optimizer of `settings`: for all, or for filters after SGD for the rest."""
-    choice = OPTIMIZERS[settings.optimizer]
-    more = {name: getattr(settings, name) for name in choice.takes}
-    if "nesterov" in more:
-        more["nesterov"] = settings.nesterov and settings.momentum > 0
-    trained = [p for p in net.parameters() if p.requires_grad]
-    if not choice.filters_only:
-        return [choice.make(trained, settings.lr, **more)]
-    filters, matrices = ([p for p in trained if p.ndim == axes] for axes in (4, 2))
-    vectors = [p for p in trained if p.ndim < 2]
-    # lr for one example × batch size: with the mean loss, this is airbench's rate on the summed
-    # loss; the decay of a step then is weight_decay × batch size, whatever the rate
-    groups = [dict(params=p, lr=rate * settings.batch_size,
-                   weight_decay=settings.weight_decay / rate)
-              for p, rate in ((vectors, settings.bias_lr), (matrices, settings.head_lr)) if p]
-    sgd = torch.optim.SGD(groups, momentum=0.85, nesterov=True)
-    return [sgd, choice.make(filters, settings.lr, **more)] if filters else [sgd]
 
 
 @torch.no_grad()
@@ -56,29 +35,6 @@ def add_l1(net: nn.Module, factor: float) -> None:
     for p in net.parameters():
         if p.grad is not None and p.ndim > 1:
             p.grad.add_(p.sign(), alpha=factor)
-
-
-def schedule(step: int, steps: int, warmup: float = 0.0, end: float = 0.0) -> float:
-    """Return the rate's factor: up from 0 in `warmup` × `steps`, then straight down to `end`."""
-    rising = (step + 1) / (warmup * steps) if warmup else 1.0
-    falling = (1 - step / steps) / (1 - warmup) if warmup < 1 else 1.0
-    return min(rising, end + (1 - end) * falling)
-
-
-def image_size(step: int, steps: int, settings: Settings) -> int:
-    """Return the side of a step's images, pixels: small first, then, if so set, the middle size."""
-    if step < settings.small_share * steps:
-        return settings.small_size
-    return settings.middle_size if step < settings.middle_share * steps else 32
-
-
-def proxy_settings(settings: Settings) -> Settings:
-    """Return those of the small net that picks a run's hard examples (see `Trainer.select`)."""
-    return dataclasses.replace(
-        settings, network="cifarnet", config={"widths": settings.proxy_widths}, average=0.0,
-        small_size=settings.proxy_size, small_share=1.0, middle_size=Settings.middle_size,
-        middle_share=0.0, keep_share=1.0, select_from=Settings.select_from,
-        proxy_widths=Settings.proxy_widths, proxy_size=Settings.proxy_size)
 
 
 class Trainer:
@@ -104,7 +60,7 @@ class Trainer:
         self.net = build(settings.network, **settings.config).to(device)
         if hasattr(self.net, "prepare"):
             self.net.prepare(normalize(train.images[:2000]))
-        part = (settings.micro_batch or settings.batch_size) / self.kept(self.steps)
+        part = (settings.micro_batch or settings.batch_size) / self.images_kept(self.steps)
         for layer in self.net.modules():  # running statistics look back as far, whatever the part
             if isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = 1 - (1 - layer.momentum) ** min(1, part)
@@ -123,7 +79,7 @@ class Trainer:
     def epochs(self) -> int:
         return math.ceil(self.steps / len(self.loader))
 
-    def kept(self, number: int) -> int:
+    def images_kept(self, number: int) -> int:
         """Return how many images of step `number` the net trains on, of this process's share.
 
         They are whole parts of `micro_batch` images, and at least one part.
@@ -144,7 +100,7 @@ class Trainer:
                 trained = tuple(p.requires_grad for p in net.parameters())
             if (size, trained) not in counted:
                 counted[size, trained] = training_flops(net, size)
-            total += self.world * self.kept(number) * counted[size, trained]
+            total += self.world * self.images_kept(number) * counted[size, trained]
         return total
 
     def step(self, x: Tensor, y: Tensor, number: int) -> tuple[Tensor, Tensor]:
@@ -157,8 +113,8 @@ class Trainer:
             x, targets = self.mix(x, targets)
         batch = len(x)
         if self.proxy:
-            kept = self.select(x, y, targets, number)
-            x, y, targets = x[kept], y[kept], targets[kept]
+            hardest = self.select(x, y, targets, number)
+            x, y, targets = x[hardest], y[hardest], targets[hardest]
         loss, right = self.learn(x, y, targets, number, batch)[0]
         return loss * (batch / len(x)), right
 
@@ -171,16 +127,19 @@ class Trainer:
         """
         logits = self.proxy.learn(x, y, targets, number, len(x))[1]
         losses = F.cross_entropy(logits.float(), targets, reduction="none")
-        return losses.argsort(descending=True, stable=True)[:self.kept(number)].sort().values
+        return losses.argsort(descending=True, stable=True)[:self.images_kept(number)].sort().values
 
     def learn(self, x: Tensor, y: Tensor, targets: Tensor, number: int,
               batch: int) -> tuple[Tensor, Tensor]:
         """Make update `number` from images; return [loss, right answers], and logits (N, classes).
 
         The images go through in parts of `micro_batch`, and the gradients add up: less memory, and
-        batch norm sees a part at a time ("ghost" statistics, Hoffer et al. 2017). The loss is the
-        sum over `batch`, the images that were drawn: one that was left out counts as no gradient,
-        so that rates mean the same with selection and without.
+        batch norm sees a part at a time ("ghost" statistics, Hoffer et al. 2017).
+
+        Args:
+            batch: number of images drawn before selection. Losses are divided by it, also where
+                only a part of them is trained on, so that a learning rate means the same with and
+                without selection.
         """
         x = resize(x, image_size(number, self.steps, self.settings))
         totals, logits = torch.zeros((2,), device=self.device), []
@@ -245,7 +204,7 @@ class Trainer:
             loss, correct = self.step(x, y, number)
             losses.append(loss)
             right.append(correct)
-            seen += self.kept(number)
+            seen += self.images_kept(number)
             if self.device.type == "cpu" and self.world == 1 and not math.isfinite(loss.item()):
                 break
         losses, right = torch.stack(losses), torch.stack(right)
@@ -274,9 +233,12 @@ class Trainer:
 
     def save(self, path: Path, **extra) -> None:
         """Write all that `load` needs, and `extra`, of plain types."""
+        random = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state()
         save_checkpoint(
             path, self.settings.network, self.settings.config, **self.state(), epoch=self.epoch,
-            rows=self.rows, random=random_state(self.device), settings=self.settings.as_dict(),
+            rows=self.rows, random=random, settings=self.settings.as_dict(),
             proxy=self.proxy.state() if self.proxy else None,
             averaged=self.averaged.state_dict() if self.averaged else None, **extra)
 
@@ -314,39 +276,3 @@ def _one_line_errors(images: int = 0) -> Iterator[None]:
             raise
         said = " ".join(str(error).partition("\n\n")[0].split())
         raise UserError(f"--compile does not work here; leave it out ({said[:200]})") from None
-
-
-def random_state(device: torch.device) -> dict:
-    state = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def expected_seconds(settings: Settings, train: Split, device: torch.device) -> float:
-    """Return the seconds that the run will take, from parts of a step of one that is thrown away.
-
-    Of each image size, one part of the batch is timed after another that is not; so is the proxy.
-    """
-    trainer = Trainer(dataclasses.replace(settings, compile=False), train, device)
-    return _expected_seconds(trainer, *next(trainer.loader.epoch(0)))
-
-
-def _expected_seconds(trainer: Trainer, x: Tensor, y: Tensor) -> float:
-    settings, images = trainer.settings, Counter()
-    for number in range(trainer.steps):
-        images[image_size(number, trainer.steps, settings)] += trainer.kept(number)
-    part = min(settings.micro_batch or 200, len(x))
-    targets = soft_targets(y, 10)
-    total = _expected_seconds(trainer.proxy, x, y) if trainer.proxy else 0.0
-    for size, seen in images.items():
-        for _ in range(2):
-            start = time.perf_counter()
-            found, _ = trainer.forward_backward(resize(x[:part], size), y[:part], targets[:part],
-                                                part)
-            found[0].item()  # waits for the device
-            seconds = time.perf_counter() - start
-        total += seconds * seen / part
-    start = time.perf_counter()
-    trainer.update(0)
-    return total + trainer.steps * (time.perf_counter() - start)

@@ -39,7 +39,7 @@ def measure_planes(args) -> None:
     from codes.insight.loss_landscape import fill, path_plane, random_plane  # here: they need torch
     from codes.insight.measured import made_from
     from codes.insight.small_nets import net_settings, read_path, small_net
-    from codes.networks import open_network, read_checkpoint, restore
+    from codes.open_weights import open_network, read_checkpoint, restore
     from VGG_BatchNorm.ground import cifar10
     from VGG_BatchNorm.ground.checkpoint import find_checkpoint
     from VGG_BatchNorm.ground.machine import use_device

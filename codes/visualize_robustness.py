@@ -29,7 +29,7 @@ def measure_numbers(args) -> None:
     from codes.insight.corruptions import CORRUPTIONS
     from codes.insight.measured import made_from, measured
     from codes.insight.small_nets import net_settings
-    from codes.networks import open_network
+    from codes.open_weights import open_network
     from VGG_BatchNorm.ground.cifar10 import data_checksum, load_cifar10, split_validation
     from VGG_BatchNorm.ground.machine import use_device
 

@@ -68,7 +68,7 @@ def test_grad_cam_of_cifarnet_is_its_class_activation_map():
     classes = torch.tensor([4, 0, 9])
     with torch.no_grad():
         maps = net.groups(net.activation(net.stem(F.pad(x, (0, 1, 0, 1), mode="replicate"))))
-        weights = net.head.weight[classes][:, :, None, None] * net.scale
+        weights = net.head.weight[classes][:, :, None, None] * net.logit_factor
     got = grad_cam(net, x, classes, last_maps(net, x))
     torch.testing.assert_close(got, (weights * maps).sum(1).relu() / 64)
 

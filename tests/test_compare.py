@@ -9,13 +9,13 @@ import torch
 from conftest import ROOT, assert_picture, finish
 
 from codes import compare, compare_results, plot_compare, studies
-from codes.compare_results import CURVE, RUN, SUMMARY, Results, best, outcome, summary
+from codes.compare_results import CURVE, RUN, SUMMARY, Results, best, outcome, summary_rows
 from codes.documents import comparisons
 from codes.documents.readme_tables import PRESET_RUN, SCRATCH_RUN
 from codes.figures.comparisons import FIGURES
 from codes.settings import DEFAULTS
 from VGG_BatchNorm.ground.cifar10 import data_checksum
-from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json, write_csv, write_json
+from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json, write_csv
 from VGG_BatchNorm.ground.machine import pick_precision
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import Strong, Table, markdown
@@ -211,10 +211,6 @@ def test_results_of_another_base_or_a_damaged_file_are_refused(quick, data_dir, 
     assert found["validation_accuracy"] == 0.5
     with pytest.raises(UserError, match="epochs 0.4, not 9"):
         Results(tmp_path, quick | {"epochs": 9})
-    older = {name: value for name, value in quick.items() if name != "precision"}
-    write_json(tmp_path / "base.json", older)  # from before there was a choice
-    with pytest.raises(UserError, match="precision float32, not bfloat16"):
-        Results(tmp_path, quick | {"precision": "bfloat16"})
     (tmp_path / "runs.csv").write_text("changes,seed\n{},1\n{}")
     with pytest.raises(UserError, match="runs.csv is damaged"):
         Results(tmp_path)
@@ -234,7 +230,7 @@ def test_summary_by_hand(tmp_path):
         "first": [0.80, 0.81, 0.82], "better": [0.82, 0.83, 0.85], "alike": [0.81, 0.81, 0.82],
         "worse": [0.70, 0.72, 0.71]})
     tries = {"better": ({"lr": 1.0}, {"lr": 7.0})}
-    rows = {row["variant"]: row for row in summary("depth", settled, tries, results)}
+    rows = {row["variant"]: row for row in summary_rows("depth", settled, tries, results)}
     assert rows["first"]["accuracy"] == pytest.approx(81)
     assert rows["first"]["deviation"] == pytest.approx(1)
     assert rows["better"]["difference"] == pytest.approx(7 / 3, abs=1e-3)  # 2, 2, 3

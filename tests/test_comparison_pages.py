@@ -86,17 +86,17 @@ def test_two_horizons_match_variants_by_name(tmp_path):
 
 
 def test_horizons_that_share_no_variant_are_not_drawn(tmp_path):
-    assert plot_compare.shared(tmp_path) is None
+    assert plot_compare.horizons_of(tmp_path) is None
     write_base(tmp_path / "quick", [FIRST, row("a", 1.0)])
-    assert plot_compare.shared(tmp_path) is None
+    assert plot_compare.horizons_of(tmp_path) is None
     write_base(tmp_path / "long", [FIRST, row("b", 1.0)])
-    assert plot_compare.shared(tmp_path) is None
+    assert plot_compare.horizons_of(tmp_path) is None
     found = horizons.read_horizons(tmp_path / "quick", tmp_path / "long")
     assert horizons.numbers(*found)["variants"] == 0
     with pytest.raises(NotRun):
         horizons.draw_horizons(*found)
     write_base(tmp_path / "long", [FIRST, row("a", 1.0, None, False, n=1)])
-    assert plot_compare.shared(tmp_path)[-1].keys() == {"depth"}
+    assert plot_compare.horizons_of(tmp_path)[-1].keys() == {"depth"}
 
 
 def test_every_net_is_named_beside_its_mark_and_text_is_large():
@@ -127,6 +127,6 @@ PAGES = [path.parent.name for path in (FIGURES_DIR / "compare").glob("*/README.m
 @pytest.mark.parametrize("base", PAGES)
 def test_the_page_says_what_the_files_say(base):
     results = RESULTS_DIR / "compare"
-    written = plot_compare.page(Comparisons(results / base), plot_compare.shared(results))
+    written = plot_compare.page(Comparisons(results / base), plot_compare.horizons_of(results))
     there = (FIGURES_DIR / "compare" / base / "README.md").read_text(encoding="utf-8")
     assert there == written, "run codes/plot_compare.py"

@@ -63,7 +63,7 @@ def test_flags_are_those_of_the_script(name):
     calls += [(SCRIPT_OF[verb], rest) for verb, rest in verbs if verb in SCRIPT_OF]
     for script, rest in calls:
         source = (ROOT / script).read_text()
-        if "parse_arguments(" in source:
+        if "make_parser(" in source:
             text_of_help = settings.make_parser("").format_help()
             source += re.sub(r"(--[a-z][a-z0-9-]*)", r'"\1"', text_of_help)
         if "picture_parser(" in source:

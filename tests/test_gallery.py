@@ -27,7 +27,8 @@ from codes.insight import gallery as chosen
 from codes.insight.exported import NotExportable, exported
 from codes.insight.gallery import choose_images
 from codes.insight.similarity import nearest
-from codes.networks import build, restore
+from codes.networks import build
+from codes.open_weights import restore
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import CLASSES, load_cifar10, normalize
 from VGG_BatchNorm.ground.files import write_csv, write_json, write_npz

@@ -6,10 +6,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from codes import networks
-from codes.networks import build, parameter_count, restore, training_flops
+from codes.networks import build
+from codes.open_weights import restore
 from codes.settings import DEFAULTS, PRESETS, Settings
 from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS, load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import normalize
+from VGG_BatchNorm.ground.flops import training_flops
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.VGG import VGG_A, VGG_A_BatchNorm, VGG_BatchNorm, get_number_of_parameters
 
@@ -84,7 +86,7 @@ def test_default_has_the_parameters_of_its_table():
     """24·12 + 24 whitening; 9·C·K a convolution; K of β and of the frozen γ a norm; head 2560."""
     pairs = [(24, 64), (64, 64), (64, 256), (256, 256), (256, 256), (256, 256)]
     expected = 24 * 12 + 24 + sum(9 * c * k + 2 * k for c, k in pairs) + 10 * 256
-    assert parameter_count(build("cifarnet")) == expected
+    assert get_number_of_parameters(build("cifarnet")) == expected
 
 
 def test_convolutions_start_as_the_identity():
@@ -123,7 +125,7 @@ def test_vgg_a_keeps_the_kits_keys_and_shapes():
     assert list(net.state_dict())[:2] == ["features.0.weight", "features.0.bias"]
     assert "classifier.4.weight" in net.state_dict()
     assert net(torch.randn(2, 3, 32, 32)).shape == (2, 10)
-    assert get_number_of_parameters(net) == parameter_count(net) == 9_750_922
+    assert get_number_of_parameters(net) == 9_750_922
     assert VGG_A(1, 4, init_weights=False)(torch.randn(2, 1, 32, 32)).shape == (2, 4)
 
 
@@ -170,4 +172,5 @@ def test_a_checkpoint_older_than_an_argument_opens():
 @pytest.mark.parametrize("preset, limit", [("small", 300_000), ("best", 10_000_000)])
 def test_presets_have_as_few_parameters_as_they_promise(preset, limit):
     settings = Settings.from_dict(PRESETS[preset])
-    assert 0.8 * limit < parameter_count(build(settings.network, **settings.config)) < limit
+    net = build(settings.network, **settings.config)
+    assert 0.8 * limit < get_number_of_parameters(net) < limit

@@ -8,9 +8,9 @@ import torch
 
 from codes import optimizers
 from codes.networks import build
-from codes.optimizers import OPTIMIZERS, Muon, orthogonalize
+from codes.optimizers import OPTIMIZERS, Muon, make_optimizers, orthogonalize
+from codes.schedule import image_size, schedule
 from codes.settings import Settings
-from codes.trainer import image_size, make_optimizers, schedule
 
 
 @pytest.mark.parametrize("shape", [(16, 40), (40, 16), (8, 8)])

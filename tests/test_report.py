@@ -48,7 +48,7 @@ def write_presets(folder):
                                                                     ("bfloat16", 0.5))]
     gemm = {"float32": 2e11, "bfloat16": 4e11}
     write_json(folder / "bench.json", {"steps": steps, "gemm_flops_per_second": gemm,
-                                       "ways_seconds": {"autocast": 0.4}, **ENVIRONMENT})
+                                       **ENVIRONMENT})
     write_json(folder / "peer.json", {
         "name": "hare", "steps": 200, "batch_size": 2000, "timed_steps": 15,
         "rows": [{"precision": "float32", "recipe_seconds": 600, "strong_seconds": 300}],

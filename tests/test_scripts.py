@@ -13,8 +13,9 @@ from codes import bench, bench_peer, plot_curves, summarise, visualize_filters
 from codes.documents.readme_tables import accuracy_table, preset_runs
 from codes.figures.filters import as_pictures
 from codes.insight.filters import first_convolutions
-from codes.networks import build, restore
-from codes.settings import choose_settings, parse_arguments
+from codes.networks import build
+from codes.open_weights import restore
+from codes.settings import choose_settings, make_parser
 from VGG_BatchNorm import loaders
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_json, write_json
@@ -89,7 +90,7 @@ def test_bench(call, tmp_path, monkeypatch):
     written = read_json(tmp_path / "b.json")
     steps = [(row["image_size"], row["precision"]) for row in written["steps"]]
     assert steps == [(size, name) for size in (16, 32) for name in ("float32", "bfloat16")]
-    assert code == 0 and "GEMM" in out and {"float32", "autocast"} <= written["ways_seconds"].keys()
+    assert code == 0 and "GEMM" in out
     for row in written["steps"]:
         assert 0 < row["loader_share"] < 1
         assert row["rate_over_gemm"] == pytest.approx(
@@ -113,7 +114,7 @@ RESULT = {"precision": "bfloat16", "preset": "strong", "seed": 0, "images": 5000
 
 def a_run(folder: Path, *flags: str, **result) -> Path:
     """What the table needs of a run folder."""
-    args = parse_arguments("", ["--preset", "strong", *flags])
+    args = make_parser("").parse_args(["--preset", "strong", *flags])
     settings = choose_settings(args, torch.device("cpu"))
     write_json(folder / "config.json", {"settings": settings.as_dict()})
     write_json(folder / "result.json", RESULT | result)

@@ -17,7 +17,8 @@ import torch
 from conftest import ROOT, TINY, TINY_RUN, finish, heed_ctrl_c, train_command
 
 from codes import train, trainer
-from codes.networks import NETWORKS, CifarNet, restore
+from codes.networks import NETWORKS, CifarNet
+from codes.open_weights import restore
 from codes.settings import Settings
 from VGG_BatchNorm.batchnorm import BatchNorm2d
 from VGG_BatchNorm.ground import machine
@@ -341,6 +342,8 @@ def test_a_bad_flag_is_one_clear_line(tiny, tmp_path, flags):
      "does not take --freeze-share; it takes no arguments"),
     ("--optimizer adam --momentum 0.9",
      "adam does not take --momentum; it takes --lr, --weight-decay"),
+    ("--no-whiten --whiten-bias-share 0", "--whiten-bias-share does nothing with --no-whiten"),
+    ("--optimizer sgd --momentum 0 --nesterov", "--nesterov does nothing with --momentum 0"),
     ("--optimizer sgd --bias-lr 0.1", "optimizer sgd does not take --bias-lr"),
     ("--network vgg_a --small-share 1", "cannot take images of 16×16"),
     ("--network vgg --configuration F", "unknown 'F'; choose from A, A-LRN, B"),
@@ -372,7 +375,7 @@ class Louder(CifarNet):
     def __init__(self, widths: tuple[int, ...] = (8, 8), loudness: float = 1.0,
                  whiten_bias_share: float = 0.5):
         super().__init__(widths=widths, whiten_bias_share=whiten_bias_share)
-        self.scale *= loudness
+        self.logit_factor *= loudness
 
 
 @pytest.mark.parametrize("name", ["louder", "cifarnet"])
@@ -385,7 +388,7 @@ def test_a_new_network_and_a_new_argument_are_flags_recorded_and_restored(call, 
     saved = load_checkpoint(tmp_path / "last.pt")
     share = 0.3 if name == "cifarnet" else 0.5  # presets are for CifarNet
     assert saved["config"] == {"widths": (8, 8), "loudness": 3.0, "whiten_bias_share": share}
-    assert restore(saved).scale == 3 / 8
+    assert restore(saved).logit_factor == 3 / 8
     assert read_json(tmp_path / "config.json")["settings"]["loudness"] == 3
     code, _, err = call(train, *flags, "--loudness", 2, "--resume")
     assert code == 2 and "with loudness 3.0, not 2.0" in err
@@ -468,7 +471,7 @@ def test_the_net_trains_on_those_of_highest_loss_in_whole_parts(data_dir, monkey
         assert [len(call[1]) for call in small] == [20, 20, 10]
         assert all(call[1].shape[-1] == 12 for call in small)
         assert all(call[4] == 50 for call in seen)
-        assert sum(len(call[1]) for call in large) == kept == run.kept(number)
+        assert sum(len(call[1]) for call in large) == kept == run.images_kept(number)
     targets = torch.cat([call[2] for call in small])
     logits = torch.cat([call[3][1] for call in small])
     losses = -(targets * logits.log_softmax(1)).sum(1)

@@ -14,7 +14,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from codes import evaluate, visualize_filters, visualize_landscape
-from codes.networks import NETWORKS, CifarNet, build, open_network, read_checkpoint
+from codes.networks import NETWORKS, CifarNet, build
+from codes.open_weights import open_network, read_checkpoint
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.VGG import VGG, VGG_A_Light

@@ -1,7 +1,7 @@
 """Checkpoints: a `.pt` dict that `torch.load(weights_only=True)` reads: plain types and tensors.
 
 It carries the network's name and arguments, so that a tool needs nothing but its path. Files of
-other making are read too (`read_file`, `state_dict_in`); codes/networks.py finds their network.
+other making are read too (`read_file`, `state_dict_in`); codes/open_weights.py finds their network.
 """
 
 import codecs

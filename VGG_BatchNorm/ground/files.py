@@ -81,9 +81,16 @@ def read_json(path: Path, *needed: str) -> dict:
     return content
 
 
-def newest(folder: Path, pattern: str) -> Path | None:
-    """Return the file in `folder` that matches and was written last; None if there is none."""
-    return max(folder.glob(pattern), key=lambda path: path.stat().st_mtime, default=None)
+def newest(folder: Path, pattern: str, missing: str = "") -> Path | None:
+    """Return the file in `folder` that matches and was written last; None if there is none.
+
+    Raises:
+        UserError: there is none, and `missing` says what to do about it.
+    """
+    found = max(folder.glob(pattern), key=lambda path: path.stat().st_mtime, default=None)
+    if missing and not found:
+        raise UserError(missing)
+    return found
 
 
 def digest(path: Path) -> str:

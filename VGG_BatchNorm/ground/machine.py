@@ -54,7 +54,9 @@ def pick_precision(name: str, device: torch.device) -> str:
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
     """A context in which convolutions and matrix products are computed in `precision`.
 
-    Weights, gradients of weights and the loss stay float32.
+    Weights, gradients of weights and the loss stay float32. Forward and backward of 200 images by
+    the preset `fast`'s net took 0.44 s so, 0.68 s in float32, 0.46 s with weights in bfloat16 too,
+    and 0.66 s in float32 that oneDNN computes in bfloat16 (best of 5; AMD EPYC, 2 threads).
     """
     if precision == "float32" and not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext()  # torch 2.4 has none on mps, not even one that is off

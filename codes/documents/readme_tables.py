@@ -91,7 +91,7 @@ def gemm_rates(bench: dict) -> str:
 
 
 def bench_table(bench: dict) -> Table:
-    """Return one line a preset and image size, both precisions; GEMM and ways to bfloat16 below."""
+    """Return one line a preset and image size, both precisions; the GEMM below."""
     head = ("preset", "images", "a step of", "float32", "of GEMM", "bfloat16", "of GEMM",
             "faster by")
     lines = []
@@ -107,9 +107,6 @@ def bench_table(bench: dict) -> Table:
     share = max(s["loader_share"] for s in bench["steps"])
     note = (f"GEMM (2048³): {gemm_rates(bench)} on {bench['device']}, {bench['threads']} threads, "
             f"torch {bench['torch']}. The loader takes {100 * share:.1f} % of a step or less.")
-    if ways := bench["ways_seconds"]:
-        each = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in ways.items())
-        note += f" Forward and backward of 200 images: {each}."
     return Table(note, head, lines)
 
 

@@ -18,12 +18,13 @@ from codes.documents.report_comparisons import compare
 from codes.documents.tables import cells
 from codes.documents.words import listed, minus, percent, spread
 from codes.figures.landscape import COMPARED
-from codes.networks import build, parameter_count
+from codes.networks import build
 from codes.settings import DEFAULTS, PRESETS, Settings
 from VGG_BatchNorm import findings
 from VGG_BatchNorm.ground.cifar10 import CLASSES, MEAN, ROW, STD, split_validation
 from VGG_BatchNorm.ground.files import read_csv, read_json, read_npz
 from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.VGG import get_number_of_parameters
 
 STUDY_RUN = {"lr": float, "seed": int, "steps": int, "validation_accuracy": float,
              "steps_to_50%": int, "steps_to_70%": int}  # of bn/evening/summary.csv
@@ -93,8 +94,8 @@ def network(settings: dict) -> list[dict]:
     for name, channels, factor, part in parts:
         side //= factor
         stages.append({"name": name, "channels": channels, "side": side,
-                       "parameters": f"{parameter_count(part):,}"})
-    return [*stages, {"name": "linear", "parameters": f"{parameter_count(net.head):,}"}]
+                       "parameters": f"{get_number_of_parameters(part):,}"})
+    return [*stages, {"name": "linear", "parameters": f"{get_number_of_parameters(net.head):,}"}]
 
 
 def mistakes(path: Path) -> dict:

@@ -10,7 +10,7 @@ from torch import nn
 from codes.insight.loss_landscape import principal_plane
 from codes.insight.similarity import cka_matrix, layer_outputs, penultimate
 from codes.insight.small_nets import small_net
-from codes.networks import open_network
+from codes.open_weights import open_network
 from VGG_BatchNorm.ground.cifar10 import Split, normalize, split_validation
 from VGG_BatchNorm.ground.predictions import accuracy, predict
 

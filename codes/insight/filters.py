@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from codes.insight.similarity import run_noting
 from codes.insight.small_nets import fresh, small_net
-from codes.networks import open_network
+from codes.open_weights import open_network
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.predictions import accuracy, predict
 from VGG_BatchNorm.ground.script import UserError

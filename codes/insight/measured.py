@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import nn
 
-from codes.networks import open_network
+from codes.open_weights import open_network
 from codes.settings import DEFAULTS
 from VGG_BatchNorm.ground.cifar10 import Split, data_checksum, load_cifar10
 from VGG_BatchNorm.ground.files import digest, read_npz, shown_path, write_npz

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from codes.insight.corruptions import CORRUPTIONS, corrupted
 from codes.insight.small_nets import small_net
-from codes.networks import open_network
+from codes.open_weights import open_network
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.machine import environment
 from VGG_BatchNorm.ground.predictions import accuracy, predict
