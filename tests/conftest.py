@@ -126,12 +126,22 @@ def save_net(path: Path, network: str = "cifarnet", **config) -> Path:
     return path
 
 
+def drawing(data_dir: Path, results: Path, out: Path, *more) -> tuple:
+    """The flags of a script that measures and draws."""
+    return ("--data-dir", data_dir, "--device", "cpu", "--results", results, "--out", out, *more)
+
+
 def assert_picture(path: Path) -> None:
     from PIL import Image
 
     with Image.open(path) as picture:
         picture.load()
         assert min(picture.size) > 200 and len(picture.convert("L").getcolors(256)) > 5
+
+
+def assert_texts_apart(axis) -> None:
+    boxes = [label.get_window_extent() for label in axis.texts]
+    assert sum(box.count_overlaps(boxes) for box in boxes) == len(boxes)  # each with itself
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import assert_picture, save_net
+from conftest import assert_picture, drawing, save_net
 from torch import nn
 
 from codes import visualize_landscape
@@ -197,8 +197,8 @@ def flags(monkeypatch, quick, data_dir, tmp_path) -> tuple:
     monkeypatch.setitem(visualize_landscape.HESSIAN, "iterations", 2)
     monkeypatch.setattr(small_nets, "EVERY", 1)
     monkeypatch.setitem(plt.rcParams, "savefig.dpi", 60)
-    return ("--data-dir", data_dir, "--results", tmp_path / "numbers", "--out",
-            tmp_path / "pictures", "--device", "cpu", "--n-items", 40, "--points", 3)
+    return drawing(data_dir, tmp_path / "numbers", tmp_path / "pictures", "--n-items", 40,
+                   "--points", 3)
 
 
 @pytest.mark.parametrize("network, config, more",
@@ -246,9 +246,5 @@ def test_small_nets_side_by_side_and_the_path_of_one(call, flags, tmp_path, monk
 
 
 def test_bad_input_is_one_line(refused, flags, tmp_path):
-    (tmp_path / "bad.pt").write_bytes(b"x" * 100)
-    wrong = {"damaged": ("--ckpt", tmp_path / "bad.pt"),
-             "no checkpoint": ("--ckpt", tmp_path / "no.pt"), "2 to 270": ("--n-items", 5000)}
-    for said, more in wrong.items():
-        assert said in refused(visualize_landscape, *flags, *more)
-    assert not (tmp_path / "pictures").exists() and not (tmp_path / "numbers").exists()
+    assert "2 to 270" in refused(visualize_landscape, *flags, "--n-items", 5000)
+    assert not list(tmp_path.iterdir())

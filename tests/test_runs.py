@@ -2,7 +2,6 @@
 
 import errno
 import os
-import pickle
 import subprocess
 import sys
 import time
@@ -14,40 +13,14 @@ from conftest import ROOT, heed_ctrl_c
 from codes.flags import flag_parser
 from VGG_BatchNorm.ground import checkpoint
 from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
-from VGG_BatchNorm.ground.files import atomic_write, read_json, write_csv, write_json
+from VGG_BatchNorm.ground.files import atomic_write, read_json, write_json
 from VGG_BatchNorm.ground.machine import peak_memory, use_device
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
-
-
-class Payload:
-    """What a hostile pickle would do."""
-
-    def __reduce__(self):
-        return os.system, ("touch should-not-exist",)
 
 
 def a_checkpoint(path):
     save_checkpoint(path, "cifarnet", {"widths": (8, 8)}, {"w": torch.arange(5.0)}, epoch=3)
     return path
-
-
-def test_round_trip(tmp_path):
-    content = load_checkpoint(a_checkpoint(tmp_path / "a.pt"))
-    assert content["network"] == "cifarnet" and content["config"] == {"widths": (8, 8)}
-    assert content["epoch"] == 3
-    assert torch.equal(content["weights"]["w"], torch.arange(5.0))
-
-
-def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "plain.pt").write_bytes(pickle.dumps(Payload()))
-    content = {"format": checkpoint.CHECKPOINT_FORMAT, "weights": Payload()}
-    torch.save(content, tmp_path / "torch.pt")
-    for name, text in (("plain.pt", r"Python objects \(.*\), .* so it is not opened"),
-                       ("torch.pt", r"Python objects \(\w+.system\), .* so it is not opened")):
-        with pytest.raises(UserError, match=text):
-            load_checkpoint(tmp_path / name)
-    assert not (tmp_path / "should-not-exist").exists()
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.99])
@@ -60,12 +33,9 @@ def test_a_truncated_file_is_refused(tmp_path, keep):
 
 def test_other_files_are_refused(tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "other.pt")
-    with pytest.raises(UserError, match="another format"):
-        load_checkpoint(tmp_path / "other.pt")
-    with pytest.raises(UserError, match="no checkpoint"):
-        load_checkpoint(tmp_path / "none.pt")
-    with pytest.raises(UserError, match="folder"):
-        load_checkpoint(tmp_path)
+    for name, text in ("other.pt", "another format"), ("none.pt", "no checkpoint"), ("", "folder"):
+        with pytest.raises(UserError, match=text):
+            load_checkpoint(tmp_path / name)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
@@ -77,30 +47,19 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
     assert read_json(path) == {"a": 1} and os.listdir(tmp_path) == ["a.json"]
 
 
-def test_damaged_json_and_missing_json(tmp_path):
-    (tmp_path / "a.json").write_text('{"a": ')
-    with pytest.raises(UserError, match="not JSON"):
-        read_json(tmp_path / "a.json")
-    with pytest.raises(UserError, match="missing"):
-        read_json(tmp_path / "b.json")
-
-
-def test_json_with_a_byte_order_mark_is_read_and_what_it_lacks_is_named(tmp_path):
+def test_json_with_a_byte_order_mark_is_read_and_what_is_wrong_is_named(tmp_path):
     path = tmp_path / "a.json"
+    with pytest.raises(UserError, match="missing"):
+        read_json(path)
     path.write_text('{"name": "张三"}', encoding="utf-8-sig")
     assert read_json(path) == {"name": "张三"} == read_json(path, "name")
     with pytest.raises(UserError, match="a.json lacks seed, preset;"):
         read_json(path, "seed", "name", "preset")
-    for content in (b"[1]", b'{"a": ', b"\xff\xfe{"):
+    for content, text in (b"[1]", "lacks seed"), (b'{"a": ', "not JSON"), (b"\xff{", "not JSON"):
         path.write_bytes(content)
-        with pytest.raises(UserError, match="lacks seed|not JSON") as refused:
+        with pytest.raises(UserError, match=text) as refused:
             read_json(path, "seed")
         assert "delete" not in str(refused.value)
-
-
-def test_csv(tmp_path):
-    write_csv(tmp_path / "a.csv", [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
-    assert (tmp_path / "a.csv").read_text() == "epoch,loss\n1,0.5\n2,0.25\n"
 
 
 def test_find_checkpoint_takes_the_named_then_the_newest_then_the_shipped(tmp_path, monkeypatch):
