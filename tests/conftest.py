@@ -67,6 +67,9 @@ def finish(command: list[str], **options) -> subprocess.CompletedProcess:
 @pytest.fixture
 def call(monkeypatch, capsys):
     """A script's `main` in this process, to import torch once: (exit code, stdout, stderr)."""
+    from VGG_BatchNorm.ground.style import plt
+
+    monkeypatch.setitem(plt.rcParams, "savefig.dpi", 100)  # half of what is committed: quick
 
     def run(module, *args) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", [Path(module.__file__).name, *map(str, args)])

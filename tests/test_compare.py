@@ -57,7 +57,8 @@ def test_every_variant_trains(quick, comparison, study):
 def test_the_same_seed_starts_and_shuffles_alike(comparison):
     changes = {}, {"optimizer": "adam", "activation": "relu"}
     a, b = (comparison.trainer(each, 3) for each in changes)
-    assert all(map(torch.equal, a.net.parameters(), b.net.parameters()))
+    for x, y in zip(a.net.parameters(), b.net.parameters(), strict=True):
+        assert torch.equal(x, y)
     for (x, _), (y, _) in zip(a.loader.epoch(0), b.loader.epoch(0), strict=True):
         assert torch.equal(x, y)
 

@@ -63,22 +63,6 @@ def write_results(folder: Path) -> None:
         write_npz(folder / "landscape" / f"{name}.npz", about, plane)
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory, data_dir) -> SimpleNamespace:
-    """The page, what it was made from, and what was printed."""
-    folder = tmp_path_factory.mktemp("site")
-    save_net(folder / "w.pt")
-    write_figures(folder / "figures")
-    write_results(folder / "results")
-    page, printed = folder / "index.html", io.StringIO()
-    flags = ["--ckpt", folder / "w.pt", "--data-dir", data_dir, "--device", "cpu", "--out", page,
-             "--figures", folder / "figures", "--results", folder / "results"]
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
-        patch.setattr(sys, "argv", ["gallery.py", *map(str, flags)])
-        gallery.main()
-    return SimpleNamespace(page=page, flags=flags, printed=printed.getvalue(), folder=folder)
-
-
 class Reader(HTMLParser):
     """Tags that are open, and what was seen of each element."""
 
@@ -102,9 +86,26 @@ class Reader(HTMLParser):
             self.scripts[name] = self.scripts.get(name, "") + data
 
 
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, data_dir) -> SimpleNamespace:
+    """The page, what it was made from, and what was printed."""
+    folder = tmp_path_factory.mktemp("site")
+    save_net(folder / "w.pt")
+    write_figures(folder / "figures")
+    write_results(folder / "results")
+    page, printed = folder / "index.html", io.StringIO()
+    flags = ["--ckpt", folder / "w.pt", "--data-dir", data_dir, "--device", "cpu", "--out", page,
+             "--figures", folder / "figures", "--results", folder / "results"]
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(sys, "argv", ["gallery.py", *map(str, flags)])
+        gallery.main()
+    text = page.read_text(encoding="utf-8")
+    return SimpleNamespace(page=page, flags=flags, printed=printed.getvalue(), folder=folder,
+                           text=text, reader=Reader(text))
+
+
 def test_the_page_is_whole_and_needs_no_network(site):
-    text = site.page.read_text(encoding="utf-8")
-    reader = Reader(text)
+    text, reader = site.text, site.reader
     assert not reader.open and "{{" not in text and "dog &lt;&amp;&gt;" in text
     assert [tag for tag, _ in reader.seen].count("h1") == 1
     ids = [attrs["id"] for _, attrs in reader.seen if "id" in attrs]
@@ -128,16 +129,15 @@ def test_the_page_is_whole_and_needs_no_network(site):
 def test_a_figure_that_is_missing_is_named(site):
     lines = [line for line in site.printed.splitlines() if line.startswith("missing")]
     assert len(lines) == 1 and MISSING in lines[0] and "make figures" in lines[0]
-    seen = Reader(site.page.read_text(encoding="utf-8")).seen
-    linked = [a["src"] for tag, a in seen if tag == "img" and a["src"].startswith("figures/")]
-    assert len(linked) == len(FIGURES) - 2  # of the GIF, the page holds the last frame
+    shown = [attrs["src"] for tag, attrs in site.reader.seen if tag == "img"]
+    linked = sum(source.startswith("figures/") for source in shown)
+    assert linked == len(FIGURES) - 2  # of the GIF, the page holds the last frame
 
 
 def test_predictions_are_those_of_the_net(site, data_dir):
     test = load_cifar10(data_dir)[1]
     shares = predict(restore(load_checkpoint(site.folder / "w.pt")), test).softmax(1)
-    reader = Reader(site.page.read_text(encoding="utf-8"))
-    images = json.loads(reader.scripts["images"])
+    images = json.loads(site.reader.scripts["images"])
     assert sorted(one["number"] for one in images) == list(range(60))  # all that the data has
     for one in images:
         assert one["label"] == CLASSES[test.labels[one["number"]]]
@@ -145,24 +145,23 @@ def test_predictions_are_those_of_the_net(site, data_dir):
         assert said == CLASSES[shares[one["number"]].argmax()]
         assert share == pytest.approx(shares[one["number"]].max().item(), abs=1e-4)
         assert len(one["shares"]) == 5 and len(one["maps"]) == 3 and len(one["near"]) == 6
-    names = [a["alt"] for tag, a in reader.seen if tag == "img" and a.get("width") == "32"]
+    names = [a["alt"] for tag, a in site.reader.seen if tag == "img" and a.get("width") == "32"]
     assert [int(name.split()[2].strip(",")) for name in names] == [one["number"] for one in images]
 
 
 def test_surfaces_are_those_that_are_whole(site):
-    reader = Reader(site.page.read_text(encoding="utf-8"))
-    planes = json.loads(reader.scripts["planes"])
+    planes = json.loads(site.reader.scripts["planes"])
     assert [plane["title"] for plane in planes] == ["CifarNet 8, 8", "small net with neither"]
     assert planes[0]["low"] == pytest.approx(0.1) and planes[0]["loss"][3][2] == pytest.approx(0.1)
     assert max(map(max, planes[1]["loss"])) == planes[1]["high"] == pytest.approx(10)  # the ceiling
-    (canvas,) = (attrs for tag, attrs in reader.seen if tag == "canvas")
+    (canvas,) = (attrs for tag, attrs in site.reader.seen if tag == "canvas")
     assert canvas["role"] == "img"
     assert "lowest 0.1 nats, at 0 along direction 1 and 0.5 along" in canvas["aria-label"]
-    assert len(json.loads(reader.scripts["colours"])) == 64
+    assert len(json.loads(site.reader.scripts["colours"])) == 64
 
 
 def test_the_study_step_by_step(site):
-    held = json.loads(Reader(site.page.read_text(encoding="utf-8")).scripts["live-numbers"])
+    held = json.loads(site.reader.scripts["live-numbers"])
     assert held["steps"] == [0, 250, 500] and held["seeds"] == 1 and len(held["layers"]) == 11
     assert [net["high"] for net in held["nets"]] == [[1.0] * 3, [0.5] * 3]
     assert held["nets"][0]["dead"][0] == [1.0] * 11
@@ -192,7 +191,7 @@ def test_the_second_time_it_only_reads(site, call, monkeypatch):
 
 
 def test_captions_have_the_numbers_of_the_results(site):
-    text = " ".join(site.page.read_text(encoding="utf-8").split())
+    text = " ".join(site.text.split())
     assert "on the first 234 images, is the curvature" in text
     assert "axes), in … severities" in text  # those are not there
 

@@ -50,23 +50,22 @@ def whole(data, folder) -> dict:
 
 
 def test_a_run_leaves_every_measure(data, folder, whole):
-    found = whole
-    assert found["run"] == dataclasses.asdict(PROBED) and found["seconds_per_step"] > 0
-    assert found["loss"].shape == found["correct"].shape == (14,)
-    assert found["loss"][-1] < found["loss"][0]
-    assert found["validation_steps"].tolist() == [6, 12, 14]
-    assert found["probe_steps"].tolist() == [0, 3, 6, 9, 12]
-    assert found["fine_steps"].tolist() == [0, 6, 12]
-    np.testing.assert_array_equal(found["probe_loss"], found["loss"][[0, 3, 6, 9, 12]])
+    assert whole["run"] == dataclasses.asdict(PROBED) and whole["seconds_per_step"] > 0
+    assert whole["loss"].shape == whole["correct"].shape == (14,)
+    assert whole["loss"][-1] < whole["loss"][0]
+    assert whole["validation_steps"].tolist() == [6, 12, 14]
+    assert whole["probe_steps"].tolist() == [0, 3, 6, 9, 12]
+    assert whole["fine_steps"].tolist() == [0, 6, 12]
+    np.testing.assert_array_equal(whole["probe_loss"], whole["loss"][[0, 3, 6, 9, 12]])
     for name in ("losses", "distances", "cosines", "smoothness"):
-        assert found[name].shape == (5, 11)
-        assert np.isnan(found[name]).sum() == 2 * 7  # two probes on the paper's four points alone
+        assert whole[name].shape == (5, 11)
+        assert np.isnan(whole[name]).sum() == 2 * 7  # two probes on the paper's four points alone
     for name in ("shift_relative", "shift_cosine", "weight_norm", "relative_update",
                  "layer_rayleigh"):
-        assert found[name].shape == (3, 11) and np.isfinite(found[name]).all()
-    assert found["shift_difference"][:, 0].tolist() == [0, 0, 0]
-    assert found["activation_quantiles"].shape == (5, 10, 5)
-    assert found["activation_gradient_norms"].shape == found["activation_dead"].shape == (5, 10)
+        assert whole[name].shape == (3, 11) and np.isfinite(whole[name]).all()
+    assert whole["shift_difference"][:, 0].tolist() == [0, 0, 0]
+    assert whole["activation_quantiles"].shape == (5, 10, 5)
+    assert whole["activation_gradient_norms"].shape == whole["activation_dead"].shape == (5, 10)
     assert not perform(PROBED, *data, CPU, folder, folder)  # not again
 
 
@@ -300,8 +299,7 @@ def test_two_runs_are_the_same_bits_even_if_every_clock_lies(data, whole, tmp_pa
     assert same(whole, performed(PROBED, data, tmp_path))
 
 
-def test_a_diverged_pair_is_drawn_and_judged(call, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(plot_study, "LAST_STUDY", tmp_path / "last.json")
+def test_a_diverged_pair_is_drawn_and_judged(call, data, tmp_path, small, monkeypatch):
     folder = tmp_path / "mine" / "pair"
     for norm in ("none", "batch"):
         performed(dataclasses.replace(PROBED, norm=norm), data, folder)

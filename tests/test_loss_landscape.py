@@ -17,7 +17,6 @@ from codes.insight.loss_landscape import displaced, filter_normalized, for_lands
 from codes.networks import build
 from VGG_BatchNorm.ground.files import read_npz
 from VGG_BatchNorm.ground.script import UserError
-from VGG_BatchNorm.ground.style import plt
 from VGG_BatchNorm.probes import trainable
 
 top_eigenvalue = loss_landscape.top_eigenvalue
@@ -196,7 +195,6 @@ def flags(monkeypatch, quick, data_dir, tmp_path) -> tuple:
     """The script's flags for a tiny run; whatever it trains goes to the test's folder."""
     monkeypatch.setitem(visualize_landscape.HESSIAN, "iterations", 2)
     monkeypatch.setattr(small_nets, "EVERY", 1)
-    monkeypatch.setitem(plt.rcParams, "savefig.dpi", 60)
     return drawing(data_dir, tmp_path / "numbers", tmp_path / "pictures", "--n-items", 40,
                    "--points", 3)
 
