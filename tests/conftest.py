@@ -67,6 +67,9 @@ def finish(command: list[str], **options) -> subprocess.CompletedProcess:
 @pytest.fixture
 def call(monkeypatch, capsys):
     """A script's `main` in this process, to import torch once: (exit code, stdout, stderr)."""
+    from VGG_BatchNorm.ground.style import plt
+
+    monkeypatch.setitem(plt.rcParams, "savefig.dpi", 100)  # half of what is committed: quick
 
     def run(module, *args) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", [Path(module.__file__).name, *map(str, args)])
@@ -126,12 +129,22 @@ def save_net(path: Path, network: str = "cifarnet", **config) -> Path:
     return path
 
 
+def drawing(data_dir: Path, results: Path, out: Path, *more) -> tuple:
+    """The flags of a script that measures and draws."""
+    return ("--data-dir", data_dir, "--device", "cpu", "--results", results, "--out", out, *more)
+
+
 def assert_picture(path: Path) -> None:
     from PIL import Image
 
     with Image.open(path) as picture:
         picture.load()
         assert min(picture.size) > 200 and len(picture.convert("L").getcolors(256)) > 5
+
+
+def assert_texts_apart(axis) -> None:
+    boxes = [label.get_window_extent() for label in axis.texts]
+    assert sum(box.count_overlaps(boxes) for box in boxes) == len(boxes)  # each with itself
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The page of the comparisons: its pictures, its words and the two horizons, from small tables."""
 
 import pytest
-from conftest import assert_picture
+from conftest import assert_picture, assert_texts_apart
 
 from codes import plot_compare
 from codes.documents.advice import paragraph
@@ -105,8 +105,7 @@ def test_every_net_is_named_beside_its_mark_and_text_is_large():
     changes = {one["changes"] for name in comparisons.SIZES for one in runs.studies[name]}
     for axis in figure.axes:
         assert len(axis.texts) == len(changes)
-        boxes = [label.get_window_extent() for label in axis.texts]
-        assert sum(box.count_overlaps(boxes) for box in boxes) == len(boxes)  # each with itself
+        assert_texts_apart(axis)
     assert min(text.get_fontsize() for text in figure.findobj(plt.Text) if text.get_text()) >= 14
     plt.close(figure)
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from VGG_BatchNorm.ground import winograd
 from VGG_BatchNorm.ground.convolution import CONVOLVE, WINOGRAD_FROM, Conv3x3, algorithm
 
 
@@ -21,23 +22,39 @@ def derivatives(convolve, x, weight, directions) -> list[torch.Tensor]:
     return [y, *plain, *gradients, *torch.autograd.grad(along, (x, weight))]
 
 
-@pytest.mark.parametrize("name, size", [("dense", 2), ("winograd", 8), ("winograd", 5)])
+@pytest.mark.parametrize("name, n, c, k, height, width", [
+    ("dense", 3, 5, 7, 2, 2), ("winograd", 3, 5, 7, 8, 8), ("winograd", 1, 4, 4, 16, 12),
+    ("winograd", 5, 8, 6, 7, 9), ("winograd", 2, 3, 3, 3, 3)])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
-def test_algorithms_agree_in_output_gradients_and_second_derivatives(name, size, memory_format):
+def test_algorithms_agree_in_output_gradients_and_second_derivatives(
+        name, n, c, k, height, width, memory_format, monkeypatch):
+    # several chunks, the last one smaller
+    monkeypatch.setattr(winograd, "CHUNK_BYTES", 36 * 4 * 2 * 6 * 8)
     torch.manual_seed(0)
     x, weight, *directions = (
         torch.randn(shape).mul(0.3).contiguous(memory_format=memory_format).requires_grad_()
-        for shape in 2 * [(3, 5, size, size), (7, 5, 3, 3)])
+        for shape in 2 * [(n, c, height, width), (k, c, 3, 3)])
     expected = derivatives(direct, x, weight, directions)
     for ours, theirs in zip(derivatives(CONVOLVE[name], x, weight, directions), expected,
                             strict=True):
-        assert ours.shape == theirs.shape and (ours - theirs).norm() < 2e-5 * theirs.norm()
+        assert ours.shape == theirs.shape and (ours - theirs).norm() < 1e-5 * theirs.norm()
 
 
-def test_dense_images_that_need_no_gradient():
+@pytest.mark.parametrize("name", CONVOLVE)
+def test_images_that_need_no_gradient(name):
     weight = torch.randn(4, 3, 3, 3, requires_grad=True)
-    CONVOLVE["dense"](torch.randn(2, 3, 2, 2), weight).sum().backward()
+    CONVOLVE[name](torch.randn(2, 3, 2, 2), weight).sum().backward()
     assert weight.grad.abs().sum() > 0
+
+
+def test_the_tables_of_winograd_are_exact():
+    """Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A is the convolution, to the last digits of float64."""
+    torch.manual_seed(0)
+    d, g = torch.randn(6, 6, dtype=torch.float64), torch.randn(3, 3, dtype=torch.float64)
+    bt, at = winograd._BT.double(), winograd._AT.double()
+    table = (winograd._G.double() * 24).round() / 24
+    y = at @ ((table @ g @ table.T) * (bt @ d @ bt.T)) @ at.T
+    torch.testing.assert_close(y, F.conv2d(d[None, None], g[None, None])[0, 0], atol=1e-12, rtol=0)
 
 
 def cpu(monkeypatch, units: str) -> None:

@@ -1,6 +1,5 @@
 """A network's accuracy, calibration and views against loops, and evaluate.py on a run."""
 
-
 import pytest
 import torch
 from torch import nn
@@ -8,8 +7,8 @@ from torch import nn
 from codes import evaluate
 from codes.networks import build
 from VGG_BatchNorm.ground import predictions
-from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
-from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10, normalize
+from VGG_BatchNorm.ground.checkpoint import load_checkpoint
+from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.files import read_json
 from VGG_BatchNorm.ground.predictions import calibration_error, predict
 
@@ -108,11 +107,3 @@ def test_another_network_is_one_line(refused, data_dir, finished_run, tmp_path, 
     assert text in refused(evaluate, "--ckpt", tmp_path / "other.pt", "--data-dir", data_dir,
                            "--out", tmp_path / "e.json")
     assert (tmp_path / "e.json").read_text() == "kept"
-
-
-def test_weights_alone_can_be_evaluated(call, data_dir, finished_run, tmp_path):
-    content = load_checkpoint(finished_run / "last.pt")
-    save_checkpoint(tmp_path / "w.pt", content["network"], content["config"], content["weights"])
-    assert (call(evaluate, "--ckpt", tmp_path / "w.pt", "--data-dir", data_dir, "--out",
-                 tmp_path / "e.json")[0] == 0)
-    assert load_cifar10(data_dir)[1].labels.numel() == 60

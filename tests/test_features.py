@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 import torch
-from conftest import assert_picture, save_net
+from conftest import assert_picture, drawing, save_net
 from PIL import Image
 from torch.nn import functional as F
 
@@ -100,6 +100,8 @@ def test_penultimate_features_are_what_the_head_sees():
     x = random(3, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(penultimate(net, x), net.features(x))
+        light = build("vgg_a_light").eval()
+        torch.testing.assert_close(light.classifier[-1](penultimate(light, x)), light(x))
     assert not any(layer._forward_pre_hooks for layer in net.modules())
 
 
@@ -117,8 +119,8 @@ def test_labels_do_not_overlap():
 
 @pytest.fixture
 def flags(quick, data_dir, tmp_path) -> tuple:
-    return ("--ckpt", save_net(tmp_path / "w.pt"), "--data-dir", data_dir, "--device", "cpu",
-            "--n-items", 40, "--results", tmp_path / "results", "--out", tmp_path)
+    return drawing(data_dir, tmp_path / "results", tmp_path, "--ckpt", save_net(tmp_path / "w.pt"),
+                   "--n-items", 40)
 
 
 class TSNE:
@@ -188,7 +190,5 @@ def test_small_nets_are_kept_and_trained_anew_for_other_settings(quick, data_dir
 
 
 def test_wrong_input_is_one_line(refused, flags, tmp_path):
-    (tmp_path / "bad.pt").write_bytes(b"no checkpoint")
-    for more, named in ((("--ckpt", tmp_path / "bad.pt"), "damaged"), (("--n-items", 5), "20 or")):
-        assert named in refused(visualize_features, *flags, *more)
+    assert "20 or" in refused(visualize_features, *flags, "--n-items", 5)
     assert not (tmp_path / "features.png").exists()

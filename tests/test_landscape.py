@@ -34,41 +34,48 @@ def same(a: dict, b: dict) -> bool:
 
 def performed(run: Run, data, folder) -> dict:
     """What the run leaves; its checkpoints go to the same folder."""
-    perform(run, *data, CPU, folder, folder)
+    assert perform(run, *data, CPU, folder, folder)
     return read_run(folder / f"{run.name}.npz")
 
 
-def test_a_run_leaves_every_measure(data, tmp_path):
-    assert perform(PROBED, *data, CPU, tmp_path, tmp_path)
-    found = read_run(tmp_path / f"{PROBED.name}.npz")
-    assert found["run"] == dataclasses.asdict(PROBED) and found["seconds_per_step"] > 0
-    assert found["loss"].shape == found["correct"].shape == (14,)
-    assert found["loss"][-1] < found["loss"][0]
-    assert found["validation_steps"].tolist() == [6, 12, 14]
-    assert found["probe_steps"].tolist() == [0, 3, 6, 9, 12]
-    assert found["fine_steps"].tolist() == [0, 6, 12]
-    np.testing.assert_array_equal(found["probe_loss"], found["loss"][[0, 3, 6, 9, 12]])
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("whole")
+
+
+@pytest.fixture(scope="module")
+def whole(data, folder) -> dict:
+    """PROBED, which nothing disturbs, in `folder`."""
+    return performed(PROBED, data, folder)
+
+
+def test_a_run_leaves_every_measure(data, folder, whole):
+    assert whole["run"] == dataclasses.asdict(PROBED) and whole["seconds_per_step"] > 0
+    assert whole["loss"].shape == whole["correct"].shape == (14,)
+    assert whole["loss"][-1] < whole["loss"][0]
+    assert whole["validation_steps"].tolist() == [6, 12, 14]
+    assert whole["probe_steps"].tolist() == [0, 3, 6, 9, 12]
+    assert whole["fine_steps"].tolist() == [0, 6, 12]
+    np.testing.assert_array_equal(whole["probe_loss"], whole["loss"][[0, 3, 6, 9, 12]])
     for name in ("losses", "distances", "cosines", "smoothness"):
-        assert found[name].shape == (5, 11)
-        assert np.isnan(found[name]).sum() == 2 * 7  # two probes on the paper's four points alone
+        assert whole[name].shape == (5, 11)
+        assert np.isnan(whole[name]).sum() == 2 * 7  # two probes on the paper's four points alone
     for name in ("shift_relative", "shift_cosine", "weight_norm", "relative_update",
                  "layer_rayleigh"):
-        assert found[name].shape == (3, 11) and np.isfinite(found[name]).all()
-    assert found["shift_difference"][:, 0].tolist() == [0, 0, 0]
-    assert found["activation_quantiles"].shape == (5, 10, 5)
-    assert found["activation_gradient_norms"].shape == found["activation_dead"].shape == (5, 10)
-    assert not perform(PROBED, *data, CPU, tmp_path, tmp_path)  # not again
+        assert whole[name].shape == (3, 11) and np.isfinite(whole[name]).all()
+    assert whole["shift_difference"][:, 0].tolist() == [0, 0, 0]
+    assert whole["activation_quantiles"].shape == (5, 10, 5)
+    assert whole["activation_gradient_norms"].shape == whole["activation_dead"].shape == (5, 10)
+    assert not perform(PROBED, *data, CPU, folder, folder)  # not again
 
 
-def test_probes_do_not_change_the_run(data, tmp_path):
-    plain, probed = (performed(dataclasses.replace(PROBED, probe_every=every), data,
-                               tmp_path / str(every)) for every in (0, PROBED.probe_every))
+def test_probes_do_not_change_the_run(data, whole, tmp_path):
+    plain = performed(dataclasses.replace(PROBED, probe_every=0), data, tmp_path)
     for name in ("loss", "correct", "validation_accuracy"):
-        assert np.array_equal(plain[name], probed[name])
+        assert np.array_equal(plain[name], whole[name])
 
 
-def test_interrupted_and_resumed_it_ends_the_same(data, tmp_path, monkeypatch):
-    perform(PROBED, *data, CPU, tmp_path / "whole", tmp_path)
+def test_interrupted_and_resumed_it_ends_the_same(data, whole, tmp_path, monkeypatch):
     step, calls = StudyRun.train_step, iter(range(100))
     monkeypatch.setattr(study_module, "SAVE_SECONDS", 0)
 
@@ -79,12 +86,10 @@ def test_interrupted_and_resumed_it_ends_the_same(data, tmp_path, monkeypatch):
 
     monkeypatch.setattr(StudyRun, "train_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        perform(PROBED, *data, CPU, tmp_path / "parts", tmp_path)
+        performed(PROBED, data, tmp_path)
     assert (tmp_path / f"{PROBED.name}.pt").exists()
-    perform(PROBED, *data, CPU, tmp_path / "parts", tmp_path)
+    assert same(whole, performed(PROBED, data, tmp_path))
     assert not (tmp_path / f"{PROBED.name}.pt").exists()
-    name = f"{PROBED.name}.npz"
-    assert same(read_run(tmp_path / "whole" / name), read_run(tmp_path / "parts" / name))
 
 
 def test_a_checkpoint_of_a_run_with_other_settings_is_refused(data, tmp_path):
@@ -98,17 +103,16 @@ def test_a_checkpoint_of_a_run_with_other_settings_is_refused(data, tmp_path):
 def test_a_longer_run_goes_on_from_a_shorter_one_that_was_kept(data, tmp_path):
     short = dataclasses.replace(PROBED, watch_every=2, edge_every=4, test_every=4)
     longer = dataclasses.replace(short, steps=20)
-    run = {"data": (*data, CPU), "test": data[1]}
     for folder, runs, keep in (("a", (short, longer), True), ("b", (longer,), False)):
         for each in runs:
-            assert perform(each, *run["data"], tmp_path / folder, tmp_path / f"{folder}-c",
-                           run["test"], keep)
+            assert perform(each, *data, CPU, tmp_path / folder, tmp_path / f"{folder}-c", data[1],
+                           keep)
     first, second = (read_run(tmp_path / folder / f"{longer.name}.npz") for folder in "ab")
     for name in ("loss", "dead", "edge_curvature", "losses", "theorem_measured"):
         assert np.array_equal(first[name], second[name], equal_nan=True), name
     assert second["test_steps"].tolist() == [4, 8, 12, 16, 20]
     with pytest.raises(UserError, match="other settings"):  # it would be cut short
-        perform(short, *run["data"], tmp_path / "b", tmp_path / "b-c")
+        perform(short, *data, CPU, tmp_path / "b", tmp_path / "b-c")
 
 
 def test_a_run_watches_dead_units_and_the_edge(data, tmp_path):
@@ -127,15 +131,15 @@ def test_a_run_watches_dead_units_and_the_edge(data, tmp_path):
     assert max(study.record.lists["dead"][0][:8]) < 1
 
 
-def test_training_in_bfloat16_is_another_run_and_its_probes_are_float32(data, tmp_path):
+def test_training_in_bfloat16_is_another_run_and_its_probes_are_float32(data, whole, tmp_path):
     """The probe at step 0 comes before any update: the same bits, but for the step's own loss."""
     half = dataclasses.replace(PROBED, precision="bfloat16")
     assert half.name != PROBED.name
-    plain, other = (performed(run, data, tmp_path) for run in (PROBED, half))
+    other = performed(half, data, tmp_path)
     assert other["run"]["precision"] == "bfloat16"
-    assert not np.array_equal(plain["loss"], other["loss"])
-    np.testing.assert_array_equal(plain["losses"][0], other["losses"][0])
-    np.testing.assert_allclose(plain["loss"][:3], other["loss"][:3], rtol=0.02)
+    assert not np.array_equal(whole["loss"], other["loss"])
+    np.testing.assert_array_equal(whole["losses"][0], other["losses"][0])
+    np.testing.assert_allclose(whole["loss"][:3], other["loss"][:3], rtol=0.02)
 
 
 def test_the_nets_start_from_the_same_weights_and_see_the_same_batches(data):
@@ -289,14 +293,13 @@ def test_no_clock_has_a_say_in_what_is_run(data, tmp_path, monkeypatch, small):
     assert plans[0] == plans[1] == plans[2] and "quick/pair" in plans[0]
 
 
-def test_two_runs_are_the_same_bits_even_if_every_clock_lies(data, tmp_path, every_clock_lies):
-    one = performed(PROBED, data, tmp_path / "one")
+def test_two_runs_are_the_same_bits_even_if_every_clock_lies(data, whole, tmp_path,
+                                                              every_clock_lies):
     every_clock_lies(random.Random(0))
-    assert same(one, performed(PROBED, data, tmp_path / "two"))
+    assert same(whole, performed(PROBED, data, tmp_path))
 
 
-def test_a_diverged_pair_is_drawn_and_judged(call, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(plot_study, "LAST_STUDY", tmp_path / "last.json")
+def test_a_diverged_pair_is_drawn_and_judged(call, data, tmp_path, small, monkeypatch):
     folder = tmp_path / "mine" / "pair"
     for norm in ("none", "batch"):
         performed(dataclasses.replace(PROBED, norm=norm), data, folder)

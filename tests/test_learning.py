@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import assert_picture
+from conftest import assert_picture, drawing
 from PIL import Image
 
 from codes import studies, visualize_filters, visualize_learning
@@ -27,11 +27,13 @@ def base(monkeypatch) -> dict:
     return studies.BASES["quick"]
 
 
-def test_watching_does_not_change_training(base, data_dir):
+@pytest.mark.parametrize("frames, steps", [(4, [0, 2, 4, 8]), (100, list(range(9)))])
+def test_watching_does_not_change_training(base, data_dir, frames, steps):
+    """Steps round(8 (i / 3)^1.5), and every one where there are fewer than frames."""
     train, validation = split_validation(load_cifar10(data_dir)[0])
     settings = base | {"whiten": False, "small_share": 0.0, "seed": 3, "precision": "float32"}
-    seen = watch(train, validation, recipe=settings, frames=4, validation_images=30)
-    assert seen["steps"] == [0, 2, 4, 8]  # round(8 (i / 3)^1.5)
+    seen = watch(train, validation, recipe=settings, frames=frames, validation_images=30)
+    assert seen["steps"] == steps
     trainer = Trainer(Settings.from_dict(settings), train, torch.device("cpu"))
     assert torch.equal(seen["filters"][0], trainer.net.stem.weight)
     while trainer.epoch < trainer.epochs:
@@ -39,15 +41,8 @@ def test_watching_does_not_change_training(base, data_dir):
     assert torch.equal(seen["filters"][-1], trainer.net.stem.weight)
     assert not torch.equal(seen["filters"][0], seen["filters"][-1])
     assert seen["accuracy"][-1] == accuracy(predict(trainer.net, validation), validation.labels)
-    assert seen["path"].shape == (4, 2) and seen["path"][-1].abs().max() == 0
+    assert seen["path"].shape == (len(steps), 2) and seen["path"][-1].abs().max() == 0
     assert 0 < seen["shares"].sum() <= 1 + 1e-9 and min(seen["loss"]) > 0
-
-
-def test_every_step_is_a_frame_where_there_are_few(base, data_dir):
-    train, validation = split_validation(load_cifar10(data_dir)[0])
-    settings = base | {"whiten": False, "small_share": 0.0, "seed": 0, "precision": "float32"}
-    seen = watch(train, validation, recipe=settings, frames=100, validation_images=30)
-    assert seen["steps"] == list(range(9))
 
 
 def test_a_contact_sheet_by_hand():
@@ -64,8 +59,7 @@ def test_first_filters_before_and_after_training(call, data_dir, tmp_path, monke
     nets = {name: (changes | (tiny if "width" in changes else {}), slower)
             for name, (changes, slower) in small_nets.NETS.items()}
     monkeypatch.setattr(small_nets, "NETS", nets)
-    flags = ("--learned", "--data-dir", data_dir, "--device", "cpu", "--results", tmp_path,
-             "--out", tmp_path / "f.png")
+    flags = drawing(data_dir, tmp_path, tmp_path / "f.png", "--learned")
     assert call(visualize_filters, *flags)[0] == 0
     assert_picture(tmp_path / "f.png")
     data = read_npz(tmp_path / "learned_filters.npz")
@@ -110,8 +104,7 @@ def test_a_gif_has_all_frames_in_few_colours(tmp_path):
 
 
 def test_the_animation(base, call, data_dir, tmp_path, monkeypatch):
-    flags = ("--data-dir", data_dir, "--device", "cpu", "--frames", 4,
-             "--results", tmp_path, "--out", tmp_path / "l.gif")
+    flags = drawing(data_dir, tmp_path, tmp_path / "l.gif", "--frames", 4)
     code, out, _ = call(visualize_learning, *flags)
     assert code == 0 and "after 8 steps" in out
     with Image.open(tmp_path / "l.gif") as picture:

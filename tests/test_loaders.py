@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import write_data
+from conftest import assert_picture, write_data
 
 from VGG_BatchNorm import loaders
 from VGG_BatchNorm.ground import cifar10
@@ -324,8 +324,8 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch, call):
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     write_data(tmp_path / "cifar")
     assert len(load_cifar10("~/cifar")[1].labels) == 60
-    code, out, _ = call(loaders, "--data-dir=~/cifar", "--out=~/samples.png")
-    assert code == 0 and (tmp_path / "samples.png").exists()
+    assert call(loaders, "--data-dir=~/cifar", "--out=~/samples.png")[0] == 0
+    assert_picture(tmp_path / "samples.png")
 
 
 # --- the course kit's interface

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import assert_picture, save_net
+from conftest import assert_picture, drawing, save_net
 from torch import nn
 
 from codes import visualize_landscape
@@ -17,7 +17,6 @@ from codes.insight.loss_landscape import displaced, filter_normalized, for_lands
 from codes.networks import build
 from VGG_BatchNorm.ground.files import read_npz
 from VGG_BatchNorm.ground.script import UserError
-from VGG_BatchNorm.ground.style import plt
 from VGG_BatchNorm.probes import trainable
 
 top_eigenvalue = loss_landscape.top_eigenvalue
@@ -196,9 +195,8 @@ def flags(monkeypatch, quick, data_dir, tmp_path) -> tuple:
     """The script's flags for a tiny run; whatever it trains goes to the test's folder."""
     monkeypatch.setitem(visualize_landscape.HESSIAN, "iterations", 2)
     monkeypatch.setattr(small_nets, "EVERY", 1)
-    monkeypatch.setitem(plt.rcParams, "savefig.dpi", 60)
-    return ("--data-dir", data_dir, "--results", tmp_path / "numbers", "--out",
-            tmp_path / "pictures", "--device", "cpu", "--n-items", 40, "--points", 3)
+    return drawing(data_dir, tmp_path / "numbers", tmp_path / "pictures", "--n-items", 40,
+                   "--points", 3)
 
 
 @pytest.mark.parametrize("network, config, more",
@@ -246,9 +244,5 @@ def test_small_nets_side_by_side_and_the_path_of_one(call, flags, tmp_path, monk
 
 
 def test_bad_input_is_one_line(refused, flags, tmp_path):
-    (tmp_path / "bad.pt").write_bytes(b"x" * 100)
-    wrong = {"damaged": ("--ckpt", tmp_path / "bad.pt"),
-             "no checkpoint": ("--ckpt", tmp_path / "no.pt"), "2 to 270": ("--n-items", 5000)}
-    for said, more in wrong.items():
-        assert said in refused(visualize_landscape, *flags, *more)
-    assert not (tmp_path / "pictures").exists() and not (tmp_path / "numbers").exists()
+    assert "2 to 270" in refused(visualize_landscape, *flags, "--n-items", 5000)
+    assert not list(tmp_path.iterdir())

@@ -8,11 +8,10 @@ from codes.evaluate import evaluate
 from codes.figures.mistakes import summary
 from codes.insight.measured import measured
 from codes.insight.mistakes import look_alikes, measure
-from codes.insight.similarity import penultimate
 from codes.networks import build
 from VGG_BatchNorm.ground.calibration import expected_calibration_error
-from VGG_BatchNorm.ground.cifar10 import load_cifar10, normalize
-from VGG_BatchNorm.ground.predictions import calibration_error, predict, reliability
+from VGG_BatchNorm.ground.cifar10 import load_cifar10
+from VGG_BatchNorm.ground.predictions import reliability
 
 
 def test_features_of_one_direction_a_class_have_no_look_alikes():
@@ -34,25 +33,6 @@ def test_reliability_by_hand():
     expected = [[0, 0, 0, 2, 2], [np.nan] * 3 + [0.675, 0.875], [np.nan] * 3 + [1, 0.5]]
     torch.testing.assert_close(table, torch.tensor(expected), equal_nan=True)
     assert expected_calibration_error(table.numpy()) == pytest.approx(0.35, abs=1e-6)
-
-
-def test_the_bins_are_those_of_the_calibration_error():
-    torch.manual_seed(0)
-    logits, labels = 3 * torch.randn(200, 5), torch.randint(5, (200,))
-    error = expected_calibration_error(reliability(logits, labels).numpy())
-    assert error == pytest.approx(calibration_error(logits, labels), abs=1e-6)
-
-
-def test_features_are_what_the_last_layer_is_given(data_dir):
-    torch.manual_seed(0)
-    test = load_cifar10(data_dir)[1]
-    net, light = build("cifarnet", widths=(8, 8)).eval(), build("vgg_a_light").eval()
-    with torch.no_grad():
-        x = normalize(test.images)
-        got = predict(net, test, penultimate, batch_size=25)
-        torch.testing.assert_close(got, net.features(x), atol=1e-5, rtol=1e-4)
-        before = light.classifier[:-1](light.stage2(light.stage1(x)).flatten(1))
-        torch.testing.assert_close(predict(light, test, penultimate), before, atol=1e-5, rtol=1e-4)
 
 
 def test_the_numbers_agree_with_evaluate(data_dir, tmp_path):

@@ -13,7 +13,7 @@ from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS, load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import normalize
 from VGG_BatchNorm.ground.flops import training_flops
 from VGG_BatchNorm.ground.script import UserError
-from VGG_BatchNorm.VGG import VGG_A, VGG_A_BatchNorm, VGG_BatchNorm, get_number_of_parameters
+from VGG_BatchNorm.VGG import get_number_of_parameters
 
 SMALL = dict(widths=(8, 16))
 SWITCHES = ([dict(activation=name) for name in networks.ACTIVATIONS]
@@ -77,11 +77,6 @@ def test_impossible_networks_are_refused(config):
         build("cifarnet", **config)
 
 
-def test_unknown_network_is_refused():
-    with pytest.raises(UserError, match="resnet"):
-        build("resnet")
-
-
 def test_default_has_the_parameters_of_its_table():
     """24·12 + 24 whitening; 9·C·K a convolution; K of β and of the frozen γ a norm; head 2560."""
     pairs = [(24, 64), (64, 64), (64, 256), (256, 256), (256, 256), (256, 256)]
@@ -118,38 +113,6 @@ def test_training_flops_against_a_formula_and_the_counter():
     with FlopCounterMode(display=False) as counter:
         net(torch.zeros(5, 3, 32, 32)).sum().backward()
     assert counter.get_total_flops() == 5 * training_flops(net)
-
-
-def test_vgg_a_keeps_the_kits_keys_and_shapes():
-    net = build("vgg_a")
-    assert list(net.state_dict())[:2] == ["features.0.weight", "features.0.bias"]
-    assert "classifier.4.weight" in net.state_dict()
-    assert net(torch.randn(2, 3, 32, 32)).shape == (2, 10)
-    assert get_number_of_parameters(net) == 9_750_922
-    assert VGG_A(1, 4, init_weights=False)(torch.randn(2, 1, 32, 32)).shape == (2, 4)
-
-
-def test_vgg_batchnorm_differs_by_its_norms_alone():
-    assert VGG_A_BatchNorm is VGG_BatchNorm
-    plain, normed = layers(build("vgg_a")), layers(build("vgg_batchnorm"))
-    assert normed - plain == {nn.BatchNorm2d, VGG_BatchNorm}
-    assert sum(isinstance(m, nn.BatchNorm2d) for m in build("vgg_batchnorm").modules()) == 8
-
-
-def test_restore_gives_the_same_logits_from_half_precision():
-    torch.manual_seed(0)
-    net = build("cifarnet", **SMALL).eval()
-    half = {name: t.half() if t.is_floating_point() else t for name, t in net.state_dict().items()}
-    again = restore(dict(network="cifarnet", config=SMALL, weights=half))
-    x = torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(again(x), net(x), atol=1e-2, rtol=1e-2)
-    assert not again.training and again.head.weight.dtype == torch.float32
-
-
-def test_restore_refuses_weights_of_another_network():
-    weights = build("cifarnet", widths=(8, 8)).state_dict()
-    with pytest.raises(UserError, match="do not fit"):
-        restore(dict(network="cifarnet", config=SMALL, weights=weights))
 
 
 def test_every_network_setting_is_an_argument_of_the_network():

@@ -1,10 +1,9 @@
 """Corruptions and attacks against values worked out by hand, and the picture on tiny data."""
 
-
 import numpy as np
 import pytest
 import torch
-from conftest import assert_picture, save_net
+from conftest import assert_picture, drawing, save_net
 from torch import nn
 from torch.nn import functional as F
 
@@ -203,8 +202,8 @@ def test_labels_keep_their_order_and_distance():
 
 @pytest.mark.parametrize("network", ["cifarnet", "vgg_a_light"])
 def test_the_picture(call, quick, data_dir, tmp_path, monkeypatch, network):
-    flags = ("--ckpt", save_net(tmp_path / "w.pt", network), "--data-dir", data_dir, "--device",
-             "cpu", "--n-items", 40, "--results", tmp_path, "--out", tmp_path / "r.png")
+    flags = drawing(data_dir, tmp_path, tmp_path / "r.png", "--ckpt",
+                    save_net(tmp_path / "w.pt", network), "--n-items", 40)
     assert call(visualize_robustness, *flags)[0] == 0
     assert_picture(tmp_path / "r.png")
     written = read_json(tmp_path / "robustness.json")
@@ -261,9 +260,5 @@ def test_the_picture_says_what_was_measured():
 
 
 def test_wrong_input_is_one_line(refused, data_dir, tmp_path):
-    (tmp_path / "bad.pt").write_bytes(b"no checkpoint")
-    flags = ("--data-dir", data_dir, "--results", tmp_path, "--out", tmp_path / "r.png")
-    for more, named in ((("--ckpt", tmp_path / "bad.pt"), "damaged"),
-                        (("--n-items", 7), "more than 7")):
-        assert named in refused(visualize_robustness, *flags, *more)
-    assert not (tmp_path / "r.png").exists() and not list(tmp_path.glob("robustness*"))
+    flags = drawing(data_dir, tmp_path, tmp_path / "r.png", "--n-items", 7)
+    assert "more than 7" in refused(visualize_robustness, *flags) and not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ import inspect
 import os
 import pickle
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from codes import evaluate, visualize_filters, visualize_landscape
 from codes.networks import NETWORKS, CifarNet, build
 from codes.open_weights import open_network, read_checkpoint
-from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.checkpoint import CHECKPOINT_FORMAT, load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.VGG import VGG, VGG_A_Light
 
@@ -148,6 +149,7 @@ class Payload:
     (VGG_A_Light(), r"Python objects \(VGG_BatchNorm.VGG.VGG_A_Light\)"),
     ({"model": VGG_A_Light(), "acc": 0.9}, "Python objects"),
     ({"net": Payload()}, r"Python objects \(\w+.mkdir\)"),
+    ({"format": CHECKPOINT_FORMAT, "weights": Payload()}, r"Python objects \(\w+.mkdir\)"),
     ([torch.ones(2)], "another format, without a state_dict"),
     ({"epoch": 3, "net": {}}, "another format, without a state_dict"),
     ({"a": torch.ones(3)}, "no network here")], ids=lambda value: type(value).__name__)
@@ -162,12 +164,15 @@ def test_what_is_no_state_dict_is_refused_and_not_run(tmp_path, monkeypatch, con
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_a_pickled_model_is_refused_as_such_by_any_protocol(net, tmp_path, protocol):
-    torch.save(net, tmp_path / "saved.pth", pickle_protocol=protocol)
-    (tmp_path / "dumped.pkl").write_bytes(pickle.dumps(net, protocol))
-    for name in ("saved.pth", "dumped.pkl"):
+def test_a_pickle_is_refused_as_such_by_any_protocol(net, tmp_path, monkeypatch, protocol):
+    monkeypatch.chdir(tmp_path)
+    torch.save(net, "saved.pth", pickle_protocol=protocol)
+    for name, content in ("dumped.pkl", net), ("hostile.pkl", Payload()):
+        Path(name).write_bytes(pickle.dumps(content, protocol))
+    for name in (held := sorted(os.listdir())):
         with pytest.raises(UserError, match="holds Python objects .*state_dict"):
-            read_checkpoint(tmp_path / name)
+            read_checkpoint(name)
+    assert len(held) == 3 and sorted(os.listdir()) == held
 
 
 def given(script, data_dir, folder, *more) -> tuple:
@@ -181,10 +186,11 @@ def given(script, data_dir, folder, *more) -> tuple:
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
 def test_every_script_opens_a_users_weights_and_names_what_is_wrong(refused, data_dir, tmp_path,
                                                                    script):
+    path = tmp_path / "own.pth"
+
     def said(content, *more) -> str:
-        torch.save(content, tmp_path / "own.pth")
-        return refused(script, "--ckpt", tmp_path / "own.pth",
-                       *given(script, data_dir, tmp_path, *more))
+        path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+        return refused(script, "--ckpt", path, *given(script, data_dir, tmp_path, *more))
 
     spoilt = VGG_A_Light().state_dict()
     spoilt["stage2.0.bias"][3] = float("nan")
@@ -192,7 +198,11 @@ def test_every_script_opens_a_users_weights_and_names_what_is_wrong(refused, dat
     assert "Python objects" in said(VGG_A_Light())
     assert "colour images of 32×32" in said(VGG_A_Light(inp_ch=1).state_dict())
     assert "100 classes" in said(VGG_A_Light(num_classes=100).state_dict())
-    assert os.listdir(tmp_path) == ["own.pth"]
+    assert "do not fit" in said(load_checkpoint(save_net(path)) | {"config": {"widths": (8, 9)}})
+    assert "damaged" in said(b"no checkpoint") and os.listdir(tmp_path) == ["own.pth"]
+    path.unlink()
+    assert "no checkpoint" in refused(script, "--ckpt", path, *given(script, data_dir, tmp_path))
+    assert not os.listdir(tmp_path)
 
 
 def test_our_own_format_for_other_images_or_classes_is_one_line_too(refused, data_dir, tmp_path):
