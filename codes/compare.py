@@ -28,10 +28,10 @@ from typing import NamedTuple
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.compare_results import SUMMARY, Results, best, judged, key, summary
-from codes.documents.comparisons import study_table
 from codes.flags import flag_parser
 from codes.networks import parameter_count
+from codes.results.compare_results import SUMMARY, Results, best, judged, key, summary
+from codes.results.comparisons import study_table
 from codes.settings import Settings, count
 from codes.studies import BASES, COMBINED, MORE, STUDIES, Variant, beyond, variants, wanted
 from codes.trainer import Trainer, expected_seconds

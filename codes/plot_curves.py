@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.figures.curves import draw_curves, read_run
+from codes.figures.curves import draw_curves, read_log
 from codes.flags import flag_parser
 from VGG_BatchNorm.ground.files import RUNS_DIR, newest
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
@@ -30,7 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     folder = args.run or newest_run()
     path = args.out or folder / "training_curves.png"
-    save_figure(draw_curves(*read_run(folder)), path)
+    save_figure(draw_curves(*read_log(folder)), path)
     print(f"picture    {path}")
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from conftest import ROOT, assert_picture, finish
 
-from codes import compare, compare_results, plot_compare, studies
-from codes.compare_results import CURVE, RUN, SUMMARY, Results, best, outcome, summary
-from codes.documents import comparisons
-from codes.documents.readme_tables import PRESET_RUN, SCRATCH_RUN
+from codes import compare, plot_compare, studies
 from codes.figures.comparisons import FIGURES
+from codes.results import compare_results, comparisons
+from codes.results.compare_results import CURVE, RUN, SUMMARY, Results, best, outcome, summary
+from codes.results.presets import PRESET_RUN, SCRATCH_RUN
 from codes.settings import DEFAULTS
 from VGG_BatchNorm.ground.cifar10 import data_checksum
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json, write_csv, write_json
@@ -332,7 +332,7 @@ def test_what_did_not_help_is_all_that_is_not_better():
 
 def test_what_is_shown_is_loaded_without_torch():
     assert set(comparisons.ORDER) == set(studies.STUDIES)
-    code = "import sys, codes.documents.comparisons; print('torch' in sys.modules)"
+    code = "import sys, codes.results.comparisons; print('torch' in sys.modules)"
     done = finish([sys.executable, "-c", code], cwd=ROOT)
     assert done.stdout == "False\n"
 

@@ -1,19 +1,23 @@
-"""The scripts that measure, then draw, on tiny data; the numbers kept, and drawing from those."""
+"""The scripts that measure, then draw, on tiny data; the numbers kept; captions."""
 
 import importlib
-import sys
 
 import pytest
 import torch
-from conftest import ROOT, assert_picture, finish, save_net
+from conftest import assert_picture, save_net
 
-from codes import visualize_features, visualize_patches
-from codes.figures import attribution, features, filters, mistakes, patches
+from codes import visualize_patches
+from codes.figures import attribution, features, filters, learned_filters, mistakes, patches
 from codes.figures.caption import caption
 from codes.insight.measured import made_from, measured
+from codes.insight.patches import GREY
+from codes.insight.robustness import PGD_STEP
+from codes.insight.similarity import SIDE
+from codes.results.measurements import TOLERANCE
 from codes.settings import DEFAULTS
 from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS, load_checkpoint
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_npz
+from VGG_BatchNorm.ground.predictions import SURE_MARGIN
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.style import plt
 
@@ -21,8 +25,7 @@ PICTURES = {importlib.import_module(f"codes.visualize_{name}"): pictures for nam
     "filters": ("filters",), "patches": ("patches", "feature_maps"),
     "attribution": ("attribution",),
     "mistakes": ("confusion", "mistakes", "calibration", "look_alikes")}.items()}
-scripts, all_scripts = (pytest.mark.parametrize("script", some, ids=lambda script: script.__name__)
-                        for some in (PICTURES, [*PICTURES, visualize_features]))
+scripts = pytest.mark.parametrize("script", PICTURES, ids=lambda script: script.__name__)
 
 
 def flags(script, checkpoint, data_dir, folder) -> tuple:
@@ -44,8 +47,6 @@ def test_pictures_of_each_network(call, data_dir, tmp_path, monkeypatch, script,
     monkeypatch.setattr(insight, "measure", None)  # the second time only draws
     monkeypatch.setattr(script, "save_figure", lambda figure, _: plt.close(figure))
     assert call(script, *given)[0] == 0
-    (tmp_path / "w.pt").unlink()
-    assert call(script, *given, "--redraw")[0] == 0
 
 
 @scripts
@@ -102,13 +103,14 @@ DRAWN = {  # and the committed numbers that they are drawn from
     patches.draw_patches: "patches", patches.draw_feature_maps: "patches",
     mistakes.draw_confusion: "mistakes", mistakes.draw_mistakes: "mistakes",
     mistakes.draw_calibration: "mistakes", mistakes.draw_look_alikes: "mistakes",
+    learned_filters.draw_learned_filters: "learned_filters",
     features.draw_features: "features/principal_components",
     features.draw_similarity: "features/similarity"}
 
 
 @pytest.mark.parametrize("draw", DRAWN, ids=lambda draw: draw.__name__)
 def test_captions_know_every_setting(draw):
-    text = caption(draw, read_npz(RESULTS_DIR / f"{DRAWN[draw]}.npz"))
+    text = caption(draw, read_npz(RESULTS_DIR / f"{DRAWN[draw]}.npz")["about"]["settings"])
     assert len(text) > 200 and not set(text) & set("{}…\n")
 
 
@@ -124,41 +126,22 @@ def test_a_setting_that_is_newer_than_a_file_does_not_make_it_stale(tmp_path):
     assert [call["nets"]["small"].get("proxy_size") for call in calls] == [None, 8]
 
 
+@pytest.mark.parametrize("constant, value", [
+    ("grey", GREY), ("pgd_step", PGD_STEP), ("side", SIDE), ("sure_margin", SURE_MARGIN),
+    ("tolerance", TOLERANCE)])
+def test_a_constant_that_changes_makes_a_file_stale(tmp_path, constant, value):
+    path, calls = tmp_path / "a.npz", []
+    for about in ({}, {constant: value}, {constant: 2 * value}, {constant: 2 * value}):
+        measured(path, about, lambda: calls.append(1) or {"a": 1.0})
+    assert len(calls) == 2
+
+
 def test_captions_say_what_was_measured():
     def draw(data):
         """A square of {size}×{size}
-        pixels."""
+        pixels, {nets[vgg][epochs]} epochs."""
 
-    assert caption(draw, {"about": {"settings": {"size": 8}}}) == "A square of 8×8 pixels."
-    assert caption(draw, {"about": {"settings": {"step": 8}}}) == "A square of …×… pixels."
-    assert caption(draw, None) == "A square of …×… pixels."
-
-
-def without_torch(code: str) -> None:
-    """Run Python in which torch cannot be imported; it must end well."""
-    code = f"import runpy, sys; sys.modules['torch'] = None; {code}"
-    done = finish([sys.executable, "-c", code], cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-
-
-def test_figures_need_no_torch():
-    names = [f"codes.figures.{path.stem}" for path in (ROOT / "codes" / "figures").glob("*.py")]
-    without_torch(f"sys.path.insert(0, '.'); import {', '.join(names)}")
-
-
-@all_scripts
-def test_committed_numbers_are_drawn_without_torch(script, tmp_path):
-    names = PICTURES.get(script, ("features", "similarity"))
-    out = tmp_path / (f"{names[0]}.png" if len(names) == 1 else "")
-    argv = [script.__file__, "--redraw", "--ckpt", "nowhere.pt", "--data-dir", "nowhere", "--out",
-            str(out)]
-    without_torch(f"sys.argv = {argv}; runpy.run_path(sys.argv[0], run_name='__main__')")
-    for name in names:
-        assert_picture(tmp_path / f"{name}.png")
-
-
-@all_scripts
-def test_drawing_again_without_numbers_is_one_line(refused, tmp_path, script):
-    assert "is missing" in refused(script, "--redraw", "--results", tmp_path, "--out",
-                                   tmp_path / "out")
-    assert not list(tmp_path.iterdir())
+    known = {"size": 8, "nets": {"vgg": {"epochs": 2}}}
+    assert caption(draw, known) == "A square of 8×8 pixels, 2 epochs."
+    assert caption(draw, {"nets": {"vgg": {}}}) == "A square of …×… pixels, … epochs."
+    assert caption(draw, {}) == "A square of …×… pixels, … epochs."

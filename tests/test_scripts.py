@@ -10,10 +10,11 @@ import torch
 from conftest import ROOT, assert_picture, command, save_net
 
 from codes import bench, bench_peer, plot_curves, summarise, visualize_filters
-from codes.documents.readme_tables import accuracy_table, preset_runs
+from codes.documents.preset_tables import accuracy_table
 from codes.figures.filters import as_pictures
 from codes.insight.filters import first_convolutions
 from codes.networks import build, restore
+from codes.results.presets import preset_runs
 from codes.settings import choose_settings, parse_arguments
 from VGG_BatchNorm import loaders
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint

@@ -1,0 +1,149 @@
+"""What README.md, MODEL_CARD.md and the report say of presets and weights."""
+
+import json
+import statistics
+from pathlib import Path
+
+from codes.documents.bench_tables import speed_text
+from codes.results.comparisons import by_study, overview
+from codes.results.presets import (
+    PRESET_RUN,
+    PUBLISHED,
+    SCRATCH_RUN,
+    by_preset,
+    errors_in_percent,
+    minutes,
+    preset_runs,
+)
+from codes.results.words import mean_and_deviation
+from VGG_BatchNorm import findings
+from VGG_BatchNorm.ground.files import RESULTS_DIR, SHIPPED_WEIGHTS, digest, read_csv, read_json
+from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.ground.tables import Code, Table, markdown
+
+
+def accuracy_table(rows: list[dict]) -> Table:
+    """One line a preset: test error, seeds, parameters, FLOPs, minutes."""
+    head = ("preset", "test error, one view", "six views", "seeds", "parameters", "PFLOP to train",
+            "precision", "minutes", "peak memory")
+    lines = []
+    for preset, mine in by_preset(sorted(rows, key=lambda row: row["flops"])).items():
+        memory = max(row["peak_memory_bytes"] or 0 for row in mine) / 2**30
+        errors = [f"{mean_and_deviation(some, 2)} %" for some in errors_in_percent(mine)]
+        lines.append((Code(preset), *errors, str(len(mine)),
+                      f"{mine[0]['parameters'] / 1e6:.2f} M", f"{mine[0]['flops'] / 1e15:.3f}",
+                      " and ".join(sorted({row.get("precision") or "float32" for row in mine})),
+                      mean_and_deviation(minutes(mine), 1),
+                      f"{memory:.1f} GiB" if memory else "not known"))
+    return Table("", head, lines)
+
+
+def front_table(rows: list[dict], published: list[dict]) -> Table:
+    """One line a net, by its error: ours from runs.csv, and published ones of known cost."""
+    lines = []
+    for preset, mine in by_preset(rows).items():
+        one, six = errors_in_percent(mine)
+        errors = [f"{mean_and_deviation(some, 2)} %" for some in (one, six)]
+        clock = mean_and_deviation(minutes(mine), 1)
+        lines.append((statistics.mean(six), Code(preset), *errors, mine[0]["parameters"],
+                      mine[0]["flops"], f"{mine[0]['threads']} CPU cores, {clock} min", len(mine)))
+    for row in published:
+        if row["trained_on"]:
+            error = 100 * (1 - row["test_accuracy"])
+            cells = [f"{error:.2f} %" if row["views"] == views else "" for views in (1, 6)]
+            lines.append((error, row["net"], *cells, row["parameters"], row["flops"],
+                          row["trained_on"], row["runs"]))
+    return Table("", ("net", "test error, one view", "six views", "parameters", "PFLOP to train",
+                      "trained on", "runs"),
+                 [(*head, f"{parameters / 1e6:.2f} M" if parameters else "",
+                   f"{flops / 1e15:.2f}" if flops else "", where, str(runs or ""))
+                  for _, *head, parameters, flops, where, runs in
+                  sorted(lines, key=lambda line: -line[0])])
+
+
+def from_scratch_text(rows: list[dict]) -> str:
+    if not rows:
+        return "Not run yet: `make from-scratch`."
+    accuracies = [100 * row["test_accuracy"] for row in rows]
+    seconds = statistics.mean(row["seconds"] for row in rows)
+    runs = "one run" if len(rows) == 1 else f"{len(rows)} seeds"
+    return (f"Test accuracy {mean_and_deviation(accuracies, 2)} % ({runs}, "
+            f"{rows[0]['epochs']} epochs, {rows[0]['parameters']:,} parameters, {seconds:.0f} s on "
+            f"{rows[0]['device'].partition(',')[0]}).")
+
+
+def model_card(results: Path) -> Table:
+    """Return what MODEL_CARD.md says of the shipped weights: errors, calibration, mistakes, cost.
+
+    Raises:
+        UserError: a file is missing, or was measured on other weights.
+    """
+    shipped, mistakes, robust, run = (read_json(results / f"{name}.json") for name in (
+        "evaluation", "mistakes", "robustness", "cifarnet/result"))
+    for name, about in (("evaluation", shipped), ("mistakes", mistakes),
+                        ("robustness", robust["about"])):
+        if about.get("sha1") != digest(SHIPPED_WEIGHTS):
+            raise UserError(f"{results / name}.json is of {about['checkpoint']} as it was, not of "
+                            "the shipped weights; measure these")
+    rows = [row for row in preset_runs(results / "runs.csv")
+            if row["preset"] == run["preset"]]
+    recipe = [f"{mean_and_deviation(some, 2)} %" for some in errors_in_percent(rows)]
+    by_class = shipped["accuracy_by_class_six_views"]
+    worst, *_, best = sorted(by_class.items(), key=lambda item: item[1])
+    pairs = ", ".join(f"{pair['true']} taken for {pair['said']} ({pair['images']})"
+                      for pair in mistakes["most_frequent_mistakes"][:3])
+    corruptions = robust["corruptions"]
+    hardest = min(corruptions, key=lambda name: corruptions[name][-1])
+    attacked = zip(robust["epsilons"], robust["attacks"]["PGD-10"], strict=True)
+    attacks = ", ".join(f"{100 * share:.1f} % at ε = {eps:g}/255"
+                        for eps, share in attacked if eps in (1, 2, 4))
+    note = (
+        f"{shipped['parameters']:,} parameters, trained on {run['images']:,} images in "
+        f"{run['cpu_seconds'] / run['threads'] / 60:.0f} minutes "
+        f"({run['device'].partition(',')[0]}, {run['threads']} "
+        f"threads, {run['flops'] / 1e15:.3f} PFLOP). By class, six views: best {best[0]} "
+        f"({100 * best[1]:.1f} % right), worst {worst[0]} ({100 * worst[1]:.1f} %). "
+        f"Most frequent mistakes, one view: {pairs}. "
+        f"On the first {robust['about']['images']:,} test images, accuracy falls from "
+        f"{100 * robust['clean']:.1f} % to {100 * corruptions[hardest][-1]:.1f} % under the "
+        f"hardest of {len(corruptions)} corruptions ({hardest}, severity 5). "
+        f"On {robust['attacked_images']:,} of them, attacked by PGD: {attacks}.")
+    return Table(note, (f"on {shipped['images']:,} test images", "one view", "six views"), [
+        (f"error of these weights (`{run['preset']}`, seed {run['seed']})",
+         f"{100 * shipped['error']:.2f} %", f"{100 * shipped['error_six_views']:.2f} %"),
+        (f"error of this recipe, {len(rows)} seeds", *recipe),
+        ("expected calibration error", f"{100 * shipped['calibration_error']:.1f} %",
+         f"{100 * shipped['calibration_error_six_views']:.1f} %")])
+
+
+def larger_weights(results: Path) -> Table:
+    """Return one line for each net whose weights are shipped beside those that are drawn."""
+    lines = []
+    for path in sorted(results.glob(f"{SHIPPED_WEIGHTS.stem}-*/result.json")):
+        run = read_json(path, *(name for name in PRESET_RUN if name != "peak_memory_bytes"))
+        (one,), (six,) = errors_in_percent([run])
+        name = Code(f"{path.parent.name}.pt")
+        lines.append((name, f"{run['preset']}, seed {run['seed']}", f"{one:.2f} %", f"{six:.2f} %",
+                      f"{run['parameters'] / 1e6:.2f} M", f"{run['flops'] / 1e15:.2f}",
+                      run["precision"], f"{run['seconds'] / 60:.0f}", f"{minutes([run])[0]:.0f}"))
+    return Table("", ("weights", "preset", "test error, one view", "six views", "parameters",
+                      "PFLOP to train", "precision", "minutes by the clock", "of CPU time"), lines)
+
+
+def readme(results: Path = RESULTS_DIR) -> dict[str, str]:
+    """Return the tables and texts of README.md in Markdown, from the files in `results`."""
+    try:
+        studies = by_study(results / "compare" / "quick")
+        studies.pop("final", None)
+        bench, study, peer = (read_json(results / name)
+                              for name in ("bench.json", "bn/bench.json", "peer.json"))
+        tables = {
+            "front": front_table(preset_runs(results / "runs.csv"),
+                                 read_csv(results / "published.csv", PUBLISHED)),
+            "bn": findings.table(findings.read_runs(results / "bn" / "evening"), brief=True),
+            "compare": overview(studies)}
+        return {name: markdown(table) for name, table in tables.items()} | {
+            "speed": speed_text(bench, study, peer),
+            "from-scratch": from_scratch_text(read_csv(results / "from_scratch.csv", SCRATCH_RUN))}
+    except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
+        raise UserError(f"a file in {results} has another shape than expected: {error!r}") from None
