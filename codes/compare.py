@@ -28,10 +28,10 @@ from typing import NamedTuple
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.compare_results import SUMMARY, Results, best, judged, key, summary_rows
-from codes.documents.comparisons import study_table
 from codes.estimate import expected_seconds
 from codes.flags import flag_parser
+from codes.results.compare_results import SUMMARY, Results, best, judged, key, summary_rows
+from codes.results.comparisons import study_table
 from codes.settings import Settings
 from codes.studies import BASES, COMBINED, MORE, STUDIES, Variant, beyond, variants, wanted
 from codes.trainer import Trainer

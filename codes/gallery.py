@@ -17,16 +17,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.documents.page import Places, build
-from codes.flags import numbers, picture_parser
+from codes.flags import picture_parser
+from codes.insight import gallery
+from codes.insight.exported import NotExportable, exported
+from codes.insight.measured import measured, net_and_data
+from codes.open_weights import open_network
 from VGG_BatchNorm.ground.files import FIGURES_DIR, ROOT, atomic_write
 from VGG_BatchNorm.ground.script import run_main, user_path
 
 
 def write_network(checkpoint: str | None, path: Path) -> None:
     """Write the checkpoint's net for the page, or say why the page cannot run it."""
-    from codes.insight.exported import NotExportable, exported  # here: --redraw takes no torch
-    from codes.open_weights import open_network
-
     try:
         content = exported(open_network(checkpoint)[1])
     except NotExportable as error:
@@ -42,11 +43,11 @@ def main() -> None:
     parser.add_argument("--figures", type=user_path, default=FIGURES_DIR,
                         help="folder of the pictures")
     args = parser.parse_args()
-    data = numbers(args, "gallery", "train", "test", right=4, wrong=2, neighbours=6, size=6,
-                   stride=2, steps=64)
+    about, *given = net_and_data(args)
+    data = measured(args.results / "gallery.npz", about, gallery.measure, *given, right=4, wrong=2,
+                    neighbours=6, size=6, stride=2, steps=64)
     places = Places(args.out, args.figures, args.results)
-    if not args.redraw:
-        write_network(args.ckpt, places.network)
+    write_network(args.ckpt, places.network)
     page = build(places, data)
     with atomic_write(args.out) as file:
         file.write(page.encode())

@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.documents.advice import paragraph
-from codes.documents.comparisons import Comparisons, study_table, without_effect_table
 from codes.figures.caption import caption
-from codes.figures.comparisons import FIGURES, STUDIES_OF, scale
-from codes.figures.horizons import draw_horizons, numbers, read_horizons
+from codes.figures.comparisons import FIGURES, STUDIES_OF, what_was_trained
+from codes.figures.horizons import caption_words, draw_horizons, read_horizons
 from codes.flags import flag_parser
+from codes.results.advice import paragraph
+from codes.results.comparisons import Comparisons, study_table, without_effect_table
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write, newest
 from VGG_BatchNorm.ground.script import run_main, user_path
 from VGG_BatchNorm.ground.style import save_figure
@@ -39,11 +39,11 @@ def page(runs: Comparisons, horizons: tuple | None) -> str:
         horizons: what `read_horizons` gives, if there is a variant that both bases compare.
     """
     text = ["# What makes the network better: one factor at a time\n",
-            f"Drawn by `codes/plot_compare.py`; the base: {scale(runs)}.\n", READING]
-    text += [f"![{name}]({name}.png)\n\n**{name[:2]}** {caption(draw, None)}\n"
+            f"Drawn by `codes/plot_compare.py`; the base: {what_was_trained(runs)}.\n", READING]
+    text += [f"![{name}]({name}.png)\n\n**{name[:2]}** {caption(draw, {})}\n"
              for name, draw in FIGURES.items() if set(STUDIES_OF[name]) & set(runs.studies)]
     if horizons:
-        said = caption(draw_horizons, {"about": {"settings": numbers(*horizons)}})
+        said = caption(draw_horizons, caption_words(*horizons))
         text.append(f"![horizons](../horizons.png)\n\n{said}\n")
     text += [f"## {study}\n\n{paragraph(rows, runs.base)}\n\n{markdown(study_table(rows))}\n"
              for study, rows in runs.studies.items() if len(rows) > 1]

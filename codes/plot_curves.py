@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.figures.curves import draw_curves, read_run
+from codes.figures.curves import draw_curves, read_log
 from codes.flags import flag_parser
 from VGG_BatchNorm.ground.files import RUNS_DIR, newest
 from VGG_BatchNorm.ground.script import run_main, user_path
@@ -24,7 +24,7 @@ def main() -> None:
     folder = args.run or newest(RUNS_DIR, "*/log.csv",
                                 "no run yet; `make train` makes one").parent
     path = args.out or folder / "training_curves.png"
-    save_figure(draw_curves(*read_run(folder)), path)
+    save_figure(draw_curves(*read_log(folder)), path)
     print(f"picture    {path}")
 
 

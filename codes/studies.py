@@ -7,8 +7,8 @@ function from the base's settings to such a list and put it into STUDIES.
 import itertools
 from typing import NamedTuple
 
-from codes.compare_results import FACTOR
 from codes.optimizers import OPTIMIZERS
+from codes.results.compare_results import FACTOR
 from codes.settings import DEFAULTS
 from VGG_BatchNorm.ground.script import UserError
 

@@ -167,14 +167,14 @@ def draw_picture(folder: Path) -> None:
     Where log.csv is damaged, it is written anew from the rows in last.pt.
     """
     if not (folder / "training_curves.png").exists():
-        from codes.figures.curves import draw_curves, read_run  # here: matplotlib is slow to import
+        from codes.figures.curves import draw_curves, read_log  # here: matplotlib is slow to import
         from VGG_BatchNorm.ground.style import save_figure
 
         try:
-            run = read_run(folder)
+            run = read_log(folder)
         except UserError:
             write_csv(folder / "log.csv", load_checkpoint(folder / "last.pt")["rows"])
-            run = read_run(folder)
+            run = read_log(folder)
         save_figure(draw_curves(*run), folder / "training_curves.png")
 
 

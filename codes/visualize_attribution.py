@@ -14,7 +14,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.attribution import draw_attribution
-from codes.flags import numbers, picture_parser
+from codes.flags import picture_parser
+from codes.insight import attribution
+from codes.insight.measured import measured, net_and_data
 from VGG_BatchNorm.ground.files import FIGURES_DIR
 from VGG_BatchNorm.ground.script import run_main
 from VGG_BatchNorm.ground.style import save_figure
@@ -22,7 +24,9 @@ from VGG_BatchNorm.ground.style import save_figure
 
 def main() -> None:
     args = picture_parser(__doc__, out=FIGURES_DIR / "attribution.png").parse_args()
-    data = numbers(args, "attribution", "test", rows=5, size=6, stride=2, steps=64)
+    about, net, _, test = net_and_data(args)
+    data = measured(args.results / "attribution.npz", about, attribution.measure, net, test,
+                    rows=5, size=6, stride=2, steps=64)
     save_figure(draw_attribution(data), args.out)
     missed = abs(data["sum"] - data["gain"]) / abs(data["gain"]).clip(1e-12)
     print(f"{data['about']['checkpoint']}\nintegrated gradients miss their sum by "

@@ -19,7 +19,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.features import draw_features, draw_similarity
 from codes.flags import picture_parser
-from VGG_BatchNorm.ground.files import RESULTS_DIR, read_npz
+from codes.insight.features import compare_nets, neighbour_points, nets_of, principal_points
+from codes.insight.measured import measured, net_and_data
+from codes.insight.similarity import SIDE
+from codes.insight.small_nets import net_settings
+from VGG_BatchNorm.ground.cifar10 import data_checksum
+from VGG_BatchNorm.ground.files import RESULTS_DIR
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.ground.style import save_figure
 
@@ -33,31 +38,18 @@ def main() -> None:
     args = parser.parse_args()
     if args.n_items < 20:
         raise UserError(f"--n-items takes 20 or more, not {args.n_items}")
-    plane_file, neighbours_file, similar_file = (
-        args.results / f"{name}.npz" for name in ("principal_components", "t_sne", "similarity"))
-    if args.redraw:
-        plane, similar = read_npz(plane_file), read_npz(similar_file)
-        neighbours = read_npz(neighbours_file) if neighbours_file.exists() else None
-        if neighbours and neighbours["about"]["sha1"] != plane["about"]["sha1"]:
-            neighbours = None  # of another net
-    else:
-        from codes.insight.features import compare_nets, neighbour_points, nets_of, principal_points
-        from codes.insight.measured import measured, net_and_data
-        from codes.insight.small_nets import net_settings
-        from VGG_BatchNorm.ground.cifar10 import data_checksum
-
-        about, net, train, test = net_and_data(args)
-        images, md5 = min(args.n_items, len(test.labels)), data_checksum(args.data_dir)
-        plane = measured(plane_file, about, principal_points, net, test)
-        try:
-            neighbours = measured(neighbours_file, about, neighbour_points, net, test,
-                                  images=images, perplexity=min(30, images / 4))
-        except ImportError:
-            print("scikit-learn is not installed: features.png is without its t-SNE panel")
-            neighbours = None
-        similar = measured(similar_file, {"data": about["data"]}, compare_nets, train, test,
-                           images=images, pairs=PAIRS,
-                           nets=[net_settings(*one, md5) for one in nets_of(PAIRS)])
+    about, net, train, test = net_and_data(args)
+    images, md5 = min(args.n_items, len(test.labels)), data_checksum(args.data_dir)
+    plane = measured(args.results / "principal_components.npz", about, principal_points, net, test)
+    try:
+        neighbours = measured(args.results / "t_sne.npz", about, neighbour_points, net, test,
+                              images=images, perplexity=min(30, images / 4))
+    except ImportError:
+        print("scikit-learn is not installed: features.png is without its t-SNE panel")
+        neighbours = None
+    similar = measured(args.results / "similarity.npz", {"data": about["data"], "side": SIDE},
+                       compare_nets, train, test, images=images, pairs=PAIRS,
+                       nets=[net_settings(*one, md5) for one in nets_of(PAIRS)])
     save_figure(draw_similarity(similar), args.out / "similarity.png")
     save_figure(draw_features(plane, neighbours), args.out / "features.png")
     print(f"{plane['about']['checkpoint']}\npicture    {args.out / 'similarity.png'}\n"

@@ -22,8 +22,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.filters import draw_filters
 from codes.figures.learned_filters import TITLES, draw_learned_filters
-from codes.flags import numbers, picture_parser
-from VGG_BatchNorm.ground.files import FIGURES_DIR, read_npz
+from codes.flags import picture_parser, refuse
+from codes.insight import filters
+from codes.insight.measured import measured, net_and_data, training_parts
+from codes.insight.small_nets import net_settings
+from VGG_BatchNorm.ground.files import FIGURES_DIR
 from VGG_BatchNorm.ground.script import run_main
 from VGG_BatchNorm.ground.style import save_figure
 
@@ -31,32 +34,26 @@ OUT = FIGURES_DIR / "filters.png"
 
 
 def draw_learned(args) -> None:
-    path = args.results / "learned_filters.npz"
-    if not args.redraw:
-        from codes.insight.filters import learned  # here: to draw again takes no torch
-        from codes.insight.measured import measured
-        from codes.insight.small_nets import net_settings
-        from VGG_BatchNorm.ground.cifar10 import data_checksum, load_cifar10, split_validation
-        from VGG_BatchNorm.ground.machine import use_device
-
-        device, md5 = use_device(args.device), data_checksum(args.data_dir)
-        splits = [part.to(device) for part in split_validation(load_cifar10(args.data_dir)[0])]
-        measured(path, {"data": md5[:10]}, learned, *splits,
-                 nets={name: net_settings(name, 0, md5) for name in TITLES})
+    refuse(args, "--learned", "image", "ckpt", "network")
+    *parts, md5 = training_parts(args)
+    data = measured(args.results / "learned_filters.npz", {"data": md5[:10]}, filters.learned,
+                    *parts, nets={name: net_settings(name, 0, md5) for name in TITLES})
     out = args.out.with_name("learned_filters.png") if args.out == OUT else args.out
-    save_figure(draw_learned_filters(read_npz(path)), out)
+    save_figure(draw_learned_filters(data), out)
     print(f"picture    {out}")
 
 
 def main() -> None:
     parser = picture_parser(__doc__, out=OUT)
-    parser.add_argument("--image", type=int, default=7, help="number of the test image")
+    parser.add_argument("--image", type=int, help="number of the test image (default: 7)")
     parser.add_argument("--learned", action="store_true",
                         help="filters of small nets, before and after training")
     args = parser.parse_args()
     if args.learned:
         return draw_learned(args)
-    data = numbers(args, "filters", "test", image=args.image, maps=24)
+    about, net, _, test = net_and_data(args)
+    data = measured(args.results / "filters.npz", about, filters.measure, net, test,
+                    image=7 if args.image is None else args.image, maps=24)
     save_figure(draw_filters(data), args.out)
     print(f"{data['about']['checkpoint']}\npicture    {args.out}")
 

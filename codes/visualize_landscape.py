@@ -26,8 +26,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.landscape import COMPARED, draw_compare, draw_contours, draw_path, draw_surface
-from codes.flags import picture_parser
-from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, read_npz
+from codes.flags import picture_parser, refuse
+from codes.insight.loss_landscape import fill, path_plane, random_plane
+from codes.insight.measured import made_from, training_parts
+from codes.insight.small_nets import net_settings, opened, read_path, small_net
+from codes.open_weights import read_checkpoint, restore
+from codes.results.measurements import TOLERANCE
+from VGG_BatchNorm.ground.checkpoint import find_checkpoint
+from VGG_BatchNorm.ground.cifar10 import normalize
+from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR
 from VGG_BatchNorm.ground.script import UserError, count, positive, run_main
 from VGG_BatchNorm.ground.style import save_figure
 
@@ -35,52 +42,42 @@ HESSIAN = {"hessian_images": 200, "iterations": 60}  # of the power iteration, a
 PATH_OF = "batch_norm"  # a net of insight/small_nets.py
 
 
-def measure_planes(args) -> None:
-    from codes.insight.loss_landscape import fill, path_plane, random_plane  # here: they need torch
-    from codes.insight.measured import made_from
-    from codes.insight.small_nets import net_settings, read_path, small_net
-    from codes.open_weights import open_network, read_checkpoint, restore
-    from VGG_BatchNorm.ground import cifar10
-    from VGG_BatchNorm.ground.checkpoint import find_checkpoint
-    from VGG_BatchNorm.ground.machine import use_device
-
-    device = use_device(args.device)
-    train, _ = cifar10.load_cifar10(args.data_dir)
-    train = cifar10.split_validation(train)[0].to(device)  # every net was trained on these
+def measure_planes(args) -> list[dict]:
+    train, _, md5 = training_parts(args)  # every net was trained on these
     if not 2 <= args.n_items <= len(train.labels):
         raise UserError(f"--n-items takes 2 to {len(train.labels)}, not {args.n_items}")
-    some, md5 = train.take(slice(args.n_items)), cifar10.data_checksum(args.data_dir)
-    batch = cifar10.normalize(some.images), some.labels
+    some = train.take(slice(args.n_items))
+    batch = normalize(some.images), some.labels
     grid = {"n_items": args.n_items, "points": args.points}
-    around = grid | HESSIAN | {"span": args.span, "seed": args.seed}
+    around = grid | HESSIAN | {"span": 1.0 if args.span is None else args.span, "seed": args.seed}
 
     def about(name: str) -> dict:
         settings = net_settings(name, args.seed, md5)
         return {"network": shown_name("cifarnet", settings["widths"]), "net": settings}
 
     def around_small_net(name: str, **settings) -> tuple:
-        _, net = open_network(small_net(name, args.seed, train, md5))
-        return random_plane(net, batch, **settings)
+        return random_plane(opened(name, about(name)["net"], train), batch, **settings)
 
     def path_of_small_net(**settings) -> tuple:
         ckpt = small_net(PATH_OF, args.seed, train, md5)
-        return path_plane(open_network(ckpt)[1], read_path(ckpt), batch, **settings)
+        return path_plane(opened(PATH_OF, about(PATH_OF)["net"], train), read_path(ckpt), batch,
+                          **settings)
 
+    if args.path:
+        return [fill(args.results / "path.npz", about(PATH_OF), path_of_small_net, **grid)]
     if args.compare:
-        for name in COMPARED:
-            fill(args.results / f"compare_{name}.npz", about(name), partial(around_small_net, name),
-                 **around, frozen=False)
-    elif args.path:
-        fill(args.results / "path.npz", about(PATH_OF), path_of_small_net, **grid)
-    else:
-        ckpt = find_checkpoint(args.ckpt)
-        checkpoint = read_checkpoint(ckpt, args.network)
-        net = restore(checkpoint)
-        name = shown_name(checkpoint["network"], checkpoint["config"].get("widths", ()))
-        for file, frozen in (("plane.npz", False), ("plane_frozen.npz", True))[:1 + args.frozen]:
-            fill(args.results / file, {"network": name, **made_from(ckpt, args.data_dir)},
-                 partial(random_plane, net, batch), **around, frozen=frozen)
-        print(ckpt)
+        return [fill(args.results / f"compare_{name}.npz",
+                     about(name) | {"tolerance": TOLERANCE}, partial(around_small_net, name),
+                     **around, frozen=False) for name in COMPARED]
+    ckpt = find_checkpoint(args.ckpt)
+    checkpoint = read_checkpoint(ckpt, args.network)
+    prepare = partial(random_plane, restore(checkpoint), batch)
+    name = shown_name(checkpoint["network"], checkpoint["config"].get("widths", ()))
+    made = {"network": name, **made_from(ckpt, args.data_dir), "tolerance": TOLERANCE}
+    planes = [fill(args.results / file, made, prepare, **around, frozen=frozen) for file, frozen in
+              (("plane.npz", False), ("plane_frozen.npz", True))[:1 + args.frozen]]
+    print(ckpt)
+    return planes
 
 
 def shown_name(network: str, widths: Sequence[int] = ()) -> str:
@@ -99,18 +96,16 @@ def main() -> None:
     add("--n-items", type=count, default=400, help="training images the loss is taken of")
     add("--points", type=int, choices=range(3, 202, 2), metavar="N", default=21,
         help="of the grid, along each direction; odd")
-    add("--span", type=positive, default=1.0, help="of random directions, to either side")
+    add("--span", type=positive, help="of random directions, to either side (default: 1)")
     add("--seed", type=count, default=0, help="of directions and small nets")
     args = parser.parse_args()
-    if not args.redraw:
-        measure_planes(args)
-    names, pictures = ["path"], {"path": draw_path}
-    if args.compare:
-        names, pictures = [f"compare_{name}" for name in COMPARED], {"compare": draw_compare}
-    elif not args.path:
-        names = ["plane", "plane_frozen"][:1 + args.frozen]
-        pictures = {"surface": draw_surface, "contour": draw_contours}
-    planes = [read_npz(args.results / f"{name}.npz") for name in names]
+    if args.compare or args.path:
+        refuse(args, "--compare" if args.compare else "--path", "ckpt", "network")
+    if args.path:
+        refuse(args, "--path", "span")
+    pictures = ({"path": draw_path} if args.path else {"compare": draw_compare} if args.compare
+                else {"surface": draw_surface, "contour": draw_contours})
+    planes = measure_planes(args)
     for name, draw in pictures.items():
         save_figure(draw(*planes), args.out / f"{name}.png")
         print(f"picture    {args.out / name}.png")

@@ -13,23 +13,27 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.figures import mistakes
-from codes.flags import numbers, picture_parser
+from codes.figures.mistakes import draw_calibration, draw_confusion, draw_look_alikes, draw_mistakes
+from codes.flags import picture_parser
+from codes.insight import mistakes
+from codes.insight.measured import measured, net_and_data
+from codes.results.measurements import mistakes_for_report
 from VGG_BatchNorm.ground.files import write_json
+from VGG_BatchNorm.ground.predictions import SURE_MARGIN
 from VGG_BatchNorm.ground.script import run_main
 from VGG_BatchNorm.ground.style import save_figure
 
-FIGURES = {"confusion": mistakes.draw_confusion, "calibration": mistakes.draw_calibration,
-           "look_alikes": mistakes.draw_look_alikes,
-           "mistakes": mistakes.draw_mistakes}  # last: its file tells make that all four are there
+FIGURES = {"confusion": draw_confusion, "calibration": draw_calibration,
+           "look_alikes": draw_look_alikes, "mistakes": draw_mistakes}
 
 
 def main() -> None:
     args = picture_parser(__doc__).parse_args()
-    data = numbers(args, "mistakes", "train", "test", bins=15, mistakes=24)
-    found = mistakes.summary(data)
-    if not args.redraw:
-        write_json(args.results / "mistakes.json", found)
+    about, *given = net_and_data(args)
+    data = measured(args.results / "mistakes.npz", about | {"sure_margin": SURE_MARGIN},
+                    mistakes.measure, *given, bins=15, mistakes=24)
+    found = mistakes_for_report(data)
+    write_json(args.results / "mistakes.json", found)
     errors = (f"{share:.3f} ({name})" for name, share in found["calibration_error"].items())
     print(f"{found['checkpoint']}\ntest error {100 * found['error']:.2f} %, "
           f"calibration error {', '.join(errors)}")

@@ -14,7 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.patches import draw_feature_maps, draw_patches
-from codes.flags import numbers, picture_parser
+from codes.flags import picture_parser
+from codes.insight import patches
+from codes.insight.measured import measured, net_and_data
 from VGG_BatchNorm.ground.script import run_main
 from VGG_BatchNorm.ground.style import save_figure
 
@@ -23,7 +25,9 @@ def main() -> None:
     parser = picture_parser(__doc__)
     parser.add_argument("--image", type=int, default=7, help="number of the test image")
     args = parser.parse_args()
-    data = numbers(args, "patches", "test", image=args.image, channels=6, patches=9, maps=12)
+    about, net, _, test = net_and_data(args)
+    data = measured(args.results / "patches.npz", about | {"grey": patches.GREY}, patches.measure,
+                    net, test, image=args.image, channels=6, patches=9, maps=12)
     print(data["about"]["checkpoint"])
     for name, draw in (("feature_maps", draw_feature_maps), ("patches", draw_patches)):
         save_figure(draw(data), args.out / f"{name}.png")

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from codes.insight import attribution
-from codes.insight.attribution import choose_images, grad_cam, last_maps, occlusion
+from codes.insight.attribution import grad_cam, last_maps, most_confident_pairs, occlusion
 from codes.networks import build
 
 
@@ -84,7 +84,8 @@ def test_last_maps_are_those_before_the_last_pooling():
 
 def test_images_are_chosen_by_their_confidence():
     logits = torch.tensor([[2.0, 0], [3, 0], [0, 1], [4, 0], [0, 5]])
-    assert choose_images(logits, torch.tensor([0, 0, 1, 1, 0]), rows=5).tolist() == [[1, 4], [2, 3]]
-    assert choose_images(logits, torch.tensor([0, 0, 1, 1, 0]), rows=1).tolist() == [[1, 4]]
-    assert sorted(choose_images(logits[:1], torch.tensor([0]), rows=5).tolist()) == [
+    labels = torch.tensor([0, 0, 1, 1, 0])
+    assert most_confident_pairs(logits, labels, rows=5).tolist() == [[1, 4], [2, 3]]
+    assert most_confident_pairs(logits, labels, rows=1).tolist() == [[1, 4]]
+    assert sorted(most_confident_pairs(logits[:1], torch.tensor([0]), rows=5).tolist()) == [
         [-1, -1], [0, -1]]

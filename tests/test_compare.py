@@ -7,11 +7,11 @@ import pytest
 import torch
 from conftest import assert_picture
 
-from codes import compare, compare_results, plot_compare, studies
-from codes.compare_results import CURVE, RUN, SUMMARY, Results, best, outcome, summary_rows
-from codes.documents import comparisons
-from codes.documents.readme_tables import PRESET_RUN, SCRATCH_RUN
+from codes import compare, plot_compare, studies
 from codes.figures.comparisons import FIGURES
+from codes.results import compare_results, comparisons
+from codes.results.compare_results import CURVE, RUN, SUMMARY, Results, best, outcome, summary_rows
+from codes.results.presets import PRESET_RUN, SCRATCH_RUN
 from codes.settings import DEFAULTS
 from VGG_BatchNorm.ground.cifar10 import data_checksum
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json, write_csv
@@ -329,7 +329,7 @@ def test_what_did_not_help_is_all_that_is_not_better():
                  for name, points in (("b", 2), ("c", -2), ("d", 0.1))]
     assert comparisons.without_effect_table({"depth": rows}).rows == [
         ("depth", "d", "+0.10 ± 0.50", "no clear difference"),
-        ("depth", "c", "-2.00 ± 0.50", "worse"), ("depth", "e", "–", "failed")]
+        ("depth", "c", "−2.00 ± 0.50", "worse"), ("depth", "e", "–", "failed")]
 
 
 def test_every_study_has_its_place_on_the_page():

@@ -4,10 +4,10 @@ import pytest
 from conftest import assert_picture, assert_texts_apart
 
 from codes import plot_compare
-from codes.documents.advice import paragraph
-from codes.documents.comparisons import Comparisons
 from codes.figures import comparisons, horizons
 from codes.figures.caption import caption
+from codes.results.advice import paragraph
+from codes.results.comparisons import Comparisons
 from VGG_BatchNorm.findings import NotRun
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, write_csv, write_json
 from VGG_BatchNorm.ground.style import plt, save_figure
@@ -70,8 +70,7 @@ def test_two_horizons_match_variants_by_name(tmp_path):
     names = [(a["variant"], b["variant"]) for a, b in found[-1]["depth"]]
     assert names == [(name, name) for name in ("first: 8, 8", "turns", "stays", "fades")]
     assert list(found[-1]) == ["depth"]  # the others' first differs, or is of the test set
-    text = caption(horizons.draw_horizons,
-                   {"about": {"settings": horizons.numbers(*found)}})
+    text = caption(horizons.draw_horizons, horizons.caption_words(*found))
     for part in ("at widths 8, 8; 4 epochs", "at 8, 8; 16 epochs",
                  "scales: 3, of so many studies: 1.",
                  "same direction at both: 1; in opposite directions: 1; only after the short "
@@ -92,7 +91,7 @@ def test_horizons_that_share_no_variant_are_not_drawn(tmp_path):
     write_base(tmp_path / "long", [FIRST, row("b", 1.0)])
     assert plot_compare.horizons_of(tmp_path) is None
     found = horizons.read_horizons(tmp_path / "quick", tmp_path / "long")
-    assert horizons.numbers(*found)["variants"] == 0
+    assert horizons.caption_words(*found)["variants"] == 0
     with pytest.raises(NotRun):
         horizons.draw_horizons(*found)
     write_base(tmp_path / "long", [FIRST, row("a", 1.0, None, False, n=1)])

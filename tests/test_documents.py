@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from conftest import ROOT
 
 from codes import from_scratch, optimizers, settings, studies
-from codes.compare_results import RUN, SUMMARY
+from codes.results.compare_results import RUN, SUMMARY
 from VGG_BatchNorm import findings
 from VGG_BatchNorm.ground.cifar10 import BATCH_MD5, CLASSES, MEAN, STD
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json

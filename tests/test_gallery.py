@@ -20,11 +20,11 @@ from PIL import Image
 from test_report import write_batch_norm, write_insights, write_presets, write_studies
 
 from codes import gallery
-from codes.figures.gallery import glow, in_place, red_and_blue
+from codes.figures.gallery import glow, occlusion_as_large_as_image, red_and_blue
 from codes.figures.registry import FIGURES
 from codes.insight import gallery as chosen
 from codes.insight.exported import NotExportable, exported
-from codes.insight.gallery import choose_images
+from codes.insight.gallery import first_right_and_surest_wrong
 from codes.insight.similarity import nearest
 from codes.networks import build
 from codes.open_weights import restore
@@ -187,8 +187,6 @@ def test_the_second_time_it_only_reads(site, call, monkeypatch):
     before = site.page.read_bytes()
     monkeypatch.setattr(chosen, "predict", None)
     assert call(gallery, *site.flags)[0] == 0 and site.page.read_bytes() == before
-    redraw = (*site.flags, "--redraw", "--ckpt", site.folder / "no.pt", "--data-dir", site.folder)
-    assert call(gallery, *redraw)[0] == 0 and site.page.read_bytes() == before
 
 
 def test_captions_have_the_numbers_of_the_results(site):
@@ -222,15 +220,16 @@ def test_images_are_chosen_by_the_rule():
     labels = torch.tensor([0] * 8 + [1] * 3)  # two and one mistakes: images 2 and 4, and 10
     sure = torch.tensor([1.0, 1, 1, 1, 3, 1, 1, 1, 1, 1, 1])
     logits = torch.zeros(11, 2).scatter(1, said[:, None], sure[:, None])
-    assert choose_images(logits, labels, 4, 2).tolist() == [0, 1, 3, 5, 4, 2, 8, 9, 10]
-    # mistakes alone
-    assert choose_images(logits, 1 - said, 4, 2).tolist() == [4, 2, 8, 9, 0, 1, 3, 5, 6, 7]
+    chosen = first_right_and_surest_wrong(logits, labels, 4, 2)
+    assert chosen.tolist() == [0, 1, 3, 5, 4, 2, 8, 9, 10]
+    chosen = first_right_and_surest_wrong(logits, 1 - said, 4, 2)  # mistakes alone
+    assert chosen.tolist() == [4, 2, 8, 9, 0, 1, 3, 5, 6, 7]
 
 
 def test_pictures_of_attributions():
     values = np.zeros((1, 14, 14))
     values[0, 0, 0], values[0, 13, 13] = 2, -1
-    picture = in_place(red_and_blue(values, 1.0), size=6, stride=2)
+    picture = occlusion_as_large_as_image(red_and_blue(values, 1.0), size=6, stride=2)
     assert picture.shape == (1, 32, 32, 3)
     assert (picture[:, :2] == 255).all() and (picture[:, :, 30:] == 255).all()
     red, blue, nothing = (picture[0, place, place].tolist() for place in (2, 29, 16))

@@ -7,8 +7,9 @@ from conftest import assert_picture, drawing
 from PIL import Image
 
 from codes import studies, visualize_filters, visualize_learning
+from codes.figures.filters import as_pictures
 from codes.figures.learned_filters import moved
-from codes.figures.learning import filter_sheets, write_gif
+from codes.figures.learning import write_gif
 from codes.insight import filters, learning, small_nets
 from codes.insight.learning import watch
 from codes.settings import Settings
@@ -45,13 +46,6 @@ def test_watching_does_not_change_training(base, data_dir, frames, steps):
     assert 0 < seen["shares"].sum() <= 1 + 1e-9 and min(seen["loss"]) > 0
 
 
-def test_a_contact_sheet_by_hand():
-    pictures = np.arange(2 * 3 * 2 * 2 * 3, dtype=np.uint8).reshape(2, 3, 2, 2, 3)
-    sheet = contact_sheet(pictures, border=1)
-    assert sheet.shape == (6, 9, 3) and sheet.dtype == np.uint8
-    assert (sheet[3:5, 6:8] == pictures[1, 2]).all() and (sheet[0:2, 3:5] == pictures[0, 1]).all()
-    assert (sheet[2] == 255).all() and (sheet[:, 5] == 255).all()
-    assert contact_sheet(pictures / 100.0, border=1)[2].max() == 1
 
 
 def test_first_filters_before_and_after_training(call, data_dir, tmp_path, monkeypatch, quick):
@@ -80,12 +74,19 @@ def test_how_far_filters_moved_is_over_their_length():
     assert moved(before, after).tolist() == [0.0, 0.25]
 
 
-def test_filters_keep_their_place_and_colour():
-    filters = np.zeros((2, 24, 3, 3, 3), np.float32)
-    filters[1, 7, 0, 2, 0] = 4.0  # second row, second column; red, below left
-    sheets = filter_sheets(filters, scale=8)
-    assert sheets.shape == (2, 4 * 26, 6 * 26, 3) and (sheets[0][:24, :24] == 0.5).all()
-    tile = sheets[1][26:50, 26:50]
+def test_a_contact_sheet_is_filled_row_by_row():
+    pictures = np.arange(5 * 2 * 2 * 3, dtype=np.uint8).reshape(5, 2, 2, 3)
+    sheet = contact_sheet(pictures, columns=3, factor=2, border=1)
+    assert sheet.shape == (10, 15, 3) and sheet.dtype == np.uint8
+    large = pictures.repeat(2, 1).repeat(2, 2)
+    assert (sheet[5:9, 5:9] == large[4]).all() and (sheet[:4, 5:9] == large[1]).all()
+    assert all((part == 255).all() for part in (sheet[4], sheet[:, 9], sheet[5:, 10:]))
+    filters = np.zeros((24, 3, 3, 3), np.float32)
+    filters[7, 0, 2, 0] = 4.0  # second row, second column; red, below left
+    sheet = contact_sheet(as_pictures(filters), columns=6, factor=8)
+    assert sheet.shape == (4 * 26, 6 * 26, 3) and (sheet[:24, :24] == 0.5).all()
+    assert (sheet[24:26] == 1).all()
+    tile = sheet[26:50, 26:50]
     assert (tile[16:, :8] == (1, 0.5, 0.5)).all() and (tile[:16] == 0.5).all()
     assert (tile[:, 8:] == 0.5).all()
 
@@ -117,10 +118,10 @@ def test_the_animation(base, call, data_dir, tmp_path, monkeypatch):
     assert call(visualize_learning, *flags)[0] == 0 and (tmp_path / "l.gif").exists()
     with pytest.raises(TypeError):
         call(visualize_learning, *flags, "--seed", 1)
-    (tmp_path / "l.gif").unlink()
-    assert call(visualize_learning, *flags, "--redraw", "--data-dir", tmp_path, "--seed", 1)[0] == 0
-    assert (tmp_path / "l.gif").exists()
 
 
 def test_wrong_input_is_one_line(refused, tmp_path):
     assert "abacus" in refused(visualize_learning, "--device", "abacus", "--out", tmp_path / "l")
+    for more in (("--image", 7), ("--ckpt", tmp_path / "w.pt"), ("--network", "vgg")):
+        said = refused(visualize_filters, "--learned", *more, "--results", tmp_path)
+        assert f"--learned does not use {more[0]}" in said

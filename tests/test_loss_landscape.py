@@ -233,9 +233,6 @@ def test_small_nets_side_by_side_and_the_path_of_one(call, flags, tmp_path, monk
     shutil.rmtree(tmp_path / "runs")  # what is complete is drawn without the nets
     monkeypatch.setattr(small_nets, "PathTrainer", None)
     assert all(call(visualize_landscape, *flags, what)[0] == 0 for what in ("--compare", "--path"))
-    (tmp_path / "pictures" / "path.png").unlink()
-    assert call(visualize_landscape, *flags, "--path", "--redraw", "--n-items", 1)[0] == 0
-    assert_picture(tmp_path / "pictures" / "path.png")
     assert path["coordinates"].shape == (3, 2) and not path["coordinates"][-1].any()
     # two steps: three points, which lie in a plane
     assert path["explained"].sum() == pytest.approx(1)
@@ -244,5 +241,10 @@ def test_small_nets_side_by_side_and_the_path_of_one(call, flags, tmp_path, monk
 
 
 def test_bad_input_is_one_line(refused, flags, tmp_path):
-    assert "2 to 270" in refused(visualize_landscape, *flags, "--n-items", 5000)
+    wrong = {"2 to 270": ("--n-items", 5000),
+             "--compare does not use --ckpt": ("--compare", "--ckpt", tmp_path / "w.pt"),
+             "--path does not use --network": ("--path", "--network", "vgg"),
+             "--path does not use --span": ("--path", "--span", 1)}
+    for said, more in wrong.items():
+        assert said in refused(visualize_landscape, *flags, *more)
     assert not list(tmp_path.iterdir())

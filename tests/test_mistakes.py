@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from codes.evaluate import evaluate
-from codes.figures.mistakes import summary
 from codes.insight.measured import measured
 from codes.insight.mistakes import look_alikes, measure
 from codes.networks import build
+from codes.results.measurements import mistakes_for_report
 from VGG_BatchNorm.ground.calibration import expected_calibration_error
 from VGG_BatchNorm.ground.cifar10 import load_cifar10
 from VGG_BatchNorm.ground.predictions import reliability
@@ -42,7 +42,7 @@ def test_the_numbers_agree_with_evaluate(data_dir, tmp_path):
     data = measured(tmp_path / "m.npz", about, measure, net, train, test, **settings)
     assert (data["labels"] != data["said"]).all() and (np.diff(data["confidence"]) <= 0).all()
     assert np.array_equal(data["images"][0], test.images[data["numbers"][0]].permute(1, 2, 0))
-    result, expected = summary(data), evaluate(net, test)
+    result, expected = mistakes_for_report(data), evaluate(net, test)
     assert result["error"] == pytest.approx(expected["error"], abs=1e-6)
     assert list(result["calibration_error"].values()) == pytest.approx(
         [expected["calibration_error"], expected["calibration_error_six_views"]], abs=1e-6)

@@ -1,11 +1,9 @@
 """Receptive fields against arithmetic by hand and against gradients; patches that are known."""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from codes.figures.patches import mosaic
 from codes.insight.patches import Field, as_bytes, cut, last_of_each_size, peaks, stages, strongest
 from codes.networks import build
 from VGG_BatchNorm.ground.cifar10 import normalize
@@ -104,10 +102,3 @@ def test_maps_share_a_scale_and_come_by_their_peaks():
     maps = torch.tensor([0.0, 1.0, 4.0]).view(3, 1, 1)
     assert as_bytes(maps, 12).flatten().tolist() == [255, 64, 0]
     assert as_bytes(maps, 2).flatten().tolist() == [255, 0]
-
-
-def test_a_mosaic_is_filled_row_by_row():
-    pictures = np.array([10, 20, 30], np.uint8).reshape(3, 1, 1, 1).repeat(3, axis=3)
-    sheet = mosaic(pictures, columns=2, side=2)[..., 0]
-    assert sheet[0, :2].tolist() == [10, 10] and 20 in sheet[0] and 30 not in sheet[0]
-    assert 30 in sheet and (sheet[-1] == 255).all()

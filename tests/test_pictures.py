@@ -1,17 +1,21 @@
-"""The scripts that measure, then draw, on tiny data; the numbers kept, and drawing from those."""
+"""The scripts that measure, then draw, on tiny data; the numbers kept; captions."""
 
 import importlib
-import sys
 
 import pytest
 import torch
-from conftest import ROOT, assert_picture, drawing, finish, save_net
+from conftest import assert_picture, drawing, save_net
 
-from codes import visualize_features, visualize_filters, visualize_patches
+from codes import visualize_filters, visualize_patches
 from codes.figures.caption import caption
 from codes.insight.measured import made_from, measured
+from codes.insight.patches import GREY
+from codes.insight.robustness import PGD_STEP
+from codes.insight.similarity import SIDE
+from codes.results.measurements import TOLERANCE
 from codes.settings import DEFAULTS
 from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS
+from VGG_BatchNorm.ground.predictions import SURE_MARGIN
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.style import plt
 
@@ -19,8 +23,6 @@ PICTURES = {importlib.import_module(f"codes.visualize_{name}"): pictures for nam
     "filters": ("filters",), "patches": ("patches", "feature_maps"),
     "attribution": ("attribution",),
     "mistakes": ("confusion", "mistakes", "calibration", "look_alikes")}.items()}
-all_scripts = pytest.mark.parametrize("script", [*PICTURES, visualize_features],
-                                      ids=lambda script: script.__name__)
 
 
 def flags(script, checkpoint, data_dir, folder) -> tuple:
@@ -46,8 +48,6 @@ def test_pictures_of_each_network(call, data_dir, tmp_path, monkeypatch, script,
     monkeypatch.setattr(insight, "measure", None)  # the second time only draws
     monkeypatch.setattr(script, "save_figure", lambda figure, _: plt.close(figure))
     assert call(script, *given)[0] == 0
-    (tmp_path / "w.pt").unlink()
-    assert call(script, *given, "--redraw")[0] == 0
 
 
 @pytest.mark.parametrize("script", [visualize_filters, visualize_patches])
@@ -98,36 +98,21 @@ def test_a_setting_that_is_newer_than_a_file_does_not_make_it_stale(tmp_path):
     assert [call["nets"]["small"].get("proxy_size") for call in calls] == [None, 8]
 
 
+@pytest.mark.parametrize("constant, value", [
+    ("grey", GREY), ("pgd_step", PGD_STEP), ("side", SIDE), ("sure_margin", SURE_MARGIN),
+    ("tolerance", TOLERANCE)])
+def test_a_constant_that_changes_makes_a_file_stale(tmp_path, constant, value):
+    path, calls = tmp_path / "a.npz", []
+    for about in ({}, {constant: value}, {constant: 2 * value}, {constant: 2 * value}):
+        measured(path, about, lambda: calls.append(1) or {"a": 1.0})
+    assert len(calls) == 2
+
+
 def test_captions_say_what_was_measured():
     def draw(data):
         """A square of {size}×{size}
-        pixels."""
+        pixels, {nets[vgg][epochs]} epochs."""
 
-    assert caption(draw, {"about": {"settings": {"size": 8}}}) == "A square of 8×8 pixels."
-    assert caption(draw, {"about": {"settings": {"step": 8}}}) == "A square of …×… pixels."
-    assert caption(draw, None) == "A square of …×… pixels."
-
-
-def without_torch(code: str) -> None:
-    """Run Python in which torch cannot be imported; it must end well."""
-    code = f"import runpy, sys; sys.modules['torch'] = None; {code}"
-    done = finish([sys.executable, "-c", code], cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-
-
-@all_scripts
-def test_committed_numbers_are_drawn_without_torch(script, tmp_path):
-    names = PICTURES.get(script, ("features", "similarity"))
-    out = tmp_path / (f"{names[0]}.png" if len(names) == 1 else "")
-    argv = [script.__file__, "--redraw", "--ckpt", "nowhere.pt", "--data-dir", "nowhere", "--out",
-            str(out)]
-    without_torch(f"sys.argv = {argv}; runpy.run_path(sys.argv[0], run_name='__main__')")
-    for name in names:
-        assert_picture(tmp_path / f"{name}.png")
-
-
-@all_scripts
-def test_drawing_again_without_numbers_is_one_line(refused, tmp_path, script):
-    assert "is missing" in refused(script, "--redraw", "--results", tmp_path, "--out",
-                                   tmp_path / "out")
-    assert not list(tmp_path.iterdir())
+    known = {"size": 8, "nets": {"vgg": {"epochs": 2}}}
+    assert caption(draw, known) == "A square of 8×8 pixels, 2 epochs."
+    assert caption(draw, {}) == "A square of …×… pixels, … epochs."

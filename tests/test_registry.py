@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT, assert_picture, assert_texts_apart, finish
 
 from codes import draw_figures
-from codes.figures import front, registry
+from codes.figures import front, readable, registry
 from codes.figures.registry import FIGURES
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, read_npz, write_npz
 
@@ -35,13 +35,25 @@ def test_captions_lack_no_number(figure):
 
 
 TORCHLESS = [f"codes.figures.{path.stem}" for path in (ROOT / "codes" / "figures").glob("*.py")]
-TORCHLESS += ["VGG_BatchNorm.study_figures", "codes.draw_figures", "codes.documents.comparisons"]
+TORCHLESS += ["VGG_BatchNorm.study_figures", "codes.draw_figures", "codes.results.comparisons"]
 
 
 def test_what_is_shown_is_drawn_without_torch():
     code = ("import importlib, sys\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\n"
             "    assert 'torch' not in sys.modules, name")
     assert finish([sys.executable, "-c", code, *TORCHLESS], cwd=ROOT).returncode == 0
+
+
+def test_committed_numbers_are_drawn_without_torch(tmp_path):
+    names = [figure.file for figure in DRAWN if figure.section in (
+        "learned", "looks", "confuses", "represents") and figure.file != "learned_filters.png"]
+    argv = ["draw_figures.py", *names, "--out", str(tmp_path)]
+    code = (f"import runpy, sys; sys.modules['torch'] = None; sys.argv = {argv};"
+            f"runpy.run_path({draw_figures.__file__!r}, run_name='__main__')")
+    done = finish([sys.executable, "-c", code])
+    assert done.returncode == 0, done.stderr
+    for name in names:
+        assert_picture(tmp_path / name)
 
 
 @pytest.fixture
@@ -60,6 +72,16 @@ def test_a_figure_is_drawn_once(call, flags, tmp_path):
     assert "picture" in call(draw_figures, PATH, *flags)[1]
     os.utime(path, (2.2e9, 2.2e9))
     assert "picture" in call(draw_figures, PATH, "--all", *flags)[1]
+
+
+def test_a_picture_is_older_than_the_code_that_its_drawing_uses(tmp_path, monkeypatch):
+    figure = next(one for one in FIGURES if one.draw is front.draw_front)
+    for name, time in (("front.png", 4e9), ("readable.py", 4.1e9)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time, time))
+    assert not registry.out_of_date(figure, RESULTS_DIR, tmp_path)
+    monkeypatch.setattr(readable, "__file__", str(tmp_path / "readable.py"))
+    assert registry.out_of_date(figure, RESULTS_DIR, tmp_path)
 
 
 def test_what_cannot_be_drawn_is_named(call, refused, flags, tmp_path):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from codes import report
-from codes.compare_results import key
 from codes.documents import report_numbers
-from codes.documents.advice import kind, says
 from codes.documents.tables import cells, html
-from codes.documents.words import listed
 from codes.insight.small_nets import NETS
+from codes.results.advice import better_worse_or_unclear, says
+from codes.results.compare_results import key
+from codes.results.words import listed
 from codes.studies import BASES, STUDIES, variants
 from VGG_BatchNorm.ground.cifar10 import CLASSES
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_json, write_csv, write_json, write_npz
@@ -225,7 +225,7 @@ def test_words_follow_the_numbers():
     unclear = "makes no clear difference (−1.00 ± 2.00 points)"
     assert says(row | {"uncertainty": 2.0, "clear": False}) == unclear
     assert says(row | {"accuracy": None}) == "fails with every seed"
-    assert kind(row | {"accuracy": None}) == "worse"
+    assert better_worse_or_unclear(row | {"accuracy": None}) == "worse"
     assert listed(["a", "b", "c"]) == "a, b and c" and listed(["a"]) == "a"
     assert listed(["SGD, plain", "b", "c"]) == "SGD, plain; b and c"
     assert cells(Table("x", ("a", ""), [(Code("b"), "-1")])) == [["a", ""], ["b", "−1"]]

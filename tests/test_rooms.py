@@ -21,10 +21,10 @@ def name(path: Path) -> str:
 MODULES = {name(path): path for path in FILES}
 
 
-def imports(path: Path, everywhere: bool = True) -> set[str]:
-    """Modules of this repository that a file imports; not `everywhere`: at its top alone."""
+def imports(path: Path) -> set[str]:
+    """Modules of this repository that a file imports, at its top or inside its functions."""
     tree, found = ast.parse(path.read_text(encoding="utf-8")), set()
-    for node in ast.walk(tree) if everywhere else tree.body:
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
@@ -39,17 +39,24 @@ def test_nobody_imports_a_script_and_scripts_alone_look_for_the_root(path):
     assert ("sys.path.insert(" in path.read_text(encoding="utf-8")) == is_script(path)
 
 
+BELOW = {  # the rooms that a room imports from, beside itself and ground; a script of codes: all
+    "VGG_BatchNorm.ground": (), "VGG_BatchNorm": (), "codes.results": (),
+    "codes": ("codes.results", "VGG_BatchNorm"),
+    "codes.insight": ("codes", "codes.results", "VGG_BatchNorm"),
+    "codes.figures": ("codes.results", "VGG_BatchNorm"),
+    "codes.documents": ("codes", "codes.figures", "codes.results", "VGG_BatchNorm")}
+
+
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_imports_point_downwards(path):
     room = name(path).rpartition(".")[0]
-    allowed = {"VGG_BatchNorm.ground": {"VGG_BatchNorm.ground"},
-               "VGG_BatchNorm": {"VGG_BatchNorm", "VGG_BatchNorm.ground"}}
     rooms = {other.rpartition(".")[0] for other in imports(path)}
-    assert rooms <= allowed.get(room, rooms)
+    everything = room == "codes" and is_script(path)
+    assert everything or rooms <= {room, "VGG_BatchNorm.ground", *BELOW[room]}
 
 
 def test_imports_make_no_circle():
-    left = {module: imports(path, everywhere=False) for module, path in MODULES.items()}
+    left = {module: imports(path) for module, path in MODULES.items()}
     while left:
         free = [module for module, needs in left.items() if not needs & left.keys() - {module}]
         assert free, f"a circle among {sorted(left)}"
@@ -73,12 +80,12 @@ def test_text_is_utf_8_whatever_the_locale_and_paths_know_the_home_folder(path):
         assert "type" not in named or ast.unparse(named["type"]) != "Path", f"line {call.lineno}"
 
 
-DRAWINGS = [module for module in MODULES if module.startswith("codes.figures.")]
-
-
-def test_drawings_do_without_torch():
-    assert DRAWINGS
-    code = f"import sys, {', '.join(DRAWINGS)}; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("room, without", [("figures", {"torch"}),
+                                           ("results", {"torch", "matplotlib"})])
+def test_a_room_does_without(room, without):
+    modules = [module for module in MODULES if module.startswith(f"codes.{room}.")]
+    assert modules
+    code = f"import sys, {', '.join(modules)}; sys.exit(bool({without} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

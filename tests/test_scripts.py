@@ -11,11 +11,12 @@ from conftest import ROOT, assert_picture, finish
 
 from codes import bench, bench_peer, plot_curves, summarise
 from codes.documents.map import is_script
-from codes.documents.readme_tables import accuracy_table, preset_runs
+from codes.documents.preset_tables import accuracy_table
 from codes.figures.filters import as_pictures
 from codes.insight.filters import first_convolutions
 from codes.networks import build
 from codes.open_weights import restore
+from codes.results.presets import preset_runs
 from codes.settings import choose_settings, make_parser
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_json, write_json

@@ -28,14 +28,22 @@ def save_figure(figure: plt.Figure, path: Path) -> None:
     plt.close(figure)
 
 
-def contact_sheet(pictures: np.ndarray, border: int = 2) -> np.ndarray:
-    """Pictures (rows, columns, h, w, 3), uint8 or in [0, 1], as one, with white between:
-    (rows · (h + border), columns · (w + border), 3)."""
-    rows, columns, height, width, _ = pictures.shape
+def contact_sheet(pictures: np.ndarray, columns: int, factor: int = 1,
+                  border: int = 2) -> np.ndarray:
+    """Return (N, h, w, 3) pictures, uint8 or in [0, 1], as one, row by row, with white between.
+
+    Args:
+        columns: pictures in a row; the last one is filled up white.
+        factor: by which each picture is enlarged.
+        border: pixels right of each picture and below it.
+    """
     white = 255 if pictures.dtype == np.uint8 else 1
-    sheet = np.full((rows, columns, height + border, width + border, 3), white, pictures.dtype)
-    sheet[:, :, :height, :width] = pictures
-    return sheet.swapaxes(1, 2).reshape(rows * (height + border), columns * (width + border), 3)
+    pictures = pictures.repeat(factor, 1).repeat(factor, 2)
+    ends = (0, -len(pictures) % columns), (0, border), (0, border), (0, 0)
+    cells = np.pad(pictures, ends, constant_values=white)
+    _, height, width, _ = cells.shape
+    sheet = cells.reshape(-1, columns, height, width, 3).swapaxes(1, 2)
+    return sheet.reshape(-1, columns * width, 3)
 
 
 def draw_samples(images: np.ndarray, labels: np.ndarray, path: Path, per_class: int = 10) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from codes.documents.comparisons import by_study, study_table
-from codes.documents.readme_tables import accuracy_table, preset_runs
+from codes.documents.preset_tables import accuracy_table
 from codes.figures import comparisons
+from codes.results.comparisons import by_study, study_table
+from codes.results.presets import preset_runs
 from VGG_BatchNorm import findings
 from VGG_BatchNorm.ground.files import read_json
 from VGG_BatchNorm.ground.tables import Table

@@ -10,6 +10,7 @@ ROOMS = {  # folder: what belongs there
     "codes": "scripts, and what a student edits: networks, optimizers, losses, settings, "
              "studies (part 1)",
     "codes/insight": "what is measured of a trained network (torch, no matplotlib)",
+    "codes/results": "files of results, read into rows and words (neither torch nor matplotlib)",
     "codes/figures": "how it is drawn (matplotlib, no torch)",
     "codes/documents": "tables, report, page"}
 

@@ -3,18 +3,19 @@
 import statistics
 from pathlib import Path
 
-from codes.compare_results import sorted_by_effect
-from codes.documents.advice import kind, says, short
-from codes.documents.comparisons import Comparisons, study_table, without_effect
 from codes.documents.tables import cells
-from codes.documents.words import listed, minus, percent, spread, with_spread
+from codes.results.advice import better_worse_or_unclear, says, short
+from codes.results.compare_results import sorted_by_effect
+from codes.results.comparisons import Comparisons, study_table, without_effect
+from codes.results.words import listed, mean_and_deviation, percent, with_spread
 from codes.studies import STUDIES
 from VGG_BatchNorm.ground.script import UserError
 
 ASIDE = ("damped_muon", "losses_muon", "final")  # studies that the report can do without
+TUNING = ["optimizer", "rates that were tried", "best", "accuracy (%)", "median of all"]
 
 
-def compare(path: Path) -> dict:
+def comparisons_for_report(path: Path) -> dict:
     """compare/quick: every study, the base, the tuning of the optimizers, and what did not help."""
     runs = Comparisons(path.parent)
     if missing := [name for name in STUDIES if name not in (*runs.studies, *ASIDE)]:
@@ -28,32 +29,33 @@ def compare(path: Path) -> dict:
                      "widths": ", ".join(map(str, base["widths"])),
                      "small_share": percent(base["small_share"], 0),
                      "memorises": statistics.mean(train) > statistics.mean(validation),
-                     "train": spread(train, 2), "validation": spread(validation, 2)},
-            "studies": {name: study(rows) for name, rows in runs.studies.items()},
-            "tuning": {"table": [row for row, _ in sensitivity],
-                       "least": min(sensitivity[1:], key=lambda row: row[1])[0][0],
-                       "most": max(sensitivity[1:], key=lambda row: row[1])[0][0]},
+                     "train": mean_and_deviation(train, 2),
+                     "validation": mean_and_deviation(validation, 2)},
+            "studies": {name: study_for_report(rows) for name, rows in runs.studies.items()},
+            "tuning": {"table": [TUNING, *(row for row, _ in sensitivity)],
+                       "least": min(sensitivity, key=lambda row: row[1])[0][0],
+                       "most": max(sensitivity, key=lambda row: row[1])[0][0]},
             "edge": listed([row["variant"] for row in runs.studies["optimizers"] if row["edge"]]),
             "without_effect": without_effect_by_study(runs)}
 
 
-def study(rows: list[dict]) -> dict:
+def study_for_report(rows: list[dict]) -> dict:
     """Return its table, which variants are better or worse than the first, a phrase for each."""
     first, others = rows[0], list(reversed(sorted_by_effect(rows[1:])))
     return {"table": cells(study_table(rows)), "first": first["variant"], "n": first["n"],
             "accuracy": with_spread(first["accuracy"], first["deviation"]),
-            **{word: listed([short(row) for row in others if kind(row) == word])
+            **{word: listed([short(row) for row in others if better_worse_or_unclear(row) == word])
                for word in ("better", "worse", "unclear")},
             "variants": {short(row): {
                 "accuracy": with_spread(row["accuracy"], row["deviation"]), "says": says(row),
-                "kind": kind(row), "cost": f"{row['flops'] / first['flops']:.1f}",
+                "kind": better_worse_or_unclear(row),
+                "cost": f"{row['flops'] / first['flops']:.1f}",
                 "error": 100 - (row["accuracy"] or 0)} for row in rows}}
 
 
 def tuning(runs: Comparisons) -> list[tuple[list[str], float]]:
     """Return, for each optimizer, a row on its rates, and how much the best beats the median."""
-    head = ["optimizer", "rates that were tried", "best", "accuracy (%)", "median of all"]
-    rows = [(head, 0.0)]
+    rows = []
     for row in runs.studies["optimizers"]:
         tries, kept = runs.tries(row)
         median, tried = statistics.median(right for _, right in tries), [lr for lr, _ in tries]
@@ -67,7 +69,7 @@ def without_effect_by_study(runs: Comparisons) -> list[list[str]]:
     rows = {}
     for row in without_effect(runs.studies):
         worse, unclear = rows.setdefault(row["study"].replace("_", " "), ([], []))
-        points = minus(with_spread(row["difference"], None, "+"))
-        (unclear if kind(row) == "unclear" else worse).append(f"{row['variant']} ({points})")
+        mine = unclear if better_worse_or_unclear(row) == "unclear" else worse
+        mine.append(f"{row['variant']} ({with_spread(row['difference'], None, '+')})")
     return [["study", "worse (points)", "no clear difference (points)"],
             *([name, *("; ".join(part) or "–" for part in row)] for name, row in rows.items())]

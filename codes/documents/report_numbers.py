@@ -10,15 +10,25 @@ PARTS names the files, what makes each, and the function that reads it.
 import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from codes.documents import readme_tables
-from codes.documents.report_comparisons import compare
+from codes.documents import bench_tables, preset_tables
+from codes.documents.report_comparisons import comparisons_for_report
 from codes.documents.tables import cells
-from codes.documents.words import listed, minus, percent, spread
 from codes.figures.landscape import COMPARED
 from codes.networks import build
+from codes.results.measurements import top_eigenvalue
+from codes.results.presets import (
+    PUBLISHED,
+    SCRATCH_RUN,
+    by_preset,
+    errors_in_percent,
+    minutes,
+    preset_runs,
+)
+from codes.results.words import listed, mean_and_deviation, minus, percent
 from codes.settings import DEFAULTS, PRESETS, Settings
 from VGG_BatchNorm import findings
 from VGG_BatchNorm.ground.cifar10 import CLASSES, MEAN, ROW, STD, split_validation
@@ -30,7 +40,7 @@ STUDY_RUN = {"lr": float, "seed": int, "steps": int, "validation_accuracy": floa
              "steps_to_50%": int, "steps_to_70%": int}  # of bn/evening/summary.csv
 
 
-def some(rows: list) -> list:
+def not_empty(rows: list) -> list:
     """Return the rows. Raises ValueError where there are none."""
     if not rows:
         raise ValueError("no rows")
@@ -39,17 +49,18 @@ def some(rows: list) -> list:
 
 def presets(path: Path) -> dict:
     """runs.csv: test error and cost of each preset, and the settings behind them."""
-    rows = some(readme_tables.preset_runs(path))
-    found = {"table": cells(readme_tables.accuracy_table(rows)), "threads": rows[0]["threads"],
+    rows = not_empty(preset_runs(path))
+    found = {"table": cells(preset_tables.accuracy_table(rows)), "threads": rows[0]["threads"],
              "device": rows[0]["device"].partition(",")[0], "torch": rows[0]["torch"]}
-    for name, mine in readme_tables.by_preset(rows).items():
-        one, six = readme_tables.errors_in_percent(mine)
+    for name, mine in by_preset(rows).items():
+        one, six = errors_in_percent(mine)
         settings = DEFAULTS | PRESETS[name]
         smoothing = settings["label_smoothing"]
         found[name] = {
-            "n": len(mine), "error": spread(one, 2), "error_views": spread(six, 2),
-            "gain": spread([a - b for a, b in zip(one, six, strict=True)], 2),
-            "minutes": spread(readme_tables.minutes(mine), 1),
+            "n": len(mine), "error": mean_and_deviation(one, 2),
+            "error_views": mean_and_deviation(six, 2),
+            "gain": mean_and_deviation([a - b for a, b in zip(one, six, strict=True)], 2),
+            "minutes": mean_and_deviation(minutes(mine), 1),
             "parameters": f"{mine[0]['parameters']:,}", "pflop": f"{mine[0]['flops'] / 1e15:.3f}",
             "epochs": settings["epochs"], "batch_size": f"{settings['batch_size']:,}",
             "lr": settings["lr"], "small_size": settings["small_size"],
@@ -61,14 +72,13 @@ def presets(path: Path) -> dict:
 
 def front(path: Path) -> list[list]:
     """published.csv: our presets beside nets of others."""
-    return cells(readme_tables.front_table(
-        some(readme_tables.preset_runs(path.with_name("runs.csv"))),
-        some(read_csv(path, readme_tables.PUBLISHED))))
+    return cells(preset_tables.front_table(
+        not_empty(preset_runs(path.with_name("runs.csv"))), not_empty(read_csv(path, PUBLISHED))))
 
 
 def data(path: Path) -> dict:
     """evaluation.json, and what else defines the data: its parts, checksum and constants."""
-    train = readme_tables.preset_runs(path.with_name("runs.csv"))[0]["images"]
+    train = preset_runs(path.with_name("runs.csv"))[0]["images"]
     held_out = round(train * inspect.signature(split_validation).parameters["fraction"].default)
     evaluation = read_json(path)
     by_class = evaluation["accuracy_by_class_six_views"]
@@ -147,11 +157,9 @@ def landscape(path: Path) -> dict:
     planes = [(label, read_npz(path.with_name(f"compare_{name}.npz")))
               for name, label in COMPARED.items()]
     for label, plane in planes:
-        value = float(plane["eigenvalue"])
-        bound = "at least " if plane["residual"] > 0.05 * abs(value) else ""  # as in the figure
         centre = tuple(side // 2 for side in plane["loss"].shape)
         rows.append([label, f"{plane['loss'][centre]:.2f}", f"{np.median(plane['loss']):.2f}",
-                     f"{bound}{value:.3g}"])
+                     top_eigenvalue(plane)])
     first, second = read_npz(path)["explained"]
     return {"table": rows, "first": percent(first, 0), "second": percent(second, 0),
             "images": planes[0][1]["about"]["settings"]["n_items"]}
@@ -172,13 +180,13 @@ def learning(path: Path) -> dict:
 
 
 def scratch(path: Path) -> dict:
-    rows = some(read_csv(path, readme_tables.SCRATCH_RUN))
-    return {"text": readme_tables.from_scratch_text(rows)}
+    rows = not_empty(read_csv(path, SCRATCH_RUN))
+    return {"text": preset_tables.from_scratch_text(rows)}
 
 
 def bench(path: Path) -> dict:
     found = read_json(path)
-    table = readme_tables.bench_table(found)
+    table = bench_tables.bench_table(found)
     rates = [one["rate_over_gemm"] for one in found["steps"]]
     return {"table": cells(table), "note": table.note,
             "low": percent(min(rates), 0), "high": percent(max(rates), 0)}
@@ -186,7 +194,7 @@ def bench(path: Path) -> dict:
 
 def bn_bench(path: Path) -> dict:
     found = read_json(path)
-    table = readme_tables.study_bench_table(found)
+    table = bench_tables.study_bench_table(found)
     step = {row["norm"]: row["ours"]["float32"]["step_seconds"] for row in found["rows"]}
     return {"table": cells(table), "note": table.note,
             "longer": percent(step["batch"] / step["none"] - 1, 0)}
@@ -201,7 +209,7 @@ def bn(path: Path) -> dict:
             "brief": cells(findings.table(runs, brief=True)),
             "by": {effect.claim.quantity: spoken(effect) for effect in effects},
             "edge": edges(runs), "heads": heads(runs), "held_out": held_out(runs),
-            "training": effect_on_training(some(read_csv(path, STUDY_RUN))),
+            "training": effect_on_training(not_empty(read_csv(path, STUDY_RUN))),
             "bands": {optimizer: {
                 norm: band(findings.find(runs, "envelope", optimizer=optimizer, norm=norm))
                 for norm in ("none", "batch")} for optimizer in ("adam", "sgd")}}
@@ -268,7 +276,7 @@ def effect_on_training(rows: list[dict]) -> list[list[str]]:
         if row["group"] in ("pair", "rates"):
             groups.setdefault((row["lr"], row["norm"]), []).append(row)
     for (lr, norm), mine in groups.items():
-        right = spread([100 * row["validation_accuracy"] for row in mine], 1)
+        right = mean_and_deviation([100 * row["validation_accuracy"] for row in mine], 1)
         lines.append([f"{lr:g}", {"none": "VGG-A", "batch": "with batch norm"}[norm],
                       str(len(mine)), str(mine[0]["steps"]), right,
                       *(reached([row[f"steps_to_{accuracy}%"] for row in mine])
@@ -279,7 +287,7 @@ def effect_on_training(rows: list[dict]) -> list[list[str]]:
 def reached(steps: list[int | None]) -> str:
     there = [step for step in steps if step is not None]
     missing = f" (in {len(there)} of {len(steps)})" if 0 < len(there) < len(steps) else ""
-    return spread(there, 0) + missing if there else "–"
+    return mean_and_deviation(there, 0) + missing if there else "–"
 
 
 def band(runs: list[dict]) -> dict:
@@ -295,23 +303,29 @@ def band(runs: list[dict]) -> dict:
             "rates": ", ".join(f"{run['run']['lr']:g}" for run in runs)}
 
 
-PARTS: dict[str, tuple[str, str, Callable[[Path], dict]]] = {  # a file, what makes it, its reader
+class Part(NamedTuple):
+    file: str
+    maker: str  # of the file
+    read: Callable[[Path], dict]
+
+
+PARTS = {name: Part(*part) for name, part in {
     "presets": ("runs.csv", "codes/summarise.py RUN", presets),
     "data": ("evaluation.json", "make evaluate", data),
     "front": ("published.csv", "git checkout reports/results/published.csv", front),
-    "compare": ("compare/quick/summary.csv", "make compare", compare),
+    "compare": ("compare/quick/summary.csv", "make compare",
+                    comparisons_for_report),
     "scratch": ("from_scratch.csv", "make from-scratch", scratch),
     "bench": ("bench.json", "make bench", bench),
     "peer": ("peer.json", "codes/bench_peer.py", lambda path: {
-        "text": readme_tables.peer_text(read_json(path)).replace("`", "")}),
+        "text": bench_tables.peer_text(read_json(path)).replace("`", "")}),
     "mistakes": ("mistakes.json", "make insights", mistakes),
     "robustness": ("robustness.json", "make insights", robustness),
     "similarity": ("features/similarity.npz", "make insights", similarity),
     "landscape": ("landscape/path.npz", "make landscape", landscape),
     "learning": ("learning/learning.npz", "make insights", learning),
     "bn": ("bn/evening/summary.csv", "make bn-landscape", bn),
-    "bn_bench": ("bn/bench.json", "VGG_BatchNorm/bench_study.py", bn_bench),
-}
+    "bn_bench": ("bn/bench.json", "VGG_BatchNorm/bench_study.py", bn_bench)}.items()}
 
 
 def collect(results: Path) -> dict:
@@ -321,17 +335,17 @@ def collect(results: Path) -> dict:
         UserError: a file is missing or of another shape; names it, and what makes it.
     """
     found = {}
-    for name, (file, maker, read) in PARTS.items():
-        path = results / file
+    for name, part in PARTS.items():
+        path = results / part.file
         if not path.exists():
-            raise UserError(f"{path} is missing; `{maker}` makes it")
+            raise UserError(f"{path} is missing; `{part.maker}` makes it")
         try:
-            found[name] = read(path)
+            found[name] = part.read(path)
         except UserError as error:
-            raise UserError(f"{path} cannot be used ({error}); `{maker}` makes it") from None
+            raise UserError(f"{path} cannot be used ({error}); `{part.maker}` makes it") from None
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
                 findings.NotRun) as error:
             raise UserError(f"{path} cannot be used (another shape than expected, {error!r}); "
-                            f"`{maker}` makes it") from None
+                            f"`{part.maker}` makes it") from None
     recipe = DEFAULTS | PRESETS["strong"]
     return found | {"recipe": recipe, "network": network(recipe)}

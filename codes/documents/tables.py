@@ -3,7 +3,7 @@
 import re
 from html import escape
 
-from codes.documents.words import minus
+from codes.results.words import minus
 from VGG_BatchNorm.ground.tables import Code, Strong, Table
 
 

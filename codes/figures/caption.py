@@ -1,17 +1,22 @@
 """Captions: the docstrings of functions that draw, with the settings of the numbers drawn."""
 
-from collections import defaultdict
 from collections.abc import Callable
 
 
-def caption(draw: Callable, data: dict | None) -> str:
+class Unknown(dict):
+    """Words of a caption, in which what is not there is written "…", whatever is asked of it."""
+
+    def __missing__(self, _):
+        return Unknown()
+
+    def __format__(self, _) -> str:
+        return "…"
+
+
+def caption(draw: Callable, settings: dict) -> str:
     """Return the docstring of `draw` as one paragraph.
 
-    A field in it, such as `{size}`, becomes the setting of that name with which the numbers were
-    measured; "…" where that is not known.
-
-    Args:
-        data: the numbers, as `read_npz` gives them; None if there are none.
+    A field in it, such as `{size}` or `{nets[vgg][width]}`, becomes that of the settings; "…" where
+    it is not known.
     """
-    settings = (data or {}).get("about", {}).get("settings", {})
-    return " ".join(draw.__doc__.split()).format_map(defaultdict(lambda: "…", settings))
+    return " ".join(draw.__doc__.split()).format_map(Unknown(settings))

@@ -1,4 +1,4 @@
-"""What the comparisons found: drawings, by name, of what codes/documents/comparisons.py loads.
+"""What the comparisons found: drawings, by name, of what codes/results/comparisons.py loads.
 
 A function's docstring is the caption of its figure.
 """
@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from codes.compare_results import judged, outcome, sorted_by_effect
-from codes.documents import advice
-from codes.documents.comparisons import ORDER, Comparisons
-from codes.documents.words import with_spread
 from codes.figures.readable import POINTS, large, place_labels
+from codes.results import advice
+from codes.results.compare_results import judged, outcome, sorted_by_effect
+from codes.results.comparisons import ORDER, Comparisons
+from codes.results.words import with_spread
 from VGG_BatchNorm.ground.style import PALETTE, TRAIN, plt
 
 PANELS = tuple(name for name in ORDER if name not in ("losses", "final"))
@@ -26,11 +26,11 @@ VARIANT_OF = {"DampedMuon, not annealed": "DampedMuon (ours)",
               "SGD, Nesterov, on filters": "SGD, Nesterov", "Adam on filters": "Adam"}
 
 
-def scale(runs: Comparisons, seeds: str = "") -> str:
+def what_was_trained(runs: Comparisons, seeds: str = "") -> str:
     """Return what the pictures are of, for their faces."""
     seeds = seeds or advice.seeds([row for rows in runs.studies.values() for row in rows])
     device = runs.rows[0]["device"].partition(",")[0]
-    return f"{advice.scale(runs.base)}; {seeds}; {device}"
+    return f"{advice.what_was_trained(runs.base)}; {seeds}; {device}"
 
 
 def style(name: str, names: list[str]) -> dict:
@@ -94,7 +94,7 @@ def draw_effects(runs: Comparisons):
     figure.legend(handles=[plt.Line2D([], [], marker="o", color=color, markerfacecolor=face,
                                       label=label) for label, color, face in OUTCOMES.values()],
                   loc="outside lower center", ncols=3)
-    figure.suptitle(scale(runs))
+    figure.suptitle(what_was_trained(runs))
     return figure
 
 
@@ -136,7 +136,7 @@ def draw_losses(runs: Comparisons):
     axis.set(xlabel="regularisation", ylabel="loss")
     axis.grid(visible=False)
     figure.colorbar(picture, label="validation accuracy (%)")
-    figure.suptitle(scale(runs))
+    figure.suptitle(what_was_trained(runs))
     return figure
 
 
@@ -178,7 +178,7 @@ def draw_cost(runs: Comparisons):
     axes[0].set_ylabel("validation error (%)")
     handles = dict(zip(*axes[0].get_legend_handles_labels()[::-1], strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
-    figure.suptitle(scale(runs))
+    figure.suptitle(what_was_trained(runs))
     figure.canvas.draw()  # settles the layout, in which names are placed
     for axis, (marks, lines) in names.items():
         place_labels(axis, marks, lines, size=POINTS)
@@ -220,7 +220,7 @@ def draw_optimizers(runs: Comparisons):
         axis.axis("off")
     figure.supxlabel(f"steps of {runs.base['batch_size']} images", fontsize=POINTS)
     figure.supylabel("training loss (label-smoothed cross-entropy, nats)", fontsize=POINTS)
-    figure.suptitle(scale(runs))
+    figure.suptitle(what_was_trained(runs))
     return figure
 
 
@@ -255,7 +255,7 @@ def draw_rates(runs: Comparisons):
         axis.set(xscale="log", xlabel="learning rate", title=study)
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, handlelength=4)
     axes[0][0].set_ylabel("validation accuracy (%), seed 0")
-    figure.suptitle(scale(runs, "one run a point"))
+    figure.suptitle(what_was_trained(runs, "one run a point"))
     return figure
 
 

@@ -1,4 +1,4 @@
-"""The training curves of a run: `draw_curves(*read_run(folder))`."""
+"""The training curves of a run: `draw_curves(*read_log(folder))`."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.style import TEST, TRAIN, VALIDATION, plt
 
 
-def read_run(folder: Path) -> tuple[str, dict[str, list[float]], dict]:
+def read_log(folder: Path) -> tuple[str, dict[str, list[float]], dict]:
     """Return the name of a run's folder, the columns of its log.csv, and its result.json
     ({} before its end).
 

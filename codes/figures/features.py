@@ -59,14 +59,14 @@ def draw_features(plane: dict, neighbours: dict | None) -> plt.Figure:
 def draw_similarity(data: dict) -> plt.Figure:
     """Which blocks of two nets hold the same images to be alike: linear CKA from 0 (unrelated) to 1
     (the same but for a rotation and a factor), between all convolution blocks of small nets,
-    trained alike but for the seed, or for batch norm (and a ninth of the rates without it). A
-    bright diagonal means that the nets find the same stages in the same order. Block 1 is a fixed
-    whitening: there, nets differ by the bias alone, which starts alike for a seed. A net's
-    validation accuracy is beside its name; that of the nets without norm is lower, and part of the
-    last panel's difference is that. Filters start as the identity, and nets at low rates stay
-    nearer to it. CKA is dominated by the few directions of large variance, is above 0 even for
-    unrelated features where these have many dimensions, says nothing of how well a net classifies,
-    and is one pair of nets a panel here."""
+    trained alike but for the seed, or for batch norm (at a learning rate of {nets[0][lr]}, without
+    it {nets[2][lr]}). A bright diagonal means that the nets find the same stages in the same order.
+    Block 1 is a fixed whitening: there, nets differ by the bias alone, which starts alike for a
+    seed. A net's validation accuracy is beside its name; that of the nets without norm is lower,
+    and part of the last panel's difference is that. Filters start as the identity, and nets at low
+    rates stay nearer to it. CKA is dominated by the few directions of large variance, is above 0
+    even for unrelated features where these have many dimensions, says nothing of how well a net
+    classifies, and is one pair of nets a panel here."""
     settings = data["about"]["settings"]
     first, pairs = settings["nets"][0], settings["pairs"]
     figure, axes = plt.subplots(1, len(pairs), figsize=(11.5, 4.2))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from codes.documents.readme_tables import PUBLISHED, by_preset, errors_in_percent, preset_runs
 from codes.figures.readable import place_labels
+from codes.results.presets import PUBLISHED, by_preset, errors_in_percent, preset_runs
 from VGG_BatchNorm.ground.files import read_csv
 from VGG_BatchNorm.ground.style import PLAIN, TRAIN, plt
 

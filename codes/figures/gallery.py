@@ -1,4 +1,4 @@
-"""Pixels of the small pictures on the page of `make gallery`, from what codes.insight.gallery.py
+"""Pixels of the small pictures on the page of `make gallery`, from what codes/insight/gallery.py
 measured.
 
     pixels = explanations(read_npz(results / "gallery.npz"))
@@ -34,7 +34,7 @@ def glow(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
     return (0.4 * images.mean(3, keepdims=True) + 0.6 * coloured(maps, "inferno")).astype(np.uint8)
 
 
-def in_place(squares: np.ndarray, size: int, stride: int) -> np.ndarray:
+def occlusion_as_large_as_image(squares: np.ndarray, size: int, stride: int) -> np.ndarray:
     """Return occlusion's pictures (N, rows, columns, 3) as large as the image: an entry lies at the
     middle of its square, `size` pixels wide and moved by `stride`; the margin is white."""
     margin = (size - stride) // 2
@@ -47,4 +47,4 @@ def explanations(data: dict) -> list[np.ndarray]:
     size, stride = (data["about"]["settings"][name] for name in ("size", "stride"))
     return [red_and_blue(data["integrated_gradients"], 0.99),
             glow(data["images"], data["grad_cam"]),
-            in_place(red_and_blue(data["occlusion"], 1.0), size, stride)]
+            occlusion_as_large_as_image(red_and_blue(data["occlusion"], 1.0), size, stride)]

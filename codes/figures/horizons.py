@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from codes.compare_results import outcome
-from codes.documents import advice
-from codes.documents.comparisons import by_study
-from codes.documents.words import listed, minus
 from codes.figures.comparisons import UNCLEAR, effect_panels
 from codes.figures.readable import large
+from codes.results import advice
+from codes.results.compare_results import outcome
+from codes.results.comparisons import by_study
+from codes.results.words import listed, minus
 from VGG_BatchNorm.findings import NotRun
 from VGG_BatchNorm.ground.files import read_json
 from VGG_BatchNorm.ground.style import PALETTE, plt
@@ -33,12 +33,12 @@ def read_horizons(short: Path, long: Path) -> tuple[dict, dict, Pairs]:
             {study: mine for study, mine in pairs.items() if len(mine) > 1})
 
 
-def scale(base: dict) -> str:
+def widths_and_epochs(base: dict) -> str:
     """Return widths and epochs of a base, "16, 64, 64; 4 epochs"."""
     return f"{', '.join(map(str, base['widths']))}; {base['epochs']} epochs"
 
 
-def numbers(short: dict, long: dict, pairs: Pairs) -> dict:
+def caption_words(short: dict, long: dict, pairs: Pairs) -> dict:
     """Return what the caption says of them."""
     both = [pair for mine in pairs.values() for pair in mine[1:]]
     told = [outcome(a) + " " + outcome(b) for a, b in both]
@@ -51,8 +51,8 @@ def numbers(short: dict, long: dict, pairs: Pairs) -> dict:
         f"The largest change is that of {moved[0]['variant']} ({moved[0]['study']}), from "
         f"{moved[0]['difference']:+.2f} to {moved[1]['difference']:+.2f} points.")
     alone = sum(row["uncertainty"] is None for _, row in both)
-    return {"short": scale(short), "long": scale(long), "variants": len(both),
-            "studies": len(pairs), "turned": len(turned),
+    return {"short": widths_and_epochs(short), "long": widths_and_epochs(long),
+            "variants": len(both), "studies": len(pairs), "turned": len(turned),
             "opposite": told.count("better worse") + told.count("worse better"),
             "kept": told.count("better better") + told.count("worse worse"),
             "lost": told.count("better unclear") + told.count("worse unclear"),
@@ -92,7 +92,7 @@ def draw_horizons(short: dict, long: dict, pairs: Pairs):
     handles = [plt.Line2D([], [], color=color, marker=marker, linestyle="none", label=label,
                           markerfacecolor="white" if "not" in label else color)
                for base, (color, marker, _) in zip((short, long), looks, strict=True)
-               for label in (f"{scale(base)}: clear", f"{scale(base)}: not clear")]
+               for label in (f"{widths_and_epochs(base)}: {end}" for end in ("clear", "not clear"))]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     figure.suptitle("What changes with a wider net and longer training")
     return figure

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from codes.results.measurements import top_eigenvalue
 from VGG_BatchNorm.ground.style import PALETTE, plt
 
 CEILING = 10.0  # nats; higher losses are shown as this
@@ -20,7 +21,7 @@ def network_title(plane: dict) -> str:
     return plane["about"]["network"].replace("cifarnet", "CifarNet")
 
 
-def scale(plane: dict) -> str:
+def what_the_loss_is(plane: dict) -> str:
     """Return what the loss is, for the picture's face."""
     images = plane["about"]["settings"]["n_items"]
     return (f"{network_title(plane)}: cross-entropy of {images} training images of 32×32,\n"
@@ -51,9 +52,7 @@ def draw_around(axis, plane: dict, levels: np.ndarray, title: str):
     """Draw the plane of two random directions: square, a cross on the weights, the eigenvalue."""
     filled = draw_plane(axis, plane, levels)
     axis.plot(0, 0, "+", color="white", markersize=11, markeredgewidth=2)
-    value = float(plane["eigenvalue"])
-    bound = "at least " if plane["residual"] > 0.05 * abs(value) else ""  # it was cut short
-    axis.set(title=f"{title}\ntop eigenvalue {bound}{value:.3g}", aspect="equal")
+    axis.set(title=f"{title}\ntop eigenvalue {top_eigenvalue(plane)}", aspect="equal")
     return filled
 
 
@@ -82,7 +81,7 @@ def draw_surface(plane: dict, *_):
         along.set_major_locator(MaxNLocator(4, steps=[1, 5, 10]))
     axis.view_init(elev=32, azim=-58)
     axis.set_box_aspect(None, zoom=0.88)  # else the label of the height may be cut off
-    figure.suptitle(scale(plane), fontsize=11)
+    figure.suptitle(what_the_loss_is(plane), fontsize=11)
     return figure
 
 
@@ -115,7 +114,7 @@ def draw_contours(*planes: dict):
     cuts.yaxis.set_minor_formatter("")
     cuts.legend(fontsize=9)
     middle_panel = " (middle: those of the cross)" if len(planes) > 1 else ""
-    figure.suptitle(scale(planes[0]) + middle_panel, fontsize=11)
+    figure.suptitle(what_the_loss_is(planes[0]) + middle_panel, fontsize=11)
     return figure
 
 
@@ -139,7 +138,7 @@ def draw_compare(*planes: dict):
         below.set_xlabel("first direction")
         left.set_ylabel("second direction")
     add_colour_bar(figure, filled, axes, levels)
-    figure.suptitle(scale(plane), fontsize=11)
+    figure.suptitle(what_the_loss_is(plane), fontsize=11)
     return figure
 
 
@@ -165,5 +164,5 @@ def draw_path(plane: dict):
     axis.set(xlabel=f"first principal direction ({first:.0f} % of the variance)",
              ylabel=f"second principal direction ({second:.0f} %)")
     axis.legend(frameon=True, framealpha=0.9, fontsize=9)
-    figure.suptitle(scale(plane), fontsize=11)
+    figure.suptitle(what_the_loss_is(plane), fontsize=11)
     return figure

@@ -10,15 +10,6 @@ TITLES = {"vgg": "VGG-A", "vgg_batch_norm": "VGG-A with batch norm",
           "trained_stem": "CifarNet without whitening"}
 
 
-def sheet(filters: np.ndarray) -> np.ndarray:
-    """Return filters (K, 3, h, w) as one picture, COLUMNS a row, the last one filled up white."""
-    pictures = as_pictures(filters).repeat(8, 1).repeat(8, 2)
-    rows = -(-len(pictures) // COLUMNS)
-    whole = np.ones((rows * COLUMNS, *pictures.shape[1:]), pictures.dtype)
-    whole[:len(pictures)] = pictures
-    return contact_sheet(whole.reshape(rows, COLUMNS, *pictures.shape[1:]))
-
-
 def moved(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Return how far each filter (K, 3, h, w) has moved, over its length before."""
     change, length = (np.linalg.norm(x.reshape(len(x), -1), axis=1)
@@ -30,13 +21,14 @@ def draw_learned_filters(data: dict) -> plt.Figure:
     """The 3×3 filters of the first convolution of three small nets, before training (left) and
     after it (right): the same filter in the same place, each in its own range, grey is 0, sorted by
     their contrast at first. Named are the accuracy on the validation images, and by which share of
-    its length the median filter has moved. VGG-A (a quarter of its width, two epochs of Adam) with
-    and without batch norm starts from the same noise, and still shows it after training: its later
-    layers have learned to use filters that are little better than random ones. Those of CifarNet
-    (four epochs of Muon, most of them on small images), three of which start as the identity of a
-    colour, move by more than their length, to edges, points, and one colour against another. The
-    optimizers differ, and so do the nets: which of the two makes filters move cannot be told from
-    here. One seed."""
+    its length the median filter has moved. VGG-A ({nets[vgg][width]} of its width,
+    {nets[vgg][epochs]} epochs of Adam) with and without batch norm starts from the same noise, and
+    still shows it after training: its later layers have learned to use filters that are little
+    better than random ones. Those of CifarNet ({nets[trained_stem][epochs]} epochs of Muon, a share
+    of {nets[trained_stem][small_share]} of it on small images), three of which start as the
+    identity of a colour, move by more than their length, to edges, points, and one colour against
+    another. The optimizers differ, and so do the nets: which of the two makes filters move cannot
+    be told from here. One seed."""
     names = [name for name in TITLES if name in data]
     heights = [-(-data[name].shape[1] // COLUMNS) for name in names]
     figure, axes = plt.subplots(len(names), 2, squeeze=False, height_ratios=heights,
@@ -49,7 +41,8 @@ def draw_learned_filters(data: dict) -> plt.Figure:
         titles = (f"{TITLES[name]}: before training",
                   f"after: {100 * rights[name]:.0f} % right, moved by {100 * median:.0f} %")
         for axis, filters, title in zip(row, (before, after), titles, strict=True):
-            axis.imshow(sheet(filters[order]), interpolation="nearest")
+            axis.imshow(contact_sheet(as_pictures(filters[order]), COLUMNS, factor=8),
+                        interpolation="nearest")
             axis.set_title(title, fontsize=10, loc="left")
             axis.axis("off")
     return figure

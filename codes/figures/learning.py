@@ -1,6 +1,6 @@
 """The animation of a small net while it learns.
 
-    write_gif(draw_frames(read_npz(results / "learning.npz")), path)
+    write_gif(draw_frames(read_npz(results / "learning" / "learning.npz")), path)
 """
 
 from pathlib import Path
@@ -14,14 +14,6 @@ from VGG_BatchNorm.ground.style import PALETTE, VALIDATION, contact_sheet, plt
 
 COLUMNS = 6  # of filters; a row holds as many
 FRAME, LAST_FRAME = 100, 3000  # milliseconds
-
-
-def filter_sheets(filters: np.ndarray, scale: int = 8) -> np.ndarray:
-    """Return (M, K, 3, h, w) filters as M pictures in [0, 1], a weight `scale` pixels wide."""
-    pictures = as_pictures(filters.reshape(-1, *filters.shape[2:]))
-    pictures = pictures.repeat(scale, 1).repeat(scale, 2)
-    sheets = pictures.reshape(len(filters), -1, COLUMNS, *pictures.shape[1:])
-    return np.stack([contact_sheet(sheet) for sheet in sheets])
 
 
 def draw_curve(axis, data: dict, name: str, unit: str, factor: float, top: float) -> tuple:
@@ -53,7 +45,8 @@ def draw_frames(data: dict) -> list[Image.Image]:
     It is the path of all trained parameters as they are: those that move far, whatever that does to
     the net, count most. And a smooth bend is no finding: of a long random walk, too, two components
     explain 61 % and 15 % (Antognini & Sohl-Dickstein 2018, arXiv 1806.08805). One run."""
-    steps, sheets, frames = data["steps"], filter_sheets(data["filters"]), []
+    sheets = [contact_sheet(as_pictures(filters), COLUMNS, factor=8) for filters in data["filters"]]
+    steps, frames = data["steps"], []
     with plt.rc_context({"font.size": 9, "axes.titlesize": 10}):
         figure, axes = plt.subplot_mosaic([["filters", "accuracy", "loss"],
                                            ["filters", "path", "path"]],

@@ -1,31 +1,12 @@
-"""Drawings, and a report's numbers, of what a network gets wrong: codes/insight/mistakes.py."""
+"""Drawings of what a network gets wrong, from `codes.insight.mistakes.measure`."""
 
 import numpy as np
 from matplotlib.colors import PowerNorm
 
+from codes.results.measurements import VIEWS
 from VGG_BatchNorm.ground.calibration import expected_calibration_error
 from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.style import PALETTE, TEST, plt
-
-VIEWS = ("one view", "six views")
-
-
-def summary(data: dict) -> dict:
-    """Return the numbers of the pictures, for a report: plain, in fractions and counts."""
-    matrix, images = data["confusion"], data["confusion"].sum(1)
-    pairs = sorted(((int(matrix[true, said]), true, said)
-                    for true, said in np.ndindex(*matrix.shape) if true != said), reverse=True)
-    by_class = zip(CLASSES, matrix.diagonal() / images, data["look_alikes"], strict=True)
-    return {**data["about"], "images": int(images.sum()),
-            "error": float(1 - matrix.trace() / images.sum()),
-            "calibration_error": {name: expected_calibration_error(table)
-                                  for name, table in zip(VIEWS, data["reliability"], strict=True)},
-            "most_frequent_mistakes": [{"true": CLASSES[true], "said": CLASSES[said],
-                                        "images": count}
-                                       for count, true, said in pairs[:6]],
-            "by_class": {name: {"accuracy": float(accuracy), "look_alikes": int(count)}
-                         for name, accuracy, count in by_class},
-            "most_confident_mistakes": data["numbers"].tolist()}
 
 
 def draw_confusion(data: dict) -> plt.Figure:

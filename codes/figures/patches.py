@@ -9,13 +9,9 @@ from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.style import contact_sheet, plt
 
 
-def mosaic(pictures: np.ndarray, columns: int, side: int = 64) -> np.ndarray:
-    """Return one picture of (N, s, s, 3) uint8 pictures, row by row, each about `side` wide."""
-    factor = max(1, side // pictures.shape[1])
-    pictures = pictures.repeat(factor, axis=1).repeat(factor, axis=2)
-    missing = -len(pictures) % columns
-    full = np.pad(pictures, ((0, missing), (0, 0), (0, 0), (0, 0)), constant_values=255)
-    return contact_sheet(full.reshape(-1, columns, *pictures.shape[1:]), border=4)
+def mosaic(pictures: np.ndarray, columns: int) -> np.ndarray:
+    """Return one picture of (N, s, s, 3) uint8 pictures, row by row, each about 64 pixels wide."""
+    return contact_sheet(pictures, columns, factor=max(1, 64 // pictures.shape[1]), border=4)
 
 
 def readable(layer: str) -> str:

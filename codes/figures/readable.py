@@ -17,7 +17,7 @@ LABELS = [(x, y, across, up) for y, up in ((0, "center"), (7, "bottom"), (-7, "t
 
 
 def large(draw: Callable[..., plt.Figure]) -> Callable[..., plt.Figure]:
-    """Return `draw`, with all text of POINTS that it does not size itself."""
+    """Return `draw` changed so that all text whose size it does not set is POINTS points large."""
     @functools.wraps(draw)
     def drawn(*given) -> plt.Figure:
         with plt.rc_context({"font.size": POINTS, "axes.titlesize": POINTS,

@@ -4,25 +4,29 @@
         draw(figure, RESULTS_DIR, FIGURES_DIR)
 
 To add one, write its drawing function in a file of this folder, with the caption as its docstring,
-and a row here: codes/draw_figures.py draws it, and the page of `make gallery` shows it.
+and a row here: codes/draw_figures.py draws it, and the page of `make gallery` shows it. So the row
+of robustness.png: `sources` are robustness.npz and robustness_noise.npz; `read` makes (data, noise)
+of them; draw_robustness(data, noise) draws; caption_words(data, noise) gives {"images": "2,000", …}
+for the fields of its docstring, such as {images}.
 """
 
 import inspect
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from codes.documents.comparisons import Comparisons
 from codes.figures import comparisons, features, horizons, landscape, mistakes, robustness
 from codes.figures.attribution import draw_attribution
 from codes.figures.caption import caption
-from codes.figures.curves import draw_curves, read_run
+from codes.figures.curves import draw_curves, read_log
 from codes.figures.filters import draw_filters
 from codes.figures.front import draw_front, read_front
 from codes.figures.learned_filters import draw_learned_filters
 from codes.figures.learning import draw_frames, write_gif
 from codes.figures.patches import draw_feature_maps, draw_patches
+from codes.results.comparisons import Comparisons
 from VGG_BatchNorm import findings, study_figures
 from VGG_BatchNorm.ground import style
 from VGG_BatchNorm.ground.files import ROOT, digest, read_npz
@@ -38,6 +42,7 @@ def settings(*given: dict) -> dict:
 
 @cache
 def read_folder(read: Callable[[Path], object], folder: Path) -> tuple:
+    """Return what `read` gives of a folder, as the one argument of `draw`: in a tuple."""
     return (read(folder),)
 
 
@@ -65,7 +70,7 @@ class Figure(NamedTuple):
         verb: measures the numbers.
         beside: patterns of further files, that hold numbers behind it.
         read: given the files of `sources`, returns the arguments of `draw`.
-        numbers: given the same arguments, returns those that the caption names.
+        caption_words: given the same arguments, returns those that the caption names.
     """
 
     section: str
@@ -76,7 +81,7 @@ class Figure(NamedTuple):
     verb: str
     beside: tuple[str, ...] = ()
     read: Callable[[list[Path]], tuple] = lambda paths: tuple(map(read_npz, paths))
-    numbers: Callable[..., dict] = settings
+    caption_words: Callable[..., dict] = settings
 
 
 def comparison(name: str, draw_: Callable) -> Figure:
@@ -89,7 +94,7 @@ def of_study(name: str, draw_: Callable) -> Figure:
     return Figure("norm", f"bn/evening/{name}.png", title_of(name), draw_,
                   ("bn/evening/summary.csv", "bn/evening/*/*.npz"),
                   'make bn-landscape ARGS="--preset evening"',
-                  read=lambda paths: read_folder(findings.read_runs, paths[0].parent))
+                  read=lambda paths: read_folder(findings.read_logs, paths[0].parent))
 
 
 def title_of(name: str) -> str:
@@ -104,7 +109,7 @@ FIGURES = [  # in the order of the page, which is that of a lecture
     Figure("data", "samples.png", "Training images", SAMPLES, (), "make figures"),
     Figure("data", "training_curves.png", "Training curves", draw_curves,
            ("cifarnet/log.csv", "cifarnet/result.json"), "make train", ("runs.csv",),
-           lambda paths: read_run(paths[0].parent), lambda *_: {}),
+           lambda paths: read_log(paths[0].parent), lambda *_: {}),
     Figure("data", "front.png", "Beside published nets", draw_front,
            ("runs.csv", "published.csv"), "make train", (), read_front,
            lambda *_: {}),
@@ -113,7 +118,7 @@ FIGURES = [  # in the order of the page, which is that of a lecture
            tuple(f"compare/{base}/{file}" for base in ("quick", "long")
                  for file in ("summary.csv", "base.json")), 'make compare ARGS="--base long"',
            read=lambda paths: horizons.read_horizons(paths[0].parent, paths[-1].parent),
-           numbers=horizons.numbers),
+           caption_words=horizons.caption_words),
     Figure("learned", "filters.png", "First-layer filters", draw_filters, ("filters.npz",),
            FILTERS),
     Figure("learned", "learned_filters.png", "Learned filters, before and after",
@@ -138,7 +143,7 @@ FIGURES = [  # in the order of the page, which is that of a lecture
            ("features/similarity.npz",), INSIGHTS),
     Figure("breaks", "robustness.png", "Robustness", robustness.draw_robustness,
            ("robustness.npz", "robustness_noise.npz"), INSIGHTS, ("robustness.json",),
-           numbers=robustness.numbers),
+           caption_words=robustness.caption_words),
     Figure("learns", "learning.gif", "A small net while it learns", draw_frames,
            ("learning/learning.npz",), INSIGHTS),
     Figure("learns", "landscape/surface.png", "Loss surface", landscape.draw_surface,
@@ -163,14 +168,17 @@ def text(figure: Figure, results: Path) -> str:
     if isinstance(figure.draw, str):
         return figure.draw
     paths = sources(figure, results) if "{" in figure.draw.__doc__ else []
-    numbers = figure.numbers(*figure.read(paths)) if paths else {}
-    return caption(figure.draw, {"about": {"settings": numbers}})
+    return caption(figure.draw, figure.caption_words(*figure.read(paths)) if paths else {})
 
 
 def out_of_date(figure: Figure, results: Path, folder: Path) -> bool:
-    """Return whether the picture is missing, or older than its sources or its code."""
+    """Return whether the picture is missing, or older than its sources or its code: the drawing's
+    module, and those of drawings that it has functions from."""
     path = folder / figure.file
-    code = [inspect.getfile(inspect.unwrap(figure.draw)), style.__file__]
+    used = vars(inspect.getmodule(inspect.unwrap(figure.draw))).values()
+    rooms = {str(getattr(one, "__module__", "")) for one in used}
+    code = [sys.modules[name].__file__ for name in rooms
+            if name.startswith(("codes.figures.", "VGG_BatchNorm.draw_"))] + [style.__file__]
     newest = max(Path(name).stat().st_mtime for name in [*code, *sources(figure, results)])
     return not path.exists() or path.stat().st_mtime < newest
 

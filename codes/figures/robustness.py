@@ -15,9 +15,10 @@ def spread(values: list[float], gap: float) -> list[float]:
 
 
 def draw_examples(axis, data: dict, colours: dict[str, str]) -> None:
-    rows, columns, height, width, _ = data["pictures"].shape
-    height, width = height + 2, width + 2
-    axis.imshow(contact_sheet(data["pictures"]), interpolation="nearest")
+    rows, columns, *shape = data["pictures"].shape
+    height, width = shape[0] + 2, shape[1] + 2
+    axis.imshow(contact_sheet(data["pictures"].reshape(-1, *shape), columns),
+                interpolation="nearest")
     axis.set_anchor("N")
     axis.set_xlabel(f"a test image ({CLASSES[int(data['label'])]}), clean and at severity")
     axis.xaxis.set_label_position("top")
@@ -76,7 +77,7 @@ def draw_noise(axis, noise: dict) -> None:
     axis.legend(fontsize=10)
 
 
-def numbers(data: dict, _) -> dict[str, str]:
+def caption_words(data: dict, _) -> dict[str, str]:
     """Return those in the caption; `*_points` is a standard error at accuracy ½, the largest."""
     settings = data["about"]["settings"]
     *shifts, last = map(str, settings["corruptions"]["shift"])

@@ -8,6 +8,7 @@
 Functions of a classifier in evaluation mode, in which images do not touch each other: x
 (N, 3, H, W) to logits (N, classes). Images are normalised, so that 0 is the mean colour of the
 training set. `classes` (N,) are those whose logits are explained. Nothing of the net is changed.
+All three agreed with captum once; it is left out, as the numpy that it pins did not fit.
 """
 
 from itertools import product
@@ -15,7 +16,7 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from codes.insight.similarity import run_noting
+from codes.insight.similarity import run_and_tell_layers
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.predictions import predict
 
@@ -30,7 +31,7 @@ def last_maps(net: nn.Module, x: Tensor) -> nn.Module:
         if output.ndim == 4 and not isinstance(layer, (nn.MaxPool2d, nn.AvgPool2d)):
             given.append(layer)
 
-    run_noting(net, x, note)
+    run_and_tell_layers(net, x, note)
     return given[-1]
 
 
@@ -88,7 +89,20 @@ def occlusion(net: nn.Module, x: Tensor, classes: Tensor, size: int = 6, stride:
     return torch.stack(falls, 1).unflatten(1, (len(tops), len(lefts)))
 
 
-def choose_images(logits: Tensor, labels: Tensor, rows: int) -> Tensor:
+def explain(net: nn.Module, x: Tensor, classes: Tensor, size: int, stride: int,
+            steps: int) -> dict[str, Tensor]:
+    """Return the three answers by name, (N, h, w) each: integrated gradients summed over colours.
+
+    Args:
+        size, stride: as for `occlusion`.
+        steps: as for `integrated_gradients`.
+    """
+    return {"grad_cam": grad_cam(net, x, classes, last_maps(net, x)),
+            "integrated_gradients": integrated_gradients(net, x, classes, steps=steps).sum(1),
+            "occlusion": occlusion(net, x, classes, size, stride)}
+
+
+def most_confident_pairs(logits: Tensor, labels: Tensor, rows: int) -> Tensor:
     """Return numbers (rows, 2): a class's most confident right answer and mistake.
 
     The classes are those whose mistakes are the most confident, in this order; −1 where a class has
@@ -106,22 +120,19 @@ def measure(net: nn.Module, test: Split, rows: int, size: int, stride: int, step
     """Return the images chosen, row by row, right answers before mistakes, and their explanations.
 
     Args:
-        rows: classes; the others are as for `occlusion` and `integrated_gradients`.
+        rows: classes; the others are as for `explain`.
     """
     logits = predict(net, test)
-    numbers = choose_images(logits, test.labels, rows).flatten()
+    numbers = most_confident_pairs(logits, test.labels, rows).flatten()
     images, labels = test.take(numbers)  # −1, the last image, is not drawn
     confidence, said = logits[numbers].softmax(1).max(1)
     x = normalize(images)
-    added = integrated_gradients(net, x, said, steps=steps)
+    found = explain(net, x, said, size, stride, steps)
     with torch.no_grad():
         gain = (net(x) - net(torch.zeros_like(x))).gather(1, said[:, None])[:, 0]
     return {"numbers": numbers, "labels": labels, "said": said, "confidence": confidence,
-            "images": images.permute(0, 2, 3, 1),
-            "grad_cam": grad_cam(net, x, said, last_maps(net, x)),
-            "integrated_gradients": added.sum(1),
-            "occlusion": occlusion(net, x, said, size, stride),
-            "gain": gain, "sum": added.sum((1, 2, 3))}
+            "images": images.permute(0, 2, 3, 1), **found, "gain": gain,
+            "sum": found["integrated_gradients"].sum((1, 2))}
 
 
 def _logits(logits: Tensor, classes: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Corruptions of images, in five severities: `corrupt(images, "JPEG", severity=3)`.
+"""Corruptions of images, in five severities: `corrupted(images, "JPEG", 58)`.
 
 Definitions and strengths are those of CIFAR-10-C (Hendrycks & Dietterich 2019, arXiv 1903.12261,
 and the authors' make_cifar_c.py), but for three things of ours: the corruption `shift`, the seed of
@@ -15,22 +15,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-SEVERITIES = range(1, 6)
-
-
-def corrupt(images: Tensor, name: str, severity: int, seed: int = 0) -> Tensor:
-    """Return uint8 images (N, 3, 32, 32) under the corruption `name`; the input stays as it is.
-
-    Raises:
-        ValueError: severity is not 1 to 5.
-    """
-    if severity not in SEVERITIES:
-        raise ValueError(f"severity is 1 to 5, not {severity}")
-    return corrupted(images, name, CORRUPTIONS[name][1][severity - 1], seed)
-
 
 def corrupted(images: Tensor, name: str, strength: float | list[float], seed: int = 0) -> Tensor:
-    """Return uint8 images (N, 3, 32, 32) under a corruption, its strength as in `CORRUPTIONS`."""
+    """Return uint8 images (N, 3, 32, 32) under the corruption `name`, in a strength such as
+    CORRUPTIONS has; the input stays as it is."""
     x = CORRUPTIONS[name][0](images / 255, strength, torch.Generator().manual_seed(seed))
     return (255 * x).round().clamp(0, 255).to(torch.uint8)
 

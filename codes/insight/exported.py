@@ -29,18 +29,20 @@ def packed(values: Tensor) -> dict:
     return {name: base64.b64encode(values.numpy().astype(kind).tobytes()).decode()}
 
 
+def _weights(layer: nn.Conv2d | nn.Linear) -> dict:
+    bias = {} if layer.bias is None else {"bias": packed(layer.bias)}
+    return {"weight": packed(layer.weight), **bias}
+
+
 def convolution(layer: nn.Conv2d) -> dict:
     if (layer.stride, layer.dilation, layer.groups) != ((1, 1), (1, 1), 1):
         raise NotExportable(f"the layer {layer}")
-    bias = {} if layer.bias is None else {"bias": packed(layer.bias)}
     return {"kind": "conv", "shape": list(layer.weight.shape), "padding": layer.padding[0],
-            "weight": packed(layer.weight), **bias}
+            **_weights(layer)}
 
 
 def linear(layer: nn.Linear) -> dict:
-    bias = {} if layer.bias is None else {"bias": packed(layer.bias)}
-    return {"kind": "conv", "shape": [*layer.weight.shape, 1, 1], "padding": 0,
-            "weight": packed(layer.weight), **bias}
+    return {"kind": "conv", "shape": [*layer.weight.shape, 1, 1], "padding": 0, **_weights(layer)}
 
 
 def batch_norm(layer: nn.BatchNorm2d) -> dict:

@@ -9,8 +9,7 @@ from torch import nn
 
 from codes.insight.loss_landscape import principal_plane
 from codes.insight.similarity import cka_matrix, layer_outputs, penultimate
-from codes.insight.small_nets import small_net
-from codes.open_weights import open_network
+from codes.insight.small_nets import opened
 from VGG_BatchNorm.ground.cifar10 import Split, normalize, split_validation
 from VGG_BatchNorm.ground.predictions import accuracy, predict
 
@@ -36,7 +35,8 @@ def neighbour_points(net: nn.Module, test: Split, images: int, perplexity: float
 
 
 def compare_nets(train: Split, test: Split, images: int, pairs: list, nets: list[dict]) -> dict:
-    """Return CKA (pairs, blocks, blocks) of small nets, and their validation accuracy (pairs, 2).
+    """Return CKA (pairs, blocks, blocks) of small nets, and their validation accuracy (pairs, 2),
+    in fractions.
 
     Args:
         images: so many test images, the first ones, are compared.
@@ -45,8 +45,8 @@ def compare_nets(train: Split, test: Split, images: int, pairs: list, nets: list
     """
     train, validation = split_validation(train)
     x, outputs, right, names = normalize(test.images[:images]), [], [], nets_of(pairs)
-    for (name, seed), settings in zip(names, nets, strict=True):
-        _, net = open_network(small_net(name, seed, train, settings["data_md5"]), x.device)
+    for (name, _), settings in zip(names, nets, strict=True):
+        net = opened(name, settings, train)
         outputs.append(layer_outputs(net, x))
         right.append(accuracy(predict(net, validation), validation.labels))
     numbers = [[names.index(one) for one in pair] for pair in pairs]

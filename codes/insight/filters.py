@@ -7,9 +7,8 @@
 import torch
 from torch import Tensor, nn
 
-from codes.insight.similarity import run_noting
-from codes.insight.small_nets import fresh, small_net
-from codes.open_weights import open_network
+from codes.insight.similarity import run_and_tell_layers
+from codes.insight.small_nets import fresh, opened
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.predictions import accuracy, predict
 from VGG_BatchNorm.ground.script import UserError
@@ -25,7 +24,7 @@ def first_convolutions(net: nn.Module, x: Tensor,
         if isinstance(layer, nn.Conv2d) and len(seen) < count:
             seen.append((name, layer, output.clone()))  # the ReLU after it may be in place
 
-    run_noting(net, x, note)
+    run_and_tell_layers(net, x, note)
     return seen
 
 
@@ -62,10 +61,9 @@ def learned(train: Split, validation: Split, *, nets: dict[str, dict]) -> dict:
     Returns:
         by name, (2, K, 3, h, w); accuracy (nets,) after training, in fractions of `validation`.
     """
-    found, right, device = {}, [], train.labels.device
+    found, right = {}, []
     for name, one in nets.items():
-        path = small_net(name, one["seed"], train, one["data_md5"])
-        both = fresh(one, train).net, open_network(path, device)[1]
+        both = fresh(one, train).net, opened(name, one, train)
         found[name] = torch.stack([next(layer for layer in net.modules()
                                         if isinstance(layer, nn.Conv2d)).weight.detach()
                                    for net in both])

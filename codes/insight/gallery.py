@@ -2,20 +2,21 @@
 
     data = measure(net, train, test, right=4, wrong=2, neighbours=6, size=6, stride=2, steps=64)
 
-A rule chooses them (`choose_images`). Three methods (attribution.py) find the pixels that speak for
-what the net says, and the nearest training images are those of the largest cosine of what the last
-layer is given."""
+A rule chooses them (`first_right_and_surest_wrong`). Three methods (attribution.py) find the pixels
+that speak for what the net says, and the nearest training images are those of the largest cosine of
+what the last layer is given."""
 
 import torch
 from torch import Tensor, nn
 
-from codes.insight.attribution import grad_cam, integrated_gradients, last_maps, occlusion
+from codes.insight.attribution import explain
 from codes.insight.similarity import nearest, penultimate
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.predictions import predict
 
 
-def choose_images(logits: Tensor, labels: Tensor, right: int, wrong: int) -> Tensor:
+def first_right_and_surest_wrong(logits: Tensor, labels: Tensor, right: int,
+                                 wrong: int) -> Tensor:
     """Return numbers of test images, class by class: the first `right` right answers, then the
     `wrong` most confident mistakes. Where a class has fewer of one kind, it has more of the other.
     """
@@ -35,21 +36,18 @@ def measure(net: nn.Module, train: Split, test: Split, *, right: int, wrong: int
     """Return all that is shown of the N images chosen; pictures are uint8 (…, S, S, 3).
 
     Args:
-        right, wrong: images of a class, as for `choose_images`.
+        right, wrong: images of a class, as for `first_right_and_surest_wrong`.
         neighbours: training images beside each.
-        size, stride: of the square that covers, as for `occlusion`.
-        steps: of `integrated_gradients`.
+        size, stride, steps: as for `explain`.
     """
     logits = predict(net, test)
-    numbers = choose_images(logits, test.labels, right, wrong)
+    numbers = first_right_and_surest_wrong(logits, test.labels, right, wrong)
     some, logits = test.take(numbers), logits[numbers]
     x, said = normalize(some.images), logits.argmax(1)
     known = predict(net, train, penultimate)
     cosines, near = nearest(predict(net, some, penultimate), known, neighbours)
     return {"numbers": numbers, "labels": some.labels, "probabilities": logits.softmax(1),
             "images": some.images.permute(0, 2, 3, 1),
-            "integrated_gradients": integrated_gradients(net, x, said, steps=steps).sum(1),
-            "grad_cam": grad_cam(net, x, said, last_maps(net, x)),
-            "occlusion": occlusion(net, x, said, size, stride),
+            **explain(net, x, said, size, stride, steps),
             "near": near, "near_labels": train.labels[near], "cosines": cosines,
             "near_images": train.images[near].permute(0, 1, 3, 4, 2)}

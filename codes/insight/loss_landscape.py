@@ -24,6 +24,7 @@ from torch.func import functional_call
 from tqdm import tqdm
 
 from codes.insight.measured import deviating
+from codes.results.measurements import TOLERANCE
 from VGG_BatchNorm.ground.files import read_npz, write_npz
 from VGG_BatchNorm.ground.machine import environment
 from VGG_BatchNorm.probes import Batch, Tensors, trainable
@@ -98,7 +99,7 @@ def unflat(vector: Tensor, like: Tensors) -> Tensors:
 
 def top_eigenvalue(loss: Callable[[], Tensor], parameters: Iterable[Tensor],
                    generator: torch.Generator, iterations: int = 60,
-                   tolerance: float = 0.05) -> tuple[float, float]:
+                   tolerance: float = TOLERANCE) -> tuple[float, float]:
     """Return the highest eigenvalue of the Hessian of `loss` in `parameters`, by power iteration.
 
     Each iteration is one Hessian-vector product, the gradient of gᵀv (Pearlmutter 1994). What is

@@ -14,9 +14,12 @@ from torch import nn
 
 from codes.open_weights import open_network
 from codes.settings import DEFAULTS
-from VGG_BatchNorm.ground.cifar10 import Split, data_checksum, load_cifar10
+from VGG_BatchNorm.ground.cifar10 import Split, data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import digest, read_npz, shown_path, write_npz
 from VGG_BatchNorm.ground.machine import use_device
+
+KNOWN = DEFAULTS | {  # and constants of measurements, as of files that do not name them
+    "grey": 128, "pgd_step": 2.5, "side": 4, "sure_margin": 0.5, "tolerance": 0.05}
 
 
 def made_from(checkpoint: Path, data_dir: Path, network: str | None = None) -> dict:
@@ -40,12 +43,24 @@ def net_and_data(args: argparse.Namespace) -> tuple[dict, nn.Module, Split, Spli
     return made_from(path, args.data_dir, args.network), net, train, test
 
 
+def training_parts(args: argparse.Namespace) -> tuple[Split, Split, str]:
+    """Return the training and the validation images, on --device, and the data's checksum.
+
+    Raises:
+        UserError: the data or the device is missing.
+    """
+    device, (whole, _) = use_device(args.device), load_cifar10(args.data_dir)
+    train, validation = (part.to(device) for part in split_validation(whole))
+    return train, validation, data_checksum(args.data_dir)
+
+
 def deviating(value):
-    """Return settings, nested in any way, without those that are as by default: a setting of
-    training that is newer than a file does not make the file stale."""
+    """Return settings, nested in any way, without those that equal today's defaults, so that a file
+    written before a setting existed still counts as up to date. Where a setting is removed, files
+    that name it are stale."""
     if isinstance(value, dict):
         return {name: deviating(one) for name, one in value.items()
-                if name not in DEFAULTS or one != DEFAULTS[name]}
+                if name not in KNOWN or one != KNOWN[name]}
     return [deviating(one) for one in value] if isinstance(value, list) else value
 
 

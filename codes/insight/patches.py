@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codes.insight.similarity import run_noting
+from codes.insight.similarity import run_and_tell_layers
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.script import UserError
 
@@ -56,7 +56,7 @@ def stages(net: nn.Module, x: Tensor) -> list[tuple[Field, Tensor]]:
             field = field._replace(side=output.shape[-1])
             found[-1] = field, output
 
-    run_noting(net, x, note)
+    run_and_tell_layers(net, x, note)
     return found
 
 
@@ -107,7 +107,8 @@ def strongest(field: Field, images: Tensor, peak: Tensor, place: Tensor,
 
 
 def as_bytes(maps: Tensor, count: int) -> Tensor:
-    """Return the `count` maps of the highest peak among (C, h, w), on one scale, as uint8."""
+    """Return, as uint8 on one common scale, the `count` feature maps with the highest peaks among
+    maps (C, h, w)."""
     shown = maps[maps.amax((1, 2)).argsort(descending=True)[:count]]
     low, high = shown.min(), shown.max()
     return ((shown - low) / (high - low).clamp(min=1e-12) * 255).round().to(torch.uint8)

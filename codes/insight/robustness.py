@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codes.insight.corruptions import CORRUPTIONS, corrupted
-from codes.insight.small_nets import small_net
-from codes.open_weights import open_network
+from codes.insight.small_nets import opened
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.machine import environment
 from VGG_BatchNorm.ground.predictions import accuracy, predict
 
 NOISE = "Gaussian noise"
+PGD_STEP = 2.5  # a step of PGD, in ε over the number of steps
 SETTINGS = dict(  # of `measure`
     corruptions={name: strengths for name, (_, strengths) in CORRUPTIONS.items()},
     epsilons=[0.0, 0.5, 1.0, 2.0, 4.0, 8.0],  # largest change of a pixel, in 1/255
@@ -41,7 +41,7 @@ def fgsm(net: nn.Module, x: Tensor, labels: Tensor, eps: float, _=None) -> Tenso
 
 def pgd(net: nn.Module, x: Tensor, labels: Tensor, eps: float, generator: torch.Generator,
         steps: int = 10) -> Tensor:
-    """Take `steps` steps of 2.5 · eps / steps, held within eps of x (N, 3, H, W) and in [0, 1].
+    """Take `steps` steps of PGD_STEP · eps / steps within eps of x (N, 3, H, W) and in [0, 1].
 
     Args:
         generator: on the CPU; draws the start, uniform within eps.
@@ -49,7 +49,7 @@ def pgd(net: nn.Module, x: Tensor, labels: Tensor, eps: float, generator: torch.
     start = 2 * torch.rand(x.shape, generator=generator).to(x.device) - 1
     moved = (x + eps * start).clamp(0, 1)
     for _ in range(steps if eps else 0):
-        moved = moved + 2.5 * eps / steps * loss_gradient(net, moved, labels).sign()
+        moved = moved + PGD_STEP * eps / steps * loss_gradient(net, moved, labels).sign()
         moved = (x + (moved - x).clamp(-eps, eps)).clamp(0, 1)
     return moved
 
@@ -127,19 +127,7 @@ def noise_by_first_layer(train: Split, test: Split, *, images: int, nets: dict[s
     """
     test, device, found = test.take(slice(images)), train.labels.device, []
     for name, one in nets.items():
-        _, net = open_network(small_net(name, one["seed"], train, one["data_md5"]), device)
+        net = opened(name, one, train)
         clean = accuracy(predict(net, test.to(device)), test.labels.to(device))
         found.append([clean, *accuracies(net, test, NOISE, strengths)])
     return {"accuracy": found}
-
-
-def summary(data: dict) -> dict:
-    """Return the accuracies of `measure` by name, with what they are of, for robustness.json."""
-    about = dict(data["about"])
-    settings = about.pop("settings")
-    attacks = zip(("FGSM", f"PGD-{settings['steps']}"), data["attacks"].tolist(), strict=True)
-    return {"about": about | {"images": settings["images"]}, "clean": data["clean"].item(),
-            "corruptions": dict(zip(settings["corruptions"], data["corruptions"].tolist(),
-                                    strict=True)),
-            "attacked_images": settings["attacked"], "epsilons": settings["epsilons"],
-            "attacks": dict(attacks), **json.loads(str(data["environment"]))}

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+SIDE = 4  # of the averaged maps that are compared, in pixels
+
 
 def gram(features: Tensor) -> Tensor:
     """Return the centred Gram matrix (N, N) of features (N, D), of Frobenius norm 1 (or 0)."""
@@ -22,21 +24,17 @@ def gram(features: Tensor) -> Tensor:
     return products / products.norm().clamp(min=torch.finfo(products.dtype).tiny)
 
 
-def linear_cka(x: Tensor, y: Tensor) -> float:
-    """Return CKA of features (N, D) and (N, E) of the same images: eq. 4 with linear kernels.
-
-    The cosine of the two Gram matrices, which is ‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖) of centred X and Y.
-    """
-    return (gram(x) * gram(y)).sum().item()
-
-
 def cka_matrix(first: list[Tensor], second: list[Tensor]) -> Tensor:
-    """Return (len(first), len(second)) values of `linear_cka`, each Gram matrix computed once."""
+    """Return (len(first), len(second)) values of linear CKA (eq. 4) of features (N, D).
+
+    A value is the cosine of two Gram matrices: ‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖) of centred X and Y.
+    """
     rows, columns = (torch.stack([gram(x) for x in some]).flatten(1) for some in (first, second))
     return rows @ columns.T
 
 
-def run_noting(net: nn.Module, x: Tensor, note: Callable[[str, nn.Module, Tensor], None]) -> None:
+def run_and_tell_layers(net: nn.Module, x: Tensor,
+                        note: Callable[[str, nn.Module, Tensor], None]) -> None:
     """Run `net` on x; call `note` with name, layer and output of each innermost layer that runs."""
     hooks = [layer.register_forward_hook(
                  lambda layer, _, output, name=name: note(name, layer, output))
@@ -49,25 +47,25 @@ def run_noting(net: nn.Module, x: Tensor, note: Callable[[str, nn.Module, Tensor
 
 
 @torch.no_grad()
-def layer_outputs(net: nn.Module, x: Tensor, side: int = 4, batch_size: int = 250) -> list[Tensor]:
+def layer_outputs(net: nn.Module, x: Tensor, batch_size: int = 250) -> list[Tensor]:
     """Return what each convolution block of `net` makes of the images x (N, 3, H, W), normalised.
 
-    A block ends with its activation. Its maps are averaged over areas, down to `side` × `side`
+    A block ends with its activation. Its maps are averaged over areas, down to SIDE × SIDE
     pixels: for 2,000 images and the shipped net, 150 MB in all.
 
     Returns:
-        features (N, channels · side²), or of all pixels where there are fewer, in the net's order.
+        features (N, channels · SIDE²), or of all pixels where there are fewer, in the net's order.
     """
     seen: list[list[Tensor]] = []
 
     def note(name: str, layer: nn.Module, maps: Tensor) -> None:
         ends_block = name.endswith("activation") or isinstance(layer, nn.ReLU)
         if ends_block and maps.ndim == 4:  # not those of linear layers
-            seen[-1].append(F.adaptive_avg_pool2d(maps, min(side, maps.shape[-1])).flatten(1))
+            seen[-1].append(F.adaptive_avg_pool2d(maps, min(SIDE, maps.shape[-1])).flatten(1))
 
     for images in x.split(batch_size):
         seen.append([])
-        run_noting(net, images, note)
+        run_and_tell_layers(net, images, note)
     return [torch.cat(parts) for parts in zip(*seen, strict=True)]
 
 

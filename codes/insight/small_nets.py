@@ -1,7 +1,7 @@
 """Small nets for pictures: alike but for batch norm, residual connections and the seed; and VGG-A.
 
-    path = small_net("batch_norm", 0, train, data_checksum())
-    (_, net), weights = open_network(path), read_path(path)
+    path = small_net("batch_norm", 0, train, md5)
+    net, weights = opened("batch_norm", net_settings("batch_norm", 0, md5), train), read_path(path)
 
 The base `quick` (studies.py), trained now if it is not there: half a minute on two CPU cores. Kept
 in runs/small/<name>-s<seed>/: last.pt, and path.npz, its trained weights at every so many steps,
@@ -11,10 +11,11 @@ float16.
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from codes.insight.loss_landscape import flat
 from codes.networks import network_arguments
+from codes.open_weights import open_network
 from codes.settings import Settings
 from codes.studies import BASES
 from codes.trainer import Trainer
@@ -94,6 +95,12 @@ def small_net(name: str, seed: int, train: Split, data_md5: str) -> Path:
         write_npz(ckpt.with_name("path.npz"), {}, {"weights": torch.stack(trainer.path)})
         trainer.save(ckpt, made_of=settings)  # after the path: where it is, the path is too
     return ckpt
+
+
+def opened(name: str, settings: dict, train: Split) -> nn.Module:
+    """Return the `small_net` of these `net_settings` in evaluation mode, where `train` lies."""
+    path = small_net(name, settings["seed"], train, settings["data_md5"])
+    return open_network(path, train.labels.device)[1]
 
 
 def read_path(ckpt: Path) -> Tensor:

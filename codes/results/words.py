@@ -4,17 +4,17 @@ import re
 import statistics
 
 
-def spread(values: list[float], digits: int) -> str:
+def mean_and_deviation(values: list[float], digits: int) -> str:
     """Return "mean ± standard deviation", or the one value."""
     mean = f"{statistics.mean(values):.{digits}f}"
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
 def with_spread(value: float | None, spread: float | None, sign: str = "") -> str:
-    """Return "1.20 ± 0.30", or what there is of it."""
+    """Return "−1.20 ± 0.30", or what there is of it."""
     if value is None:
         return "–"
-    return f"{value:{sign}.2f}" + ("" if spread is None else f" ± {spread:.2f}")
+    return minus(f"{value:{sign}.2f}") + ("" if spread is None else f" ± {spread:.2f}")
 
 
 def percent(fraction: float, digits: int = 1) -> str:

@@ -2,8 +2,8 @@
 
 import json
 
-from codes.compare_results import outcome, sorted_by_effect
-from codes.documents.words import listed, minus, with_spread
+from codes.results.compare_results import outcome, sorted_by_effect
+from codes.results.words import listed, minus, with_spread
 
 
 def short(row: dict) -> str:
@@ -11,7 +11,7 @@ def short(row: dict) -> str:
     return row["variant"].partition(":")[0]
 
 
-def kind(row: dict) -> str:
+def better_worse_or_unclear(row: dict) -> str:
     """Return how a variant compares with its study's first: better, worse (or failed), unclear."""
     return {"failed": "worse"}.get(outcome(row), outcome(row))
 
@@ -27,10 +27,10 @@ def says(row: dict) -> str:
 
 
 def points(row: dict) -> str:
-    return minus(with_spread(row["difference"], row["uncertainty"], "+"))
+    return with_spread(row["difference"], row["uncertainty"], "+")
 
 
-def scale(base: dict) -> str:
+def what_was_trained(base: dict) -> str:
     """Return what was trained, and for how long."""
     return (f"CifarNet {', '.join(map(str, base['widths']))}; {base['epochs']} epochs, batches of "
             f"{base['batch_size']}")
@@ -49,7 +49,7 @@ def paragraph(rows: list[dict], base: dict) -> str:
         return f"Nothing is compared: {_name(first)} stands alone."
     if first["accuracy"] is None:
         return f"Nothing is compared: {_name(first)} failed with every seed."
-    better, worse, unclear = ([row for row in others if kind(row) == word]
+    better, worse, unclear = ([row for row in others if better_worse_or_unclear(row) == word]
                               for word in ("better", "worse", "unclear"))
     return " ".join(["**What to do.**", *_do(first, better, worse, unclear),
                      "**When.**", *_when(rows, base),
@@ -93,7 +93,7 @@ def _do(first: dict, better: list[dict], worse: list[dict], unclear: list[dict])
 def _when(rows: list[dict], base: dict) -> list[str]:
     changes = json.loads(rows[0]["changes"])
     with_ = listed([f"{name} {value}" for name, value in changes.items()])
-    text = [f"{scale(base)}" + (f"; here with {with_}." if changes else ".")]
+    text = [f"{what_was_trained(base)}" + (f"; here with {with_}." if changes else ".")]
     if edges := [_name(row) for row in rows if row["edge"]]:
         text.append(f"Tuning ended at the first or last try for {listed(edges)}: a better one may "
                     "lie outside.")

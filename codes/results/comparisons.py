@@ -4,8 +4,15 @@ import json
 import math
 from pathlib import Path
 
-from codes.compare_results import FACTOR, SUMMARY, Results, judged, outcome, sorted_by_effect
-from codes.documents.words import with_spread
+from codes.results.compare_results import (
+    FACTOR,
+    SUMMARY,
+    Results,
+    judged,
+    outcome,
+    sorted_by_effect,
+)
+from codes.results.words import with_spread
 from VGG_BatchNorm.ground.files import read_csv
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import Table
@@ -32,7 +39,8 @@ class Comparisons(Results):
             raise UserError(f"no finished study in {folder}; `make compare` makes one")
 
     def tries(self, row: dict) -> tuple[list[tuple[float, float]], tuple[float, float]]:
-        """(learning rate, accuracy in % on seed 0) of a row's tries, and of the one kept.
+        """Return (learning rate, accuracy in % on seed 0) pairs of all tries, sorted, and the pair
+        that was kept.
 
         Rates that are no powers of FACTOR away from the one kept are another study's tries.
         """

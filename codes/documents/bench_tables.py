@@ -1,0 +1,78 @@
+"""What README.md and the report say of the benchmarks."""
+
+from VGG_BatchNorm.ground.tables import Code, Table
+
+
+def gemm_rates(bench: dict) -> str:
+    """Return the rates of the plain matrix product, in words."""
+    return " and ".join(f"{rate / 1e9:.0f} GFLOP/s in {name}"
+                        for name, rate in bench["gemm_flops_per_second"].items())
+
+
+def bench_table(bench: dict) -> Table:
+    """Return one line a preset and image size, both precisions; the GEMM below."""
+    head = ("preset", "images", "a step of", "float32", "of GEMM", "bfloat16", "of GEMM",
+            "faster by")
+    lines = []
+    sizes = dict.fromkeys((s["preset"], s["image_size"], s["batch_size"]) for s in bench["steps"])
+    for preset, size, batch in sizes:
+        rows = {s["precision"]: s for s in bench["steps"]
+                if (s["preset"], s["image_size"]) == (preset, size)}
+        plain, half = rows["float32"], rows.get("bfloat16")
+        cells = [f"{plain['step_seconds']:.2f} s", f"{plain['rate_over_gemm']:.2f}"]
+        cells += [f"{half['step_seconds']:.2f} s", f"{half['rate_over_gemm']:.2f}",
+                  f"{plain['step_seconds'] / half['step_seconds']:.2f} ×"] if half else ["–"] * 3
+        lines.append((Code(preset), f"{size}×{size}", f"{batch}", *cells))
+    share = max(s["loader_share"] for s in bench["steps"])
+    note = (f"GEMM (2048³): {gemm_rates(bench)} on {bench['device']}, {bench['threads']} threads, "
+            f"torch {bench['torch']}. The loader takes {100 * share:.1f} % of a step or less.")
+    return Table(note, head, lines)
+
+
+def study_bench_table(bench: dict) -> Table:
+    """Return one line a net: the course kit's loop and ours, and what probes cost."""
+    names = {"none": "without batch norm", "batch": "with batch norm"}
+    precisions = list(bench["gemm_flops_per_second"])
+    ours = (cell for name in precisions for cell in (f"ours, {name}", "faster by", "of GEMM"))
+    head = ("VGG-A", "the kit's step", *ours, "a probe every 100 steps adds")
+    lines = []
+    for row in bench["rows"]:
+        cells = [names[row["norm"]], f"{row['kit_step_seconds']:.3f} s"]
+        for our in map(row["ours"].get, precisions):
+            cells += [f"{our['step_seconds']:.3f} s", f"{our['ratio']:.2f} ×",
+                      f"{our['rate_over_gemm']:.2f}"]
+        lines.append((*cells, f"{100 * row['probe_share_every_100_steps']:.1f} %"))
+    note = (f"Steps of {bench['batch_size']} images by Adam, loader included, on "
+            f"{bench['device']}, {bench['threads']} threads, torch {bench['torch']}; "
+            f"GEMM (2048³) {gemm_rates(bench)}; FLOPs counted on direct convolutions.")
+    return Table(note, head, lines)
+
+
+def peer_text(peer: dict) -> str:
+    """Return `strong` beside the public speed record, timed by turns on one machine."""
+    best = {name: min(row[name] for row in peer["rows"])
+            for name in ("recipe_seconds", "strong_seconds")}
+    lines = "; ".join(f"in {row['precision']} {row['recipe_seconds'] / 60:.1f} minutes for it, "
+                      f"{row['strong_seconds'] / 60:.1f} for `strong`" for row in peer["rows"])
+    share = best["strong_seconds"] / best["recipe_seconds"]
+    return (f"Beside it, by turns on one machine, {peer['name']}'s own recipe ({peer['steps']} "
+            f"steps of {peer['batch_size']:,} images; 94.01 % with six views by its author, "
+            f"n = 200): {lines}. So `strong` takes {share:.2f} of its time, each in its faster "
+            f"precision (mean of {peer['timed_steps']} steps of each, "
+            f"{peer['device'].partition(',')[0]}, {peer['threads']} threads).")
+
+
+def speed_text(bench: dict, study: dict, peer: dict) -> str:
+    """Return in a few sentences what the benchmarks say: the GEMM rate, the peers, the kit."""
+    ours = [step for step in bench["steps"]
+            if step["precision"] == list(bench["gemm_flops_per_second"])[-1]]
+    shares = [100 * step["rate_over_gemm"] for step in ours]
+    kit = {name: [row["ours"][name]["ratio"] for row in study["rows"]]
+           for name in study["gemm_flops_per_second"]}
+    times = ", ".join(f"{min(found):.1f} to {max(found):.1f} in {name}"
+                      for name, found in kit.items())
+    return (f"In {ours[0]['precision']}, a whole training step runs at {min(shares):.0f} to "
+            f"{max(shares):.0f} % of the rate of a plain matrix product ({gemm_rates(bench)}, on "
+            f"{bench['device'].partition(',')[0]}, {bench['threads']} threads). VGG-A's step is "
+            f"faster than the course kit's loop by {times}. "
+            f"{peer_text(peer)}")

@@ -1,0 +1,39 @@
+"""Runs of presets, published nets, the net by hand: their CSV files, read; minutes and errors."""
+
+from pathlib import Path
+
+from VGG_BatchNorm.ground.files import read_csv
+
+PRESET_RUN = {"preset": str, "seed": int, "images": int, "parameters": int, "flops": int,
+              "precision": str, "seconds": float, "cpu_seconds": float, "peak_memory_bytes": int,
+              "test_accuracy": float, "test_accuracy_views": float, "device": str, "threads": int,
+              "torch": str, "commit": str}  # columns of runs.csv, in order
+PUBLISHED = {"parameters": int, "flops": int, "test_accuracy": float, "epochs": float,
+             "views": int, "runs": int}  # of published.csv
+SCRATCH_RUN = {"seed": int, "test_accuracy": float, "images": int, "epochs": int, "lr": float,
+               "seconds": float, "parameters": int, "threads": int}  # of from_scratch.csv
+
+
+def preset_runs(path: Path) -> list[dict]:
+    """Return the rows of runs.csv, which codes/summarise.py writes; none where it is missing."""
+    return read_csv(path, PRESET_RUN)
+
+
+def by_preset(rows: list[dict]) -> dict[str, list[dict]]:
+    """Return the rows of each preset, in the order of their first."""
+    found: dict[str, list[dict]] = {}
+    for row in rows:
+        found.setdefault(row["preset"], []).append(row)
+    return found
+
+
+def minutes(rows: list[dict]) -> list[float]:
+    """Return CPU time over threads: what the clock shows where nothing else runs."""
+    return [row["cpu_seconds"] / row["threads"] / 60 for row in rows]
+
+
+def errors_in_percent(rows: list[dict]) -> tuple[list[float], list[float]]:
+    """Return test errors in percent with one view and with six, a number a run."""
+    one, six = ([100 * (1 - row[name]) for row in rows]
+                for name in ("test_accuracy", "test_accuracy_views"))
+    return one, six
