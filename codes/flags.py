@@ -1,4 +1,4 @@
-"""The flags that scripts have in common, and the numbers that those of a drawing script name.
+"""The flags of scripts that draw, and the numbers that they name.
 
     args = picture_parser(__doc__).parse_args()
     data = numbers(args, "patches", "test", image=7, channels=6)
@@ -8,24 +8,9 @@ import argparse
 import importlib
 from pathlib import Path
 
-from VGG_BatchNorm.ground.files import DATA_DIR, FIGURES_DIR, RESULTS_DIR, read_npz
+from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, read_npz
+from VGG_BatchNorm.ground.flags import SHARED, flag_parser
 from VGG_BatchNorm.ground.script import user_path
-
-SHARED = {
-    "--ckpt": dict(nargs="?", type=user_path,
-                   help="a run's last.pt, or a state_dict of your own\n"
-                        "(default: the newest run, else the shipped weights)"),
-    "--network": dict(help="what a state_dict of your own is of (default: as its shapes tell)"),
-    "--data-dir": dict(type=user_path, default=DATA_DIR), "--device": dict(default="auto")}
-
-
-def flag_parser(manual: str, *shared: str) -> argparse.ArgumentParser:
-    """Return a parser whose --help shows `manual` as it is, with those flags of SHARED."""
-    parser = argparse.ArgumentParser(description=manual,
-                                     formatter_class=argparse.RawTextHelpFormatter)
-    for flag in shared:
-        parser.add_argument(flag, **SHARED[flag])
-    return parser
 
 
 def picture_parser(manual: str, results: Path = RESULTS_DIR, out: Path = FIGURES_DIR,

@@ -37,7 +37,7 @@ def test_captions_lack_no_number(figure):
 ROOMS = (f"codes.figures.{name}" for name in "robustness learning landscape curves gallery".split())
 
 
-@pytest.mark.parametrize("module", [", ".join((*ROOMS, "VGG_BatchNorm.study_figures")),
+@pytest.mark.parametrize("module", [", ".join((*ROOMS, "VGG_BatchNorm.draw_own")),
                                     "codes.draw_figures"])
 def test_drawings_need_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

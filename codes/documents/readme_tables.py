@@ -6,7 +6,7 @@ from pathlib import Path
 
 from codes.documents.comparisons import by_study, overview
 from codes.documents.words import spread
-from VGG_BatchNorm import findings
+from VGG_BatchNorm import claims, measures
 from VGG_BatchNorm.ground.files import RESULTS_DIR, SHIPPED_WEIGHTS, digest, read_csv, read_json
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import Code, Table, markdown
@@ -241,7 +241,7 @@ def readme(results: Path = RESULTS_DIR) -> dict[str, str]:
         tables = {
             "front": front_table(preset_runs(results / "runs.csv"),
                                  read_csv(results / "published.csv", PUBLISHED)),
-            "bn": findings.table(findings.read_runs(results / "bn" / "evening"), brief=True),
+            "bn": claims.claims_table(measures.read_runs(results / "bn" / "evening"), brief=True),
             "compare": overview(studies)}
         return {name: markdown(table) for name, table in tables.items()} | {
             "speed": speed_text(bench, study, peer),

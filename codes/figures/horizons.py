@@ -8,9 +8,9 @@ from codes.documents.comparisons import by_study
 from codes.documents.words import listed, minus
 from codes.figures.comparisons import UNCLEAR, effect_panels
 from codes.figures.readable import large
-from VGG_BatchNorm.findings import NotRun
 from VGG_BatchNorm.ground.files import read_json
 from VGG_BatchNorm.ground.style import PALETTE, plt
+from VGG_BatchNorm.measures import NotRun
 
 Pairs = dict[str, list[tuple[dict, dict]]]  # {study: [(row of the short base, of the long one)]}
 
