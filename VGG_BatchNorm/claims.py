@@ -10,23 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from VGG_BatchNorm import paper_curves
+from VGG_BatchNorm import measures, paper_curves
 from VGG_BatchNorm.ground.statistics import holm, p_value, t_interval
 from VGG_BatchNorm.ground.tables import Table
-from VGG_BatchNorm.measures import (
-    CONVOLUTIONS,
-    PAPER,
-    NotRun,
-    Runs,
-    band_width,
-    edge_median,
-    expected_drop,
-    find,
-    late,
-    steps_to,
-    training_percent,
-    validation_percent,
-)
+from VGG_BatchNorm.measures import CONVOLUTIONS, PAPER, NotRun, Runs, band_width, find, late
 from VGG_BatchNorm.run_files import GRID
 
 DEFAULT = {"warmup": 0, "only_norm": False, "head": "plain", "smooth": False}
@@ -85,11 +72,11 @@ def _scale_slope(run: dict) -> float:
 
 
 def _at_500(run: dict) -> float:
-    return training_percent(run, 500)
+    return measures.training_percent(run, 500)
 
 
 def _at_300(run: dict) -> float:
-    return training_percent(run, 300)
+    return measures.training_percent(run, 300)
 
 
 def _paper_accuracy(lr: str, step: int) -> Callable[[str], float]:
@@ -120,8 +107,8 @@ CLAIMS = (
     Claim("Training is faster at the same rate", "mean training loss (nats)",
           lambda run: float(run["loss"].mean()), -1),
     Claim("", "steps to 50 % training accuracy",
-          lambda run: float(steps_to(run, 0.5) or np.inf), -1, _paper_steps_to_half),
-    Claim("", "validation accuracy (%)", validation_percent, 1),
+          lambda run: float(measures.steps_to(run, 0.5) or np.inf), -1, _paper_steps_to_half),
+    Claim("", "validation accuracy (%)", measures.validation_percent, 1),
     Claim("It bears larger rates", "training accuracy (%) at step 500, LR 0.5, three linear layers",
           _at_500, 1, _paper_accuracy("0.5", 500), "rates", 0.5),
     Claim("", "the same, one linear layer in both nets", _at_500, 1, None, "heads", 0.5,
@@ -134,7 +121,7 @@ CLAIMS = (
           _probes(band_width), -1,
           lambda net: paper_curves.median(*paper_curves.band_width("fig4a", net))),
     Claim("", "the same, over η‖g‖²",
-          _probes(lambda run: band_width(run) / expected_drop(run)), -1),
+          _probes(lambda run: band_width(run) / measures.expected_drop(run)), -1),
     Claim("The gradient is more predictive", "median largest ‖Δg‖",
           _probes(_largest("distances")), -1, _paper_panel("fig4b")),
     Claim("", "the same, over ‖g‖",
@@ -158,7 +145,8 @@ CLAIMS = (
     Claim("Noise after batch norm does not undo it", "training accuracy (%) at step 300; with "
           "batch norm: noise by channel after it", _at_300, 1, None, "noise",
           normed={"norm": "noisy_batch_channel"}),
-    Claim("(ours) It trains nearer to the edge of stability", "median η·κ, LR 0.1", edge_median, 1),
+    Claim("(ours) It trains nearer to the edge of stability", "median η·κ, LR 0.1",
+          measures.edge_median, 1),
     Claim("(ours) Free of the weights' scale, its curvature is larger",
           "median over layers of κ‖θ‖², κ = gᵀHg/‖g‖²",
           _layers(lambda run: run["layer_rayleigh"] * run["weight_norm"] ** 2), 1),
@@ -272,7 +260,7 @@ def twins(runs: Runs) -> Table:
         net = ", ".join((shared["norm"], f"LR {shared['lr']:g}", *extras))
         for quantity, number_of in (
                 ("mean training loss (nats)", lambda run, n: float(run["loss"][:n].mean())),
-                ("training accuracy (%), last 50 steps", training_percent)):
+                ("training accuracy (%), last 50 steps", measures.training_percent)):
             exact, half = ([number_of(run, steps) for run in side]
                            for side in zip(*pairs, strict=True))
             lines.append((net, str(steps), quantity, str(len(pairs)),

@@ -145,7 +145,7 @@ def _fetch(root: Path, fault: str) -> list[np.ndarray]:
 
 
 def _look(folder: Path) -> tuple[list[np.ndarray], str]:
-    """The six batches that lie in `folder`; if one is not there whole, none, and what is wrong."""
+    """Return the six batches in `folder`; if one is not there whole, none, and what is wrong."""
     found, faults, missing = {}, [], dict.fromkeys(BATCHES)
     for where, name, content in _files(folder, faults):
         batch = name.removesuffix(".bin")
@@ -163,7 +163,7 @@ def _look(folder: Path) -> tuple[list[np.ndarray], str]:
 
 
 def _files(folder: Path, faults: list[str]) -> Iterator[tuple[str, str, bytes]]:
-    """Where it is, name and content of every batch file, up to three folders down, or archived."""
+    """Yield place, name and content of every batch file, up to three folders down or archived."""
     for path in (path for depth in range(4) for path in sorted(folder.glob("*/" * depth + "*"))):
         where = path.relative_to(folder)
         if not path.is_file() or path.name == "cifar10.bin":
@@ -229,7 +229,7 @@ def _read_npm(scratch: Path) -> list[np.ndarray]:
 
 
 def _rows(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(N, 3, …) pixels and (N,) labels to uint8 rows of the binary version."""
+    """Return (N, 3, …) pixels and (N,) labels as uint8 rows of the binary version."""
     flat = np.ascontiguousarray(images).reshape(len(images), -1)
     return np.concatenate([labels[:, None].astype(np.uint8), flat], axis=1)
 
