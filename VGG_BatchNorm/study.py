@@ -190,6 +190,7 @@ class StudyRun:
 
     @property
     def diverged(self) -> bool:
+        """Whether the last loss is not finite."""
         losses = self.record.get("loss")
         return bool(losses) and not math.isfinite(losses[-1])
 
@@ -199,6 +200,7 @@ class StudyRun:
         return accuracy(logits, split.labels), F.cross_entropy(logits, split.labels).item()
 
     def save(self, path: Path) -> None:
+        """Write a checkpoint that `load` goes on from."""
         save_checkpoint(path, "vgg", self.run.network, self.net.state_dict(),
                         lists=dict(self.record), optimizer=self.optimizer.state_dict(),
                         step=self.step, seconds=self.seconds, run=dataclasses.asdict(self.run))

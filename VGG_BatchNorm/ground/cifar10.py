@@ -50,9 +50,11 @@ class Split(NamedTuple):
     labels: torch.Tensor
 
     def to(self, device: torch.device) -> "Split":
+        """Return the split on that device."""
         return Split(self.images.to(device), self.labels.to(device))
 
     def take(self, index) -> "Split":
+        """Return the images and labels that `index` picks: a slice, or a tensor of numbers."""
         return Split(self.images[index], self.labels[index])
 
 
