@@ -68,6 +68,7 @@ def test_flags_are_those_of_the_script(name):
             source += re.sub(r"(--[a-z][a-z0-9-]*)", r'"\1"', text_of_help)
         if "picture_parser(" in source:
             source += (ROOT / "codes/flags.py").read_text()
+            source += (ROOT / "VGG_BatchNorm/ground/flags.py").read_text()
         for flag in re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", rest):
             known = f'"{flag.replace("--no-", "--")}"' in source or flag == "--help"
             assert known, f"{script} {flag}"
