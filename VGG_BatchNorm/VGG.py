@@ -57,12 +57,12 @@ class InstanceNorm2d(nn.InstanceNorm2d):
 
 
 def get_number_of_parameters(model: nn.Module) -> int:
-    """Weights and biases of `model`, trained or frozen."""
+    """Return how many weights and biases `model` has, trained or frozen."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def init_weights_(module: nn.Module) -> None:
-    """Xavier-normal (Glorot) weights and zero biases for the linear and convolution layers."""
+    """Give linear and convolution layers Xavier-normal (Glorot) weights and zero biases."""
     if isinstance(module, (nn.Linear, nn.Conv2d)):
         nn.init.xavier_normal_(module.weight)
         if module.bias is not None:
@@ -78,7 +78,7 @@ class VGG(nn.Module):
         width: factor of all channel counts and of the hidden linear layers, rounded up.
         head: a name in `HEADS`: three linear layers, the same with batch norm, or one.
         smooth: softplus in place of ReLU and average in place of max pooling: no kinks.
-        dropout: share dropped before each hidden linear layer.
+        dropout: share dropped before each hidden linear layer; 0 where there is none.
         init_weights: start from `init_weights_`, else from torch's defaults.
 
     Raises:
@@ -94,6 +94,8 @@ class VGG(nn.Module):
                 raise UserError(f"unknown {name!r}; choose from {', '.join(known)}")
         if not 0 < width <= 16 or not 0 <= dropout < 1:
             raise UserError("a VGG net takes 0 < width ≤ 16 and 0 ≤ dropout < 1")
+        if dropout and head == "single":
+            raise UserError("dropout is before hidden linear layers, and the single head has none")
         layers = _convolutions(TABLE[configuration], NORMS[norm], width, inp_ch, smooth)
         self.features = nn.Sequential(*layers)
         hidden, head_norm = math.ceil(512 * width), HEADS[head]
@@ -111,7 +113,7 @@ class VGG(nn.Module):
 
 
 def _convolutions(row: tuple, norm, width: float, channels: int, smooth: bool) -> list[nn.Module]:
-    """The layers of one column of the table."""
+    """Return the layers of one column of the table."""
     layers, number = [], 0
     for entry in row:
         if entry == "M":

@@ -1,4 +1,4 @@
-"""Why batch normalisation helps: VGG-A with and without it, on CIFAR-10. `make bn-landscape`, or
+"""Why batch normalisation helps: VGG-A with and without it, on CIFAR-10: `make bn-landscape`, or
 
     python VGG_BatchNorm/VGG_Loss_Landscape.py --preset standard
     python VGG_BatchNorm/VGG_Loss_Landscape.py --groups pair rates    # what `make bn-compare` runs
@@ -23,7 +23,6 @@ Plain SGD at a constant rate, batches of 128, Glorot initial weights, no augment
 decay (Santurkar et al. 2018, arXiv 1805.11604); 5,000 training images are held out for accuracy.
 """
 
-import argparse
 import dataclasses
 import sys
 import time
@@ -33,13 +32,16 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from VGG_BatchNorm.findings import LAST_STUDY, steps_to
-from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10, split_validation
+from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import RESULTS_DIR, RUNS_DIR, in_repository, write_csv, write_json
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.machine import PRECISIONS, use_device
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
-from VGG_BatchNorm.recorded import read_run
-from VGG_BatchNorm.study import Run, StudyRun, perform
+from VGG_BatchNorm.ground.tables import Table, markdown
+from VGG_BatchNorm.measures import LAST_STUDY, steps_to
+from VGG_BatchNorm.run import Run
+from VGG_BatchNorm.run_files import read_study_run
+from VGG_BatchNorm.study import StudyRun, perform
 
 LEARNING_RATES = (1e-3, 2e-3, 1e-4, 5e-4)  # the handout's
 PAIR = ("none", "batch")
@@ -67,15 +69,16 @@ PRESETS = {  # steps of the runs of each group (0: none of them), and what the r
                   rescue=702, norms=15_000, heads=1000, edge=1500, noise=1000, smooth=1000,
                   long=0),
 }
-RESCUES = (  # beside the pair: norm, and what else is changed
+RESCUE_RUNS = (  # beside the pair: norm, and what else is changed
     ("none", {}), ("batch", {}), ("none", {"warmup": True}), ("group", {}), ("noisy_batch", {}),
     ("batch", {"only_norm": True}))
 RESCUE_RATES = (0.03, 0.1, 0.3, 1.0)
-HEADS = (("batch", {"head": "single"}), ("none", {"head": "single"}), ("batch", {"head": "batch"}),
-         ("batch", {"warmup": 100}))  # beside the pair at its own rate and at the others
+HEAD_RUNS = (  # beside the pair at its own rate and at the others
+    ("batch", {"head": "single"}), ("none", {"head": "single"}), ("batch", {"head": "batch"}),
+    ("batch", {"warmup": 100}))
 HEAD_RATES = (0.5, 0.2, 0.1, 0.05)
 EDGE_RATES = (0.025, 0.4)  # beside the pair's and the others'
-NOISES = ("none", "batch", "noisy_batch_channel", "noisy_batch", "noise")
+NOISE_NORMS = ("none", "batch", "noisy_batch_channel", "noisy_batch", "noise")
 # In training steps, about
 PROBE_COST, FINE_PROBE_COST, RESCALED_COST, VALIDATION_COST = 7, 30, 150, 13
 EDGE_COST, TEST_COST = 3, 26
@@ -99,17 +102,17 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
                      for optimizer in ("adam", "sgd") for lr in LEARNING_RATES for norm in PAIR],
         "rates": [Run(norm, lr, p["rates"], **shared, **probed)
                   for lr in p["other_rates"] for norm in PAIR],
-        "rescue": [rescue(norm, lr, **extra) for norm, extra in RESCUES for lr in RESCUE_RATES],
+        "rescue": [rescue(norm, lr, **extra) for norm, extra in RESCUE_RUNS for lr in RESCUE_RATES],
     }
     for group, some in (  # made where the preset has them
             ("norms", lambda n: [Run(norm, 0.1, n, **shared, **probed)
                                  for norm in ("noisy_batch", "l1", "l2", "linf")]),
             ("heads", lambda n: [Run(norm, lr, n, **shared, **watched, **extra)
-                                 for lr in HEAD_RATES for norm, extra in HEADS]),
+                                 for lr in HEAD_RATES for norm, extra in HEAD_RUNS]),
             ("edge", lambda n: [Run(norm, lr, n, **shared, **watched)
                                 for lr in EDGE_RATES for norm in PAIR]),
             ("noise", lambda n: [Run(norm, 0.1, n, seed=seed, watch_every=5, **shared)
-                                 for seed in seeds for norm in NOISES]),
+                                 for seed in seeds for norm in NOISE_NORMS]),
             ("smooth", lambda n: [Run(norm, 0.1, n, smooth=True, **shared, **probed)
                                   for norm in PAIR]),
             ("long", lambda n: [Run(norm, 0.1, n, test_every=1000, fine=5, **shared, **watched,
@@ -119,7 +122,8 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
 
 
 def cost(run: Run) -> float:
-    """Training steps that the run takes as long as, probes and validation included."""
+    """Return how many plain training steps take as long as the run, probes and validation included.
+    """
     epochs = -(-run.steps // (run.n_items // run.batch_size))
     plain = run.steps + VALIDATION_COST * epochs
     if run.edge_every:
@@ -134,7 +138,7 @@ def cost(run: Run) -> float:
 
 
 def step_seconds(run: Run, train: Split, device: torch.device) -> float:
-    """Seconds of one plain training step, measured on a run that is thrown away."""
+    """Return the seconds of one plain training step, measured on a run that is thrown away."""
     study = StudyRun(dataclasses.replace(run, probe_every=0), train, device)
     batch = next(study.loader.epoch(0))
     study.train_step(*batch)
@@ -145,7 +149,7 @@ def step_seconds(run: Run, train: Split, device: torch.device) -> float:
 
 
 def minutes(runs: list[Run], train: Split, device: torch.device) -> float:
-    """What the runs will take, from a few steps of one of each norm and width."""
+    """Return the minutes that the runs will take, from a few steps of one of each kind of net."""
     total, timed = 0.0, {}
     for run in runs:
         key = run.norm, run.head, run.smooth, run.width
@@ -155,8 +159,8 @@ def minutes(runs: list[Run], train: Split, device: torch.device) -> float:
     return total / 60
 
 
-def choose(preset: str | None, groups: list[str], train: Split, device: torch.device,
-           results: Path, precision: str = "float32") -> dict[str, list[Run]]:
+def planned_runs(preset: str | None, groups: list[str], train: Split, device: torch.device,
+                 results: Path, precision: str = "float32") -> dict[str, list[Run]]:
     """Return the runs of `preset` in these groups, by "preset/group", and print what is left to do.
 
     Without a preset: `quick` on a CPU, `standard` elsewhere. No clock has a say in what is run.
@@ -174,10 +178,10 @@ def choose(preset: str | None, groups: list[str], train: Split, device: torch.de
 
 
 def summarise(folder: Path) -> list[dict]:
-    """A row for each finished run under `folder`; written to summary.csv there."""
+    """Return a row for each finished run under `folder`; write them to summary.csv there."""
     rows = []
     for path in sorted(folder.glob("*/*.npz")):
-        content = read_run(path)
+        content = read_study_run(path)
         run = content["run"]
         rows.append({"group": path.parent.name, "run": path.stem,
                      **{key: run[key] for key in ("norm", "head", "optimizer", "lr", "seed",
@@ -194,29 +198,21 @@ def summarise(folder: Path) -> list[dict]:
     return rows
 
 
-def table(rows: list[dict]) -> str:
-    """The rows as text to read in a terminal."""
-    lines = [f"{'run':<34} {'steps':>6} {'s/step':>7} {'loss':>6} {'valid.':>7}"
-             "   steps to 50 / 70 / 90 % in training"]
-    for row in rows:
-        reached = " / ".join(str(row[f"steps_to_{a}%"] or "–") for a in (50, 70, 90))
-        end = "diverged" if row["diverged"] else reached
-        name = f"{row['group']}/{row['run']}"
-        lines.append(f"{name:<34} {row['steps']:>6} {row['seconds_per_step']:>7.3f} "
-                     f"{row['last_loss']:>6.3f} {100 * row['validation_accuracy']:>5.1f} %   {end}")
-    return "\n".join(lines)
+def summary_table(rows: list[dict]) -> Table:
+    """Return the rows as a table."""
+    return Table("", ("run", "steps", "s/step", "loss", "validation (%)",
+                      "steps to 50 / 70 / 90 % in training"), [
+        (f"{row['group']}/{row['run']}", str(row["steps"]), f"{row['seconds_per_step']:.3f}",
+         f"{row['last_loss']:.3f}", f"{100 * row['validation_accuracy']:.1f}",
+         "diverged" if row["diverged"] else
+         " / ".join(str(row[f"steps_to_{a}%"] or "–") for a in (50, 70, 90))) for row in rows])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawTextHelpFormatter)
+    parser = flag_parser(__doc__, "--data-dir", "--device", "--threads")
     parser.add_argument("--preset", choices=PRESETS,
                         help="default: quick on a CPU, standard elsewhere")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
-    parser.add_argument("--data-dir", type=user_path, default=DATA_DIR)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, choices=range(1, 1025), metavar="N",
-                        help="CPU threads")
     parser.add_argument("--precision", choices=PRECISIONS[1:], default="float32",
                         help="of training; probes are float32 always (default: float32)")
     parser.add_argument("--keep", action="store_true",
@@ -227,7 +223,7 @@ def main() -> None:
     train, test = load_cifar10(args.data_dir)
     train, validation, test = (part.to(device) for part in (*split_validation(train), test))
     scratch = RUNS_DIR / "bn" if args.out == RESULTS else args.out / "checkpoints"
-    runs = choose(args.preset, args.groups, train, device, args.out, args.precision)
+    runs = planned_runs(args.preset, args.groups, train, device, args.out, args.precision)
     for group, some in runs.items():
         for run in some:
             start = time.perf_counter()
@@ -240,7 +236,8 @@ def main() -> None:
     if not rows:
         raise UserError("this preset has no runs in these groups")
     write_json(LAST_STUDY, {"folder": in_repository(folder).as_posix()})
-    print(f"{table(rows)}\n{folder / 'summary.csv'}; plot_study.py draws the pictures")
+    print(markdown(summary_table(rows)))
+    print(f"{folder / 'summary.csv'}; plot_study.py draws the pictures")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class _BatchNorm(torch.autograd.Function):
 
 @torch.enable_grad()
 def theorem_4_1(y: torch.Tensor, g: torch.Tensor, layer: nn.BatchNorm2d) -> dict[str, torch.Tensor]:
-    """Both sides of theorem 4.1 of Santurkar et al. 2018, for each channel of a batch-norm layer.
+    """Return both sides of theorem 4.1 of Santurkar et al. 2018, for each channel of a layer.
 
         ‖∂L/∂y‖² = γ²/(σ² + ε) (‖g‖² − ⟨1, g⟩²/m − ⟨g, ŷ⟩²/m),    m = N·H·W
 
@@ -69,7 +69,7 @@ def theorem_4_1(y: torch.Tensor, g: torch.Tensor, layer: nn.BatchNorm2d) -> dict
 
 
 def _statistics(y: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """μ and 1/√(σ² + ε) of y (N, C, H, W), both (1, C, 1, 1)."""
+    """Return μ and 1/√(σ² + ε) of y (N, C, H, W), both (1, C, 1, 1)."""
     centre = y.mean((0, 2, 3), keepdim=True)
     variance = (y - centre).square().mean((0, 2, 3), keepdim=True)
     return centre, (variance + eps).rsqrt()
@@ -119,7 +119,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 def jitter(y: torch.Tensor, seed: int, by: str) -> torch.Tensor:
-    """Shift and scale every unit of y (N, C, H, W) anew, as appendix A, algorithm 1, has it.
+    """Return y (N, C, H, W), every unit shifted and scaled anew (appendix A, algorithm 1).
 
     For each unit μ ~ U(−0.5, 0.5) and σ ~ U(1, 1.25); for each image and unit
     m ~ U(μ − 0.1, μ + 0.1) and s ~ N(σ, 0.1); the result is s · y + m. The paper does not say what

@@ -12,7 +12,6 @@ precision, FLOPs counted on direct convolutions; and the probe on the paper's fo
 share of a hundred float32 steps. Writes reports/results/bn/bench.json.
 """
 
-import argparse
 import dataclasses
 import multiprocessing
 import statistics
@@ -27,14 +26,16 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from VGG_BatchNorm.ground.cifar10 import DATA_DIR, Split, load_cifar10
+from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.flops import training_flops
 from VGG_BatchNorm.ground.machine import environment, pick_precision, use_device
 from VGG_BatchNorm.ground.script import run_main, user_path
 from VGG_BatchNorm.ground.timing import best_seconds, gemm_rate
 from VGG_BatchNorm.probes import loss_and_gradient, probe, trainable
-from VGG_BatchNorm.study import Run, StudyRun
+from VGG_BatchNorm.run import Run
+from VGG_BatchNorm.study import StudyRun
 from VGG_BatchNorm.VGG import VGG_A, VGG_BatchNorm
 
 NETS = {"none": VGG_A, "batch": VGG_BatchNorm}
@@ -61,7 +62,7 @@ class KitDataset(Dataset):
 
 
 def kit_seconds(norm: str, data_dir: Path, steps: int, device: torch.device) -> float:
-    """Seconds a step of the kit's loop, loader included, workers already running."""
+    """Return the seconds a step of the kit's loop, loader included, workers already running."""
     warnings.simplefilter("ignore")  # on four workers for two cores, as the kit has it
     data, net = KitDataset(load_cifar10(data_dir)[0]), NETS[norm]().to(device).train()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
@@ -80,7 +81,7 @@ def kit_seconds(norm: str, data_dir: Path, steps: int, device: torch.device) -> 
 
 
 def study_seconds(run: Run, train: Split, steps: int, device: torch.device) -> float:
-    """Seconds a step of ours, loader included."""
+    """Return the seconds a step of ours, loader included."""
     study, start = StudyRun(run, train, device), 0.0
     batches = study.loader.epoch(0)
     for step in range(steps + 2):
@@ -91,7 +92,7 @@ def study_seconds(run: Run, train: Split, steps: int, device: torch.device) -> f
 
 
 def probe_seconds(run: Run, train: Split, device: torch.device) -> float:
-    """Seconds of one probe on the paper's four points, given a training step's gradient."""
+    """Return the seconds of a probe on the paper's four points, given a step's gradient."""
     study = StudyRun(run, train, device)
     batch = next(study.loader.epoch(0))
     study.net.train()
@@ -100,7 +101,8 @@ def probe_seconds(run: Run, train: Split, device: torch.device) -> float:
 
 
 def measure(norm: str, args, train: Split, device: torch.device, gemm: dict) -> dict:
-    """The kit's loop and ours by turns, in each precision of `gemm`, and a probe."""
+    """Return the times of the kit's loop and ours by turns, in each precision of `gemm`, and of a
+    probe."""
     run = Run(norm, 1e-3, args.steps + 2, "adam", n_items=len(train.labels), batch_size=BATCH_SIZE)
     runs = [dataclasses.replace(run, precision=precision) for precision in gemm]
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as kit:
@@ -117,13 +119,10 @@ def measure(norm: str, args, train: Split, device: torch.device, gemm: dict) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawTextHelpFormatter)
+    parser = flag_parser(__doc__, "--data-dir", "--device")
     number = {"type": int, "metavar": "N"}
     parser.add_argument("--steps", default=20, choices=range(1, 301), help="a turn", **number)
     parser.add_argument("--repeats", default=3, choices=range(1, 101), help="turns", **number)
-    parser.add_argument("--data-dir", type=user_path, default=DATA_DIR)
-    parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=user_path, default=RESULTS_DIR / "bn" / "bench.json")
     args = parser.parse_args()
     device = use_device(args.device)

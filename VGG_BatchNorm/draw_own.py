@@ -1,15 +1,17 @@
-"""Pictures that the paper does not have: what its measures hide.
+"""Pictures that the paper does not have: what its measures hide; and FIGURES, all of the study's.
 
-A function's docstring is its picture's caption.
+    FIGURES["01_training"](read_runs(folder))  # a figure; its caption: the function's docstring
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
-from VGG_BatchNorm import findings
+from VGG_BatchNorm import draw_paper, measures
 from VGG_BatchNorm.draw_paper import PAIR, entitled, pair, running_mean
-from VGG_BatchNorm.findings import CONVOLUTIONS, PAPER, SHORTEST, NotRun, Runs, find
 from VGG_BatchNorm.ground.style import BATCH_NORM, PLAIN, plt
-from VGG_BatchNorm.recorded import FINE_GRID
+from VGG_BatchNorm.measures import CONVOLUTIONS, PAPER, SHORTEST, NotRun, Runs, find
+from VGG_BatchNorm.run_files import FINE_GRID
 
 DARK_TO_PALE = plt.get_cmap("viridis")
 
@@ -26,20 +28,20 @@ def draw_edge(runs: Runs):
     nets differ less."""
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 4.2))
     drawn = []
-    rates = sorted({lr for norm in PAIR for lr in findings.at_rates(runs, norm)})
+    rates = sorted({lr for norm in PAIR for lr in measures.at_rates(runs, norm)})
     shades = dict(zip(rates, DARK_TO_PALE(np.linspace(0, 0.9, len(rates))), strict=True))
     for axis, (norm, (label, colour)) in zip(axes, PAIR.items(), strict=False):
         points, failed = [], []
-        for lr, some in findings.at_rates(runs, norm).items():
-            steps, values = findings.edge(some[0])
+        for lr, some in measures.at_rates(runs, norm).items():
+            steps, values = measures.rate_times_curvature(some[0])
             order = np.argsort(steps)
             steps, values = steps[order], values[order]
             smooth = [np.median(values[max(0, i - 1) : i + 2]) for i in range(len(values))]
             axis.plot(steps, smooth, color=shades[lr], linewidth=1.2, label=f"LR {lr:g}")
-            late = np.concatenate([findings.late_edge(run, SHORTEST) for run in some])
-            middle = np.mean([findings.edge_median(run, SHORTEST) for run in some])
+            late = np.concatenate([measures.late_edge(run, SHORTEST) for run in some])
+            middle = np.mean([measures.edge_median(run, SHORTEST) for run in some])
             points.append((lr, np.percentile(late, 25), middle, np.percentile(late, 75)))
-            failed.append(findings.training_accuracy(some[0]) < 15)
+            failed.append(measures.training_percent(some[0]) < 15)
             drawn += some
         at, low, middle, high = np.array(points).T
         bars = np.maximum(0, (middle - low, high - middle))  # the mean may lie outside them
@@ -50,7 +52,7 @@ def draw_edge(runs: Runs):
         axis.legend(fontsize=8, ncols=2, loc="upper right")
         single = [run for run in runs.values() if run["run"]["head"] == "single"
                   and run["run"]["norm"] == norm]
-        single = sorted((run["run"]["lr"], findings.edge_median(run, SHORTEST)) for run in single)
+        single = sorted((run["run"]["lr"], measures.edge_median(run, SHORTEST)) for run in single)
         axes[2].plot(*zip(*single, strict=True), "s--", color=colour, markersize=4,
                      linewidth=1) if single else None
     for axis in axes:
@@ -62,7 +64,7 @@ def draw_edge(runs: Runs):
     return entitled(figure, drawn, "plain SGD")
 
 
-ARMS = {  # norm of the convolutions, head, warm-up?: label, colour, style
+HEAD_LOOKS = {  # norm of the convolutions, head, warm-up?: label, colour, style
     ("none", "plain", False): ("no norm", PLAIN, "o-"),
     ("none", "single", False): ("no norm, a single linear layer", PLAIN, "s--"),
     ("batch", "plain", False): ("batch norm in the convolutions", BATCH_NORM, "o-"),
@@ -81,9 +83,9 @@ def draw_heads(runs: Runs):
     on a whole batch, by layer, at the largest rate and the last look; such units learn nothing. One
     run a point, other heads and the warm-up trained in bfloat16: a look."""
     found = {}
-    for norm, head, warm in ARMS:
+    for norm, head, warm in HEAD_LOOKS:
         if head == "plain" and not warm:
-            some = [each[0] for lr, each in findings.at_rates(runs, norm).items()
+            some = [each[0] for lr, each in measures.at_rates(runs, norm).items()
                     if 0.05 <= lr <= 0.5]
         else:
             some = [run for run in find(runs, "heads") if (run["run"]["norm"], run["run"]["head"],
@@ -93,15 +95,15 @@ def draw_heads(runs: Runs):
     step = min(500, *(run["run"]["steps"] for some in found.values() for run in some))
     figure, axes = plt.subplots(1, 3, figsize=(12, 4.6))
     for key, some in found.items():
-        label, colour, style = ARMS[key]
+        label, colour, style = HEAD_LOOKS[key]
         rates = [run["run"]["lr"] for run in some]
-        numbers = ([findings.training_accuracy(run, step) for run in some],
+        numbers = ([measures.training_percent(run, step) for run in some],
                    [np.nanmax(run["loss"][:50]) for run in some])
         for axis, values in zip(axes, numbers, strict=False):
             axis.plot(rates, values, style, color=colour, markersize=5, label=label)
         if rates[-1] < 0.5:
             continue
-        _, dead = findings.dead_units(some[-1])
+        _, dead = measures.dead_units(some[-1])
         at = np.arange(1, dead.shape[1] + 1)
         for part in (slice(CONVOLUTIONS), slice(CONVOLUTIONS, None)):
             axes[2].plot(at[part], 100 * dead[-1][part], style, color=colour, markersize=4)
@@ -122,7 +124,7 @@ def draw_heads(runs: Runs):
     return entitled(figure, sum(found.values(), []), "plain SGD")
 
 
-NOISES = {
+NOISE_LOOKS = {  # norm: label, colour, style
     "none": ("no norm", PLAIN, "-"), "noise": ("no norm, noise by channel", PLAIN, "--"),
     "batch": ("batch norm", BATCH_NORM, "-"),
     "noisy_batch_channel": ("batch norm, then noise by channel", BATCH_NORM, "--"),
@@ -143,12 +145,12 @@ def draw_noise(runs: Runs):
     is off but running statistics are of noisy inputs, nets trained with noise lose the gain. The
     noise in the net without batch norm, which is larger there against what it meets, stops
     training: no fair control."""
-    found = {norm: find(runs, "noise", norm=norm) for norm in NOISES}
+    found = {norm: find(runs, "noise", norm=norm) for norm in NOISE_LOOKS}
     figure = plt.figure(figsize=(12, 6.4))
     grid = figure.add_gridspec(2, 10)
     moments = [figure.add_subplot(grid[0, i : i + 2]) for i in range(0, 10, 2)]
     accuracy, jumps = figure.add_subplot(grid[1, :5]), figure.add_subplot(grid[1, 5:])
-    for axis, (norm, (label, colour, style)) in zip(moments, NOISES.items(), strict=True):
+    for axis, (norm, (label, colour, style)) in zip(moments, NOISE_LOOKS.items(), strict=True):
         for i, run in enumerate(found[norm]):
             values = 100 * running_mean(run["correct"]) / run["run"]["batch_size"]
             accuracy.plot(np.arange(1, len(values) + 1), values, style, color=colour,
@@ -299,3 +301,21 @@ def draw_map(runs: Runs):
     figure.colorbar(images[0], ax=axes[0], label="log₁₀ ‖Δg‖ / ‖g‖")
     figure.colorbar(images[1], ax=axes[1], label="cosine")
     return entitled(figure, [run], f"SGD, LR {run['run']['lr']:g}")
+
+
+FIGURES: dict[str, Callable] = {  # by name, the pictures of the paper too
+    "01_training": draw_paper.draw_training,
+    "02_learning_rate_envelope": draw_paper.draw_envelope,
+    "03_loss_landscape": draw_paper.draw_three_panels,
+    "04_internal_covariate_shift": draw_paper.draw_covariate_shift,
+    "05_rescues": draw_paper.draw_rescues,
+    "06_activations": draw_paper.draw_activations,
+    "07_edge_of_stability": draw_edge,
+    "08_rescaled_filters": draw_scaling,
+    "09_first_steps": draw_start,
+    "10_gradient_map": draw_map,
+    "11_heads": draw_heads,
+    "12_noise": draw_noise,
+    "13_kinks": draw_kinks,
+    "14_theorem_4_1": draw_theorem,
+}

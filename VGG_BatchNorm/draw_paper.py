@@ -8,23 +8,23 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from VGG_BatchNorm import findings, paper_curves
-from VGG_BatchNorm.findings import CONVOLUTIONS, PAPER, NotRun, Runs, find
-from VGG_BatchNorm.ground.style import BATCH_NORM, PLAIN, plt
-from VGG_BatchNorm.recorded import GRID
+from VGG_BatchNorm import measures, paper_curves
+from VGG_BatchNorm.ground.style import BATCH_NORM, PLAIN, apart, plt
+from VGG_BatchNorm.measures import CONVOLUTIONS, PAPER, NotRun, Runs, find
+from VGG_BatchNorm.run_files import GRID
 
-OPTIMIZERS = {"adam": "Adam", "sgd": "SGD"}
+OPTIMIZER_NAMES = {"adam": "Adam", "sgd": "SGD"}
 PAIR = {"none": ("VGG-A", PLAIN), "batch": ("VGG-A with batch norm", BATCH_NORM)}
 
 
 def pair(runs: Runs, lr: float = 0.1) -> list[tuple[str, str, list[dict]]]:
-    """(label, colour, runs by seed) of the two nets at one learning rate."""
+    """Return (label, colour, runs by seed) of the two nets at one learning rate."""
     group = "pair" if lr == 0.1 else "rates"
     return [(*look, find(runs, group, norm=norm, lr=lr)) for norm, look in PAIR.items()]
 
 
 def scale(drawn: list[dict], *extra: str) -> str:
-    """The scale of a picture of the runs `drawn`, for its face."""
+    """Return, for a picture's face, the scale of the runs `drawn`: net, steps, images and seeds."""
     r = drawn[0]["run"]
     width = "" if r["width"] == 1 else f", width ×{r['width']:g}"
     lengths = sorted({run["run"]["steps"] for run in drawn})
@@ -37,13 +37,13 @@ def scale(drawn: list[dict], *extra: str) -> str:
 
 
 def entitled(figure: plt.Figure, drawn: list[dict], *extra: str) -> plt.Figure:
-    """The figure, with the scale of the runs `drawn` on its face."""
+    """Return the figure, with the scale of the runs `drawn` on its face."""
     figure.suptitle(scale(drawn, *extra), fontsize=11)
     return figure
 
 
 def same_rates(sets: Iterable[list[dict]]) -> None:
-    """Sets of runs are set against each other only where all are there.
+    """Refuse to set sets of runs against each other where one lacks a learning rate.
 
     Raises:
         NotRun: their learning rates differ.
@@ -78,7 +78,7 @@ def paper_legend(axis: plt.Axes) -> None:
 
 
 def longest(runs: Runs) -> list[tuple[str, str, list[dict]]]:
-    """As `pair` at 0.1: the longer runs where there are any, else the pair's."""
+    """Return what `pair` does at 0.1, of the longer runs where there are any."""
     try:
         return [(*look, find(runs, "long", norm=norm)) for norm, look in PAIR.items()]
     except NotRun:
@@ -86,7 +86,7 @@ def longest(runs: Runs) -> list[tuple[str, str, list[dict]]]:
 
 
 def running_mean(values: np.ndarray, window: int = 25) -> np.ndarray:
-    """Mean of the last `window` values; of as many as there are at the start."""
+    """Return the mean of the last `window` values; of as many as there are at the start."""
     total = np.cumsum(np.insert(values.astype(float), 0, 0.0))
     first = np.maximum(np.arange(1, len(values) + 1) - window, 0)
     return (total[1:] - total[first]) / (np.arange(1, len(values) + 1) - first)
@@ -139,7 +139,7 @@ def draw_envelope(runs: Runs):
     that has not learnt fills a band to the top. It mixes the rates' speeds with the landscape
     besides: a rate of 1e-4 is slow in any landscape. The next picture measures the landscape."""
     found = {(optimizer, norm): find(runs, "envelope", norm=norm, optimizer=optimizer)
-             for optimizer in OPTIMIZERS for norm in PAIR}
+             for optimizer in OPTIMIZER_NAMES for norm in PAIR}
     same_rates(found.values())
     figure, axes = plt.subplots(1, 4, figsize=(13, 4.2), sharey=True)
     guess, top = np.log(10), 0.0
@@ -154,7 +154,9 @@ def draw_envelope(runs: Runs):
         axis.fill_between(steps, min_curve, max_curve, color=colour, alpha=0.25, linewidth=0)
         upper = np.bincount(losses.argmax(0)).argmax()
         ends = [running_mean(row, 15) for row in losses]
-        heights = _apart([np.log(curve[-1]) for curve in ends], 0.14)
+        wanted = np.log([curve[-1] for curve in ends])
+        heights = apart(wanted, 0.14)
+        heights -= heights.mean() - wanted.mean()
         for i, (curve, height, run) in enumerate(zip(ends, heights, some, strict=True)):
             axis.plot(steps, curve, color=colour, linewidth=0.9)
             chance = " (chance)" if curve[-1] > 0.98 * guess else ""
@@ -163,19 +165,11 @@ def draw_envelope(runs: Runs):
                       bbox=dict(facecolor="white", edgecolor="none", pad=0.5))
         axis.axhline(guess, color="black", linestyle=":", linewidth=1)
         axis.set(xlabel="step", xlim=(0, steps[-1] * (1.32 if optimizer == "sgd" else 1.25)))
-        axis.set_title(f"{OPTIMIZERS[optimizer]}, {label}", fontsize=11)
+        axis.set_title(f"{OPTIMIZER_NAMES[optimizer]}, {label}", fontsize=11)
     axes[0].set(ylabel="cross-entropy of the batch (nats)", yscale="log", ylim=(None, 1.1 * top))
     axes[0].set_yticks([0.5, 1, 2, 4, 8], ["0.5", "1", "2", "4", "8"])
     axes[0].minorticks_off()
     return entitled(figure, some)
-
-
-def _apart(heights: list[float], gap: float) -> list[float]:
-    """Heights of labels that stand at least `gap` from each other, near those given."""
-    order, placed = np.argsort(heights), np.array(heights, float)
-    for low, high in zip(order, order[1:], strict=False):
-        placed[high] = max(placed[high], placed[low] + gap)
-    return list(placed - (placed.mean() - np.mean(heights)))
 
 
 def draw_three_panels(runs: Runs):
@@ -202,9 +196,9 @@ def draw_three_panels(runs: Runs):
         drawn += found
     for _, colour, found in [*pair(runs), *nets]:
         for run in found:
-            steps, width = run["probe_steps"], findings.band_width(run)
+            steps, width = run["probe_steps"], measures.band_width(run)
             lines = (run["smoothness"][:, PAPER].max(1), width,
-                     width / findings.expected_drop(run),
+                     width / measures.expected_drop(run),
                      run["cosines"][:, PAPER][:, GRID.index(1.0)])
             late = steps % run["run"]["probe_every"] == 0
             for axis, values in zip(axes.flat[2:], lines, strict=True):
@@ -280,7 +274,7 @@ def draw_covariate_shift(runs: Runs):
     return entitled(figure, drawn, *about)
 
 
-RESCUES = {  # (norm, warm-up?, only γ and β?): label and style
+RESCUE_LOOKS = {  # (norm, warm-up?, only γ and β?): label and style
     ("none", False, False): ("no normalisation", PLAIN, "o-"),
     ("none", True, False): ("no normalisation, warm-up", PLAIN, "s--"),
     ("batch", False, False): ("batch norm", BATCH_NORM, "o-"),
@@ -298,17 +292,17 @@ def draw_rescues(runs: Runs):
     it without the noise, and so in another distribution than its running averages know. One run a
     point, and few steps: which net is best after long training is another question."""
     found = {key: [run for run in find(runs, "rescue", norm=key[0], only_norm=key[2])
-                   if bool(run["run"]["warmup"]) == key[1]] for key in RESCUES}
+                   if bool(run["run"]["warmup"]) == key[1]] for key in RESCUE_LOOKS}
     same_rates(found.values())
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), sharex=True, sharey=True)
-    for key, (label, colour, style) in RESCUES.items():
+    for key, (label, colour, style) in RESCUE_LOOKS.items():
         rates = [run["run"]["lr"] for run in found[key]]
         lost = [run for run in found[key] if not np.isfinite(run["loss"][-1])]
-        measures = findings.training_accuracy, findings.accuracy
-        for axis, measure in zip(axes, measures, strict=True):
-            axis.plot(rates, [measure(run) for run in found[key]], style, color=colour,
+        percents = measures.training_percent, measures.validation_percent
+        for axis, percent in zip(axes, percents, strict=True):
+            axis.plot(rates, [percent(run) for run in found[key]], style, color=colour,
                       label=label, markersize=5)
-            axis.plot([run["run"]["lr"] for run in lost], list(map(measure, lost)), "kx", zorder=3)
+            axis.plot([run["run"]["lr"] for run in lost], list(map(percent, lost)), "kx", zorder=3)
     for axis, name in zip(axes, ("training", "validation"), strict=True):
         axis.axhline(10, color="grey", linewidth=1, linestyle=":")
         axis.set(xlabel="learning rate", ylabel=f"{name} accuracy (%)", xscale="log",

@@ -5,7 +5,6 @@
 ground/cifar10.py says where the data comes from and how it is checked.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.ground.cifar10 import CLASSES, Split, load_cifar10, normalize, split_validation
 from VGG_BatchNorm.ground.files import DATA_DIR, FIGURES_DIR
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 
 __all__ = ["CLASSES", "BatchLoader", "PartialDataset", "Split", "get_cifar_loader", "load_cifar10",
@@ -87,7 +87,7 @@ class BatchLoader:
             yield x, self.labels[index]
 
     def _crop(self, index: torch.Tensor, flips: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
-        """Translate and flip by one gather: pixel (r, c) comes from (r + dy, ±(c + dx))."""
+        """Return images (B, 32, 32, 3), by one gather: pixel (r, c) is from (r + dy, ±(c + dx))."""
         grid = torch.arange(32, device=index.device)
         rows, columns = (_reflect(grid + shift[:, None]) for shift in shifts)  # (B, 32) each
         columns = torch.where(flips[:, None], 31 - columns, columns)
@@ -95,20 +95,21 @@ class BatchLoader:
         return self.pixels.view(-1, 3)[pixel]  # (B, 32, 32, 3)
 
     def _mask(self, corner: torch.Tensor) -> torch.Tensor:
-        """0 inside a square of `cutout` pixels whose upper left corner is given, 1 elsewhere."""
+        """Return 0 in the square of `cutout` pixels from this upper left corner on, 1 elsewhere."""
         grid = torch.arange(32, device=corner.device)
         inside = [(grid >= c[:, None]) & (grid < c[:, None] + self.cutout) for c in corner]
         return ~(inside[0][:, None, :, None] & inside[1][:, None, None, :])  # (B, 1, 32, 32)
 
 
 def _reflect(position: torch.Tensor) -> torch.Tensor:
-    """Mirror positions outside 0…31 back in; the border pixel is not repeated."""
+    """Return positions outside 0…31 mirrored back in; the border pixel is not repeated."""
     position = position.abs()
     return torch.where(position > 31, 62 - position, position)
 
 
 def resize(x: torch.Tensor, size: int) -> torch.Tensor:
-    """Shrink images (N, 3, 32, 32) to (N, 3, size, size), antialiased; 32 leaves them alone."""
+    """Return images (N, 3, 32, 32) shrunk to (N, 3, size, size), antialiased; 32 leaves them alone.
+    """
     if size == x.shape[-1]:
         return x
     return F.interpolate(x, size=(size, size), mode="bilinear", antialias=True)
@@ -157,7 +158,7 @@ class KitImages(Dataset):
 
 def get_cifar_loader(root: Path | str = DATA_DIR, batch_size: int = 128, train: bool = True,
                      shuffle: bool = True, num_workers: int = 4, n_items: int = -1) -> DataLoader:
-    """The kit's loader: batches (x, y), x float32 (N, 3, 32, 32) in [-1, 1], y int64 (N,).
+    """Return the kit's loader: batches (x, y), x float32 (N, 3, 32, 32) in [-1, 1], y int64 (N,).
 
     Its `dataset` is a `KitImages`.
 
@@ -175,9 +176,7 @@ def get_cifar_loader(root: Path | str = DATA_DIR, batch_size: int = 128, train: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data-dir", type=user_path, default=DATA_DIR)
+    parser = flag_parser(__doc__, "--data-dir")
     parser.add_argument("--out", type=user_path, default=FIGURES_DIR / "samples.png",
                         help="the picture")
     args = parser.parse_args()

@@ -22,18 +22,18 @@ def _figure(number: int) -> list[dict]:
 
 
 def curve(number: int, column: str, **wanted: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one curve: of the rows of figure `number` whose cells are as wanted."""
+    """Return steps and values of one curve: the rows of figure `number` with cells as wanted."""
     rows = [row for row in _figure(number)
             if all(row[name] == value for name, value in wanted.items())]
     return tuple(np.array([row[name] for row in rows], float) for name in ("step", column))
 
 
 def band_width(panel: str, net: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps, and the upper less the lower edge of a band of figure 4."""
+    """Return steps, and the upper less the lower edge of a band of figure 4."""
     steps, high = curve(4, "max_or_value", panel=panel, net=net)
     return steps, high - curve(4, "min", panel=panel, net=net)[1]
 
 
 def median(steps: np.ndarray, values: np.ndarray, first: int = 200, last: int = 1500) -> float:
-    """The median of a curve over a span of steps."""
+    """Return the median of a curve over a span of steps."""
     return float(np.nanmedian(values[(steps >= first) & (steps <= last)]))

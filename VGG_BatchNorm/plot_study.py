@@ -7,12 +7,12 @@ sets the paper's claims against the numbers, to reports/figures/bn/<preset>/. Tr
 picture whose runs are missing is left out.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from VGG_BatchNorm.findings import LAST_STUDY, NotRun, read_runs, table, twins
+from VGG_BatchNorm.claims import claims_table, twins
+from VGG_BatchNorm.draw_own import FIGURES
 from VGG_BatchNorm.ground.files import (
     FIGURES_DIR,
     RESULTS_DIR,
@@ -21,14 +21,15 @@ from VGG_BatchNorm.ground.files import (
     newest,
     read_json,
 )
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.ground.style import save_figure
 from VGG_BatchNorm.ground.tables import markdown
-from VGG_BatchNorm.study_figures import FIGURES
+from VGG_BatchNorm.measures import LAST_STUDY, NotRun, read_runs
 
 
 def newest_study(results: Path) -> Path:
-    """The folder of the study that ran last here; in a fresh clone, of the newest results."""
+    """Return the folder of the study that ran last; in a fresh clone, of the newest results."""
     if LAST_STUDY.exists() and (last := ROOT / read_json(LAST_STUDY, "folder")["folder"]).exists():
         return last
     return newest(results, "*/summary.csv", f"no finished study in {results}; "
@@ -36,8 +37,7 @@ def newest_study(results: Path) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawTextHelpFormatter)
+    parser = flag_parser(__doc__)
     parser.add_argument("results", nargs="?", type=user_path, help="folder of a preset")
     parser.add_argument("--out", type=user_path, help="folder of the pictures")
     args = parser.parse_args()
@@ -46,7 +46,7 @@ def main() -> None:
     runs = read_runs(folder)
     text = ["# Why batch normalisation helps: the pictures\n",
             f"Drawn by `VGG_BatchNorm/plot_study.py` from the preset `{folder.name}`.\n",
-            markdown(table(runs)) + "\n"]
+            markdown(claims_table(runs)) + "\n"]
     if (same := twins(runs)).rows:
         text.append("Runs that were trained in both precisions, over the steps that both have: "
                     f"whether bfloat16 changes what is found.\n\n{markdown(same)}\n")

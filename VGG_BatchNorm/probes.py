@@ -27,7 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import is_lazy
 
 from VGG_BatchNorm.ground.machine import autocast
-from VGG_BatchNorm.recorded import GRID
+from VGG_BatchNorm.run_files import GRID
 
 PART = 1 << 16  # entries that are summed at a time on a CPU
 Tensors = dict[str, torch.Tensor]
@@ -39,7 +39,7 @@ Result = TypeVar("Result")
 def probe(model: nn.Module, loss_fn: Loss, batch: Batch, lr: float, *,
           multipliers: Sequence[float] = GRID, update: Tensors | None = None,
           at: tuple[float, Tensors] | None = None) -> dict:
-    """Loss and gradient along the step that training is about to take.
+    """Return loss and gradient along the step that training is about to take.
 
     The points are θ + s·u for each s of `multipliers`, with u = −lr · g, g the gradient over all
     trainable parameters.
@@ -60,8 +60,6 @@ def probe(model: nn.Module, loss_fn: Loss, batch: Batch, lr: float, *,
         distances: d = ‖∇L(θ + s·u) − g‖, gradient predictiveness.
         cosines: of ∇L(θ + s·u) and g.
         smoothness: d / ‖s·u‖, the effective β.
-        grid_limited: whether the largest β is at the smallest s and d ≈ ‖g‖ there (within 10 %),
-            so that the grid, not the landscape, sets it.
 
     Raises:
         ValueError: lr ≤ 0 or not finite, a step that lacks a parameter; and, here and below, no
@@ -88,14 +86,11 @@ def probe(model: nn.Module, loss_fn: Loss, batch: Batch, lr: float, *,
             result["distances"].append(distance)
             result["cosines"].append(cosine)
             result["smoothness"].append(_ratio(distance, s * step_norm))
-    largest = max(range(len(multipliers)), key=result["smoothness"].__getitem__)
-    change = _ratio(result["distances"][largest], result["gradient_norm"])
-    result["grid_limited"] = multipliers[largest] == min(multipliers) and abs(change - 1) < 0.1
     return result
 
 
 def curvature(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors | None = None) -> dict:
-    """The limits of the effective β for ever smaller steps, by Hessian-vector products.
+    """Return the limits of the effective β for ever smaller steps, by Hessian-vector products.
 
     Args:
         point: trainable parameters by name; default: where the model is.
@@ -130,7 +125,7 @@ def curvature(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors | No
 
 def curvature_from_losses(model: nn.Module, loss_fn: Loss, batch: Batch, sizes: Sequence[float], *,
                           at: tuple[float, Tensors] | None = None) -> dict:
-    """The curvature along the gradient, from losses alone: no second pass backwards.
+    """Return the curvature along the gradient, from losses alone: no second pass backwards.
 
         κ(α) = 2 (L(θ − αg) − L(θ) + α‖g‖²) / (α²‖g‖²)
 
@@ -158,7 +153,7 @@ def curvature_from_losses(model: nn.Module, loss_fn: Loss, batch: Batch, sizes: 
 
 def internal_covariate_shift(model: nn.Module, loss_fn: Loss, batch: Batch, before: Tensors,
                              after: Tensors) -> dict[str, dict[str, float]]:
-    """Definition 2.1, for each weight tensor W_i (two or more axes) in the model's order.
+    """Return the covariate shift of definition 2.1 for each weight tensor W_i (two or more axes).
 
     G is W_i's gradient at `before`; G′ is its gradient once all parameters that come before W_i,
     those of normalisation layers too, have moved to `after`.
@@ -167,7 +162,8 @@ def internal_covariate_shift(model: nn.Module, loss_fn: Loss, batch: Batch, befo
         before, after: trainable parameters around one update, from `trainable`.
 
     Returns:
-        by name of W_i: difference ‖G − G′‖, relative ‖G − G′‖ / ‖G‖, cosine of G and G′.
+        by name of W_i, in the model's order: difference ‖G − G′‖, relative ‖G − G′‖ / ‖G‖, cosine
+        of G and G′.
     """
     result = {}
     with _undisturbed(model) as model:
@@ -192,7 +188,7 @@ ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.S
 def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch,
                           layers: str | type | Sequence[str | type] = ACTIVATIONS
                           ) -> dict[str, list]:
-    """What each activation layer is given, in the order of the forward pass.
+    """Return what each activation layer is given, in the order of the forward pass.
 
     Args:
         layers: types of layers to look at, or their names, as in `model.named_modules()`.
@@ -246,20 +242,20 @@ def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch,
 
 @torch.inference_mode(False)
 def trainable(model: nn.Module) -> Tensors:
-    """Copies of the parameters that are trained, by name."""
+    """Return copies of the parameters that are trained, by name."""
     named = _inside(model).named_parameters()
     return {name: p.detach().clone() for name, p in named if p.requires_grad}
 
 
 def weight_names(model: nn.Module) -> list[str]:
-    """The trained filters and matrices, in the model's order."""
+    """Return the names of the trained filters and matrices, in the model's order."""
     named = _inside(model).named_parameters()
     return [name for name, p in named if p.requires_grad and p.ndim > 1]
 
 
 def loss_and_gradient(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors,
                       only: str | None = None) -> tuple[float, Tensors]:
-    """The loss at the parameters `point`, and its gradient (by `only` one of them)."""
+    """Return the loss at the parameters `point`, and its gradient by them, or by `only` one."""
     with _undisturbed(model) as model:
         point = {name: p.detach().requires_grad_(only in (None, name)) for name, p in point.items()}
         wanted = {name: p for name, p in point.items() if p.requires_grad}
@@ -268,7 +264,7 @@ def loss_and_gradient(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tens
 
 
 def _gradient(of: torch.Tensor, by: Tensors, **options) -> Tensors:
-    """Gradients by name; zeros where `of` does not depend on a tensor."""
+    """Return gradients by name; zeros where `of` does not depend on a tensor."""
     if not of.requires_grad:
         return {name: torch.zeros_like(p) for name, p in by.items()}
     options |= {"allow_unused": True, "materialize_grads": True}
@@ -315,7 +311,7 @@ WRAPPERS = nn.DataParallel, nn.parallel.DistributedDataParallel
 
 
 def _inside(model: nn.Module) -> nn.Module:
-    """The module that a wrapper holds: `DataParallel`, its distributed kin, `torch.compile`.
+    """Return the module that a wrapper holds: `DataParallel`, its distributed kin, `torch.compile`.
 
     Raises:
         ValueError: its weights are not there yet.
@@ -328,17 +324,17 @@ def _inside(model: nn.Module) -> nn.Module:
 
 
 def norm(tensors: Tensors) -> float:
-    """‖·‖₂ over all entries, summed in float64."""
+    """Return ‖·‖₂ over all entries, summed in float64."""
     return dot(tensors, tensors) ** 0.5
 
 
 def dot(a: Tensors, b: Tensors) -> float:
-    """Scalar product over the entries of `a`, summed in float64."""
+    """Return the scalar product over the entries of `a`, summed in float64."""
     return float(sum((x * y).sum() for x, y in _in_float64(a, b)))
 
 
 def _compare(a: Tensors, b: Tensors) -> tuple[float, float]:
-    """‖a − b‖ and the cosine of a and b, summed in float64."""
+    """Return ‖a − b‖ and the cosine of a and b, summed in float64."""
     sums = [torch.stack([(x - y).square().sum(), (x * y).sum(), x.square().sum(), y.square().sum()])
             for x, y in _in_float64(a, b)]
     distance, product, a_square, b_square = torch.stack(sums).sum(0).tolist()
@@ -346,7 +342,7 @@ def _compare(a: Tensors, b: Tensors) -> tuple[float, float]:
 
 
 def _in_float64(a: Tensors, b: Tensors) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Corresponding parts of a and b; on a CPU they fit its caches."""
+    """Yield corresponding parts of a and b; on a CPU they fit its caches."""
     for name in a:
         x, y = (torch.atleast_1d(t.cpu() if t.device.type == "mps" else t)  # which has no float64
                 for t in (a[name], b[name]))
@@ -361,9 +357,9 @@ def _ratio(a: float, b: float) -> float:
 
 @contextlib.contextmanager
 def _undisturbed(model: nn.Module) -> Iterator[nn.Module]:
-    """What `_inside` gives, in float32 without TF32, autocast or compilation, with gradients.
+    """Yield what `_inside` returns, in float32 without TF32, autocast or compilation.
 
-    The random state of CPU, CUDA, numpy and Python is put back at the end.
+    Gradients are on. The random state of CPU, CUDA, numpy and Python is put back at the end.
 
     Raises:
         ValueError: `model` has nothing to train.
@@ -390,7 +386,8 @@ def _undisturbed(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def _not_compiled() -> contextlib.AbstractContextManager:
-    """Compiled layers run as they were written: with hooks, and differentiable twice."""
+    """Return a context in which compiled layers run as they were written: with hooks, and
+    differentiable twice."""
     if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):  # torch 2.6
         return torch.compiler.set_stance("force_eager")
     return contextlib.nullcontext()

@@ -13,7 +13,7 @@ from torch import nn
 
 from codes.networks import NETWORKS, build
 from VGG_BatchNorm.ground.checkpoint import (
-    ALONE,
+    HOW_TO_SAVE,
     find_checkpoint,
     is_ours,
     read_file,
@@ -88,7 +88,8 @@ def read_checkpoint(path: Path, network: str | None = None) -> dict:
         return content
     weights = state_dict_in(content)
     if weights is None:
-        raise UserError(f"{path} is a checkpoint of another format, without a state_dict; {ALONE}")
+        raise UserError(f"{path} is a checkpoint of another format, without a state_dict; "
+                        f"{HOW_TO_SAVE}")
     if network and network != "vgg":
         fits = [(network, config) for config in _arguments(network, weights)]
     else:  # the names that stand for one net of the table come before the table

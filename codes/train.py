@@ -36,7 +36,6 @@ from VGG_BatchNorm.ground.files import RUNS_DIR, read_json, write_csv, write_jso
 from VGG_BatchNorm.ground.machine import environment, peak_memory, use_device
 from VGG_BatchNorm.ground.predictions import accuracy, one_and_six_views, predict
 from VGG_BatchNorm.ground.script import UserError, run_main
-from VGG_BatchNorm.ground.timing import cpu_seconds
 from VGG_BatchNorm.VGG import get_number_of_parameters
 
 
@@ -145,11 +144,11 @@ def train_to_end(trainer: Trainer, folder: Path, held_out: Split, name: str, eve
         events: a SummaryWriter, or None.
     """
     while trainer.epoch < trainer.epochs:
-        start, start_cpu = time.perf_counter(), cpu_seconds()
+        start, start_cpu = time.perf_counter(), time.process_time()
         row = {"epoch": trainer.epoch + 1, **trainer.train_epoch()}
         before = trainer.rows[-1] if trainer.rows else {"seconds": 0.0, "cpu_seconds": 0.0}
         row["seconds"] = before["seconds"] + time.perf_counter() - start
-        row["cpu_seconds"] = before["cpu_seconds"] + cpu_seconds() - start_cpu
+        row["cpu_seconds"] = before["cpu_seconds"] + time.process_time() - start_cpu
         if name == "validation":
             row["validation_accuracy"] = accuracy(predict(trainer.net, held_out), held_out.labels)
         trainer.rows.append(row)

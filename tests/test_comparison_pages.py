@@ -8,9 +8,9 @@ from codes.figures import comparisons, horizons
 from codes.figures.caption import caption
 from codes.results.advice import paragraph
 from codes.results.comparisons import Comparisons
-from VGG_BatchNorm.findings import NotRun
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, write_csv, write_json
 from VGG_BatchNorm.ground.style import plt, save_figure
+from VGG_BatchNorm.measures import NotRun
 
 BASE = {"widths": [8, 8], "epochs": 4, "batch_size": 50, "optimizer": "muon", "lr": 0.2}
 

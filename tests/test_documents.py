@@ -13,11 +13,11 @@ from conftest import ROOT
 
 from codes import from_scratch, optimizers, settings, studies
 from codes.results.compare_results import RUN, SUMMARY
-from VGG_BatchNorm import findings
+from VGG_BatchNorm import measures
 from VGG_BatchNorm.ground.cifar10 import BATCH_MD5, CLASSES, MEAN, STD
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json
 from VGG_BatchNorm.ground.statistics import t95, t_interval
-from VGG_BatchNorm.recorded import read_run
+from VGG_BatchNorm.run_files import read_study_run
 
 PAGES = ("README.md", "MODEL_CARD.md", "EXERCISES.md", "data/README.md", "codes/README.md",
          "VGG_BatchNorm/README.md")
@@ -68,6 +68,7 @@ def test_flags_are_those_of_the_script(name):
             source += re.sub(r"(--[a-z][a-z0-9-]*)", r'"\1"', text_of_help)
         if "picture_parser(" in source:
             source += (ROOT / "codes/flags.py").read_text()
+            source += (ROOT / "VGG_BatchNorm/ground/flags.py").read_text()
         for flag in re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", rest):
             known = f'"{flag.replace("--no-", "--")}"' in source or flag == "--help"
             assert known, f"{script} {flag}"
@@ -171,9 +172,9 @@ def test_the_edge_of_the_exercises_is_that_of_the_study():
     found = {norm: [] for norm in ("none", "batch")}
     for norm, medians in found.items():
         for seed in range(3):
-            run = read_run(RESULTS_DIR / f"bn/evening/pair/{norm}-sgd-0.1-s{seed}.npz")
+            run = read_study_run(RESULTS_DIR / f"bn/evening/pair/{norm}-sgd-0.1-s{seed}.npz")
             medians.append(np.median(names["edge"](run, 1 / 16)))
-            assert medians[-1] == pytest.approx(findings.edge_median(run), rel=1e-3)
+            assert medians[-1] == pytest.approx(measures.edge_median(run), rel=1e-3)
     mean, half = t_interval(np.subtract(found["batch"], found["none"]))
     assert abs(mean) < half  # as the answer says
 

@@ -5,20 +5,21 @@ import dataclasses
 import numpy as np
 import pytest
 
-from VGG_BatchNorm import draw_paper, findings, plot_study
+from VGG_BatchNorm import claims, draw_paper, measures, plot_study
+from VGG_BatchNorm.draw_own import FIGURES
+from VGG_BatchNorm.ground.style import apart
 from VGG_BatchNorm.ground.tables import markdown
-from VGG_BatchNorm.recorded import FINE_GRID
-from VGG_BatchNorm.study import Run
-from VGG_BatchNorm.study_figures import FIGURES
+from VGG_BatchNorm.run import Run
+from VGG_BatchNorm.run_files import FINE_GRID
 
 
 def test_steps_to_an_accuracy():
     correct = np.concatenate([np.full(60, 8), np.full(60, 16)])
     run = {"correct": correct, "run": {"batch_size": 16}}
-    assert findings.steps_to(run, 0.5) == 50
-    assert findings.steps_to(run, 1.0) == 110
-    assert findings.steps_to(run | {"correct": correct[:60]}, 0.9) is None
-    assert findings.steps_to(run | {"correct": correct[:40]}, 0.1) is None
+    assert measures.steps_to(run, 0.5) == 50
+    assert measures.steps_to(run, 1.0) == 110
+    assert measures.steps_to(run | {"correct": correct[:60]}, 0.9) is None
+    assert measures.steps_to(run | {"correct": correct[:40]}, 0.1) is None
 
 
 def run_of(norm: str, seed: int = 0, lr: float = 0.5, right: float = 0.1, steps: int = 500,
@@ -31,7 +32,7 @@ def run_of(norm: str, seed: int = 0, lr: float = 0.5, right: float = 0.1, steps:
 
 def test_a_claim_is_a_difference_over_seeds_with_its_interval():
     def row(runs: dict) -> str:
-        *_, line, _, about = markdown(findings.table(runs)).splitlines()
+        *_, line, _, about = markdown(claims.claims_table(runs)).splitlines()
         assert about.endswith("Computed on abacus.")
         return line.partition("three linear layers ")[2]
 
@@ -56,17 +57,18 @@ def test_arms_of_a_claim_may_be_of_two_groups():
             "heads/c": run_of("batch", head="single", right=0.4),
             "heads/d": run_of("none", head="single", right=0.2)}
     shown = {effect.claim.quantity: pytest.approx((*effect.plain, *effect.normed))
-             for effect in findings.effects(runs)}
+             for effect in claims.effects(runs)}
     assert shown["the same, one linear layer in both nets"] == (20, 40)
     assert shown["the same, batch norm in its linear layers too"] == (10, 50)
     assert len(shown) == 2
 
 
 def test_a_net_that_diverged_or_did_not_get_there():
-    (claim, *_) = findings.CLAIMS
+    (claim, *_) = claims.CLAIMS
     for plain, normed in (([np.nan] * 2, [0.8] * 2), ([5.0, 6.0], [np.inf, 4.0])):
-        assert findings.Effect(claim, plain, normed).says in ("not reached", "not told apart")
-    assert findings.spread([np.inf, 3.0]) == "3.00 (in 1 of 2)" and findings.spread([np.nan]) == "–"
+        assert claims.Effect(claim, plain, normed).says in ("not reached", "not told apart")
+    assert claims.mean_and_deviation([np.inf, 3.0]) == "3.00 (in 1 of 2)"
+    assert claims.mean_and_deviation([np.nan]) == "–"
 
 
 def test_the_curvature_along_the_gradient_of_a_quadratic():
@@ -76,34 +78,25 @@ def test_the_curvature_along_the_gradient_of_a_quadratic():
     run = {"run": {"lr": lr}, "losses": np.array([losses, [np.nan] * 11]),
            "probe_loss": np.full(2, c * w * w / 2), "gradient_norm": np.full(2, c * w),
            "probe_steps": np.array([0, 10])}
-    steps, values = findings.edge(run)
+    steps, values = measures.rate_times_curvature(run)
     assert steps.tolist() == [0] and values == pytest.approx([lr * c])
     run = {"run": {"lr": lr}, "edge_steps": np.array([5]), "edge_curvature": np.full((1, 3), c)}
-    assert findings.edge(run)[1] == pytest.approx([lr * c])
-    with pytest.raises(findings.NotRun):
-        findings.edge({"run": {"lr": lr}})
+    assert measures.rate_times_curvature(run)[1] == pytest.approx([lr * c])
+    with pytest.raises(measures.NotRun):
+        measures.rate_times_curvature({"run": {"lr": lr}})
 
 
 def test_labels_stand_apart():
-    placed = draw_paper._apart([1.0, 1.01, 1.02, 3.0], 0.5)
-    assert np.diff(placed).min() >= 0.499 and placed == sorted(placed)
-    assert draw_paper._apart([3.0, 1.0], 0.5) == [3.0, 1.0]
+    assert apart([1.0, 1.01, 1.02, 3.0], 0.5) == pytest.approx([1.0, 1.5, 2.0, 3.0])
+    assert apart([3.0, 1.0, 1.25], 0.5).tolist() == [3.0, 1.0, 1.5]
 
 
 def test_medians_over_training_are_not_those_of_its_dense_start():
     nan = [float("nan")] * 7
     run = {"run": {"probe_every": 50}, "probe_steps": np.array([0, 10, 200, 210, 250, 300]),
            "losses": np.array([nan + [0, 0, 0, width] for width in (9, 9, 1, 9, 2, 3)])}
-    (band,) = (claim for claim in findings.CLAIMS if claim.quantity.startswith("median width"))
-    assert band.measure(run) == 2
-
-
-def test_beta_is_limited_by_the_grid_where_the_gradient_is_gone_after_the_shortest_step():
-    nan = [float("nan")] * 7
-    run = {"gradient_norm": np.array([2.0, 2.0, 2.0]),
-           "distances": np.array([nan + [2.1, 2, 2, 2], nan + [1, 2, 2, 2], nan + [2.1, 9, 2, 2]]),
-           "smoothness": np.array([nan + [4, 2, 1, 0.5], nan + [4, 2, 1, 1], nan + [4, 9, 1, 1]])}
-    assert findings.grid_limited(run).tolist() == [True, False, False]
+    (band,) = (claim for claim in claims.CLAIMS if claim.quantity.startswith("median width"))
+    assert band.number_of(run) == 2
 
 
 def test_the_scale_on_a_pictures_face():
@@ -119,7 +112,7 @@ def test_the_scale_on_a_pictures_face():
 def test_bands_over_unlike_rates_are_not_drawn():
     run = {"run": {"lr": 0.1}}
     draw_paper.same_rates([[run, run], [run, run]])
-    with pytest.raises(findings.NotRun):
+    with pytest.raises(measures.NotRun):
         draw_paper.same_rates([[run, run], [run]])
 
 
@@ -138,19 +131,19 @@ def test_twins_are_runs_that_differ_in_precision_alone():
     shorter = {name: values[:60] for name, values in runs["noise/a"].items()
                if name in ("loss", "correct")}
     runs["noise/a"] |= shorter  # over 60 steps there, 500 of the other seed: two lines a quantity
-    by_steps = {row[1]: row[3:] for row in findings.twins(runs).rows if "accuracy" in row[2]}
+    by_steps = {row[1]: row[3:] for row in claims.twins(runs).rows if "accuracy" in row[2]}
     assert by_steps == {"60": ("1", "50.0", "40.0", "−10.0"), "500": ("1", "30.0", "20.0", "−10.0")}
-    assert not findings.twins({"pair/a": runs["pair/a"], "heads/c": runs["heads/c"]}).rows
+    assert not claims.twins({"pair/a": runs["pair/a"], "heads/c": runs["heads/c"]}).rows
     # a warm-up is another experiment, no other seed; and a twin is no further seed of a group
     warm = {f"rescue/{p}": run_of("batch", 2, warmup=9, precision=p)
             for p in ("float32", "bfloat16")}
-    labels = {row[0] for row in findings.twins(runs | warm).rows}
+    labels = {row[0] for row in claims.twins(runs | warm).rows}
     assert labels == {"batch, LR 0.5", "batch, LR 0.5, warmup 9"}
-    assert [run["run"]["precision"] for run in findings.find(warm, "rescue")] == ["float32"]
+    assert [run["run"]["precision"] for run in measures.find(warm, "rescue")] == ["float32"]
 
 
 def test_a_run_that_is_too_short_is_not_judged_at_a_later_step():
     run = run_of("batch", right=0.5)
-    assert findings.training_accuracy(run, 500) == 50
-    with pytest.raises(findings.NotRun):
-        findings.training_accuracy(run, 501)
+    assert measures.training_percent(run, 500) == 50
+    with pytest.raises(measures.NotRun):
+        measures.training_percent(run, 501)

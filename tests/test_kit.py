@@ -12,7 +12,7 @@ from conftest import ROOT, finish, write_data
 
 from VGG_BatchNorm import bench_study
 from VGG_BatchNorm.ground.files import read_json
-from VGG_BatchNorm.study import Run
+from VGG_BatchNorm.run import Run
 from VGG_BatchNorm.VGG import VGG
 
 SPAWN = "import multiprocessing\nmultiprocessing.set_start_method('spawn', force=True)\n"

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from VGG_BatchNorm import VGG_Loss_Landscape, findings, plot_study, probes
+from VGG_BatchNorm import VGG_Loss_Landscape, claims, plot_study, probes
 from VGG_BatchNorm import study as study_module
+from VGG_BatchNorm.draw_own import FIGURES
 from VGG_BatchNorm.ground import files
 from VGG_BatchNorm.ground.cifar10 import load_cifar10, split_validation
 from VGG_BatchNorm.ground.script import UserError
-from VGG_BatchNorm.recorded import read_run
-from VGG_BatchNorm.study import Run, StudyRun, fresh_net, perform, rescaled
-from VGG_BatchNorm.study_figures import FIGURES
+from VGG_BatchNorm.run import Run, fresh_net
+from VGG_BatchNorm.run_files import read_study_run
+from VGG_BatchNorm.study import StudyRun, perform, rescaled
 
 CPU = torch.device("cpu")
 TINY = dict(width=1 / 16, n_items=96, batch_size=16)
@@ -35,7 +36,7 @@ def same(a: dict, b: dict) -> bool:
 def performed(run: Run, data, folder) -> dict:
     """What the run leaves; its checkpoints go to the same folder."""
     assert perform(run, *data, CPU, folder, folder)
-    return read_run(folder / f"{run.name}.npz")
+    return read_study_run(folder / f"{run.name}.npz")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def test_a_longer_run_goes_on_from_a_shorter_one_that_was_kept(data, tmp_path):
         for each in runs:
             assert perform(each, *data, CPU, tmp_path / folder, tmp_path / f"{folder}-c", data[1],
                            keep)
-    first, second = (read_run(tmp_path / folder / f"{longer.name}.npz") for folder in "ab")
+    first, second = (read_study_run(tmp_path / folder / f"{longer.name}.npz") for folder in "ab")
     for name in ("loss", "dead", "edge_curvature", "losses", "theorem_measured"):
         assert np.array_equal(first[name], second[name], equal_nan=True), name
     assert second["test_steps"].tolist() == [4, 8, 12, 16, 20]
@@ -127,8 +128,8 @@ def test_a_run_watches_dead_units_and_the_edge(data, tmp_path):
         study.net.classifier[0].bias.fill_(-1e3)
         study.net.classifier[2].bias.fill_(-1e3)
     study.train_step(*next(study.loader.epoch(0)))
-    assert study.record.lists["dead"][0][-2:] == [1.0, 1.0]
-    assert max(study.record.lists["dead"][0][:8]) < 1
+    assert study.record["dead"][0][-2:] == [1.0, 1.0]
+    assert max(study.record["dead"][0][:8]) < 1
 
 
 def test_training_in_bfloat16_is_another_run_and_its_probes_are_float32(data, whole, tmp_path):
@@ -220,7 +221,7 @@ def test_a_damaged_or_foreign_result_is_neither_trusted_nor_overwritten(data, tm
     with pytest.raises(UserError, match="other settings"):
         perform(PROBED, *data, CPU, tmp_path, tmp_path)
     with pytest.raises(UserError, match="missing"):
-        read_run(tmp_path / "no.npz")
+        read_study_run(tmp_path / "no.npz")
 
 
 def test_the_cost_of_probes_is_what_they_compute(data, monkeypatch):
@@ -269,8 +270,8 @@ def test_the_study_end_to_end(call, data_dir, tmp_path, small):
     assert len(list((tmp_path / "figures").glob("*.png"))) == len(FIGURES)
     assert gallery.count("![") == len(FIGURES) and "None" not in gallery and "nan" not in gallery
     said = sum(map(gallery.count, ("| a look: 1 seed |", "| not reached |", "| a check |")))
-    later = sum(claim.measure in (findings._at_300, findings._at_500) for claim in findings.CLAIMS)
-    assert gallery.count("| 1 |") == said == len(findings.CLAIMS) - later
+    later = sum(claim.number_of in (claims._at_300, claims._at_500) for claim in claims.CLAIMS)
+    assert gallery.count("| 1 |") == said == len(claims.CLAIMS) - later
 
 
 def test_a_moved_or_copied_clone_takes_its_own_study(call, data_dir, tmp_path, small, monkeypatch):
@@ -289,7 +290,7 @@ def test_no_clock_has_a_say_in_what_is_run(data, tmp_path, monkeypatch, small):
     device, groups, plans = CPU, list(VGG_Loss_Landscape.GROUPS), []
     for seconds in (1e-9, 0.14, 1e9):
         monkeypatch.setattr(VGG_Loss_Landscape, "step_seconds", lambda *_, s=seconds: s)
-        plans.append(VGG_Loss_Landscape.choose(None, groups, data[0], device, tmp_path))
+        plans.append(VGG_Loss_Landscape.planned_runs(None, groups, data[0], device, tmp_path))
     assert plans[0] == plans[1] == plans[2] and "quick/pair" in plans[0]
 
 
@@ -329,8 +330,8 @@ def test_noisy_batch_norm_is_probed_under_the_noise_of_its_update(data, monkeypa
                         lambda *a, **k: losses.append(loss(*a, **k)) or losses[-1])
     x, y = next(study.loader.epoch(0))
     study.train_step(x, y)
-    here = study.record.lists["loss"][0]
-    fall = run.lr / 256 * study.record.lists["gradient_norm"][0] ** 2
+    here = study.record["loss"][0]
+    fall = run.lr / 256 * study.record["gradient_norm"][0] ** 2
     assert here - losses[0][0] == pytest.approx(fall, rel=0.1)  # of the probe: LR/256 away
     assert losses[11][0] == here  # of the covariate shift, after the update: where it came from
     layers = [m for m in study.net.modules() if hasattr(m, "num_batches_tracked")]

@@ -9,9 +9,9 @@ from codes.insight.measured import measured
 from codes.insight.mistakes import look_alikes, measure
 from codes.networks import build
 from codes.results.measurements import mistakes_for_report
-from VGG_BatchNorm.ground.calibration import expected_calibration_error
 from VGG_BatchNorm.ground.cifar10 import load_cifar10
 from VGG_BatchNorm.ground.predictions import reliability
+from VGG_BatchNorm.ground.statistics import expected_calibration_error
 
 
 def test_features_of_one_direction_a_class_have_no_look_alikes():

@@ -35,7 +35,7 @@ def test_captions_lack_no_number(figure):
 
 
 TORCHLESS = [f"codes.figures.{path.stem}" for path in (ROOT / "codes" / "figures").glob("*.py")]
-TORCHLESS += ["VGG_BatchNorm.study_figures", "codes.draw_figures", "codes.results.comparisons"]
+TORCHLESS += ["VGG_BatchNorm.draw_own", "codes.draw_figures", "codes.results.comparisons"]
 
 
 def test_what_is_shown_is_drawn_without_torch():

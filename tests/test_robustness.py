@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from codes import visualize_robustness
-from codes.figures.robustness import caption_words, draw_robustness, spread
+from codes.figures.robustness import caption_words, draw_robustness
 from codes.insight import robustness
 from codes.insight.corruptions import CORRUPTIONS, corrupted
 from codes.insight.robustness import SETTINGS, attacked_accuracies, examples, fgsm, pgd
@@ -190,14 +190,6 @@ def test_examples_are_the_image_and_its_versions():
         assert torch.equal(row[5], corrupt(image, name, 5)[0].permute(1, 2, 0))
     for picture, eps in zip(found[-1], SETTINGS["epsilons"], strict=True):
         assert (picture.long() - whole.long()).abs().max() <= eps + 0.5
-
-
-def test_labels_keep_their_order_and_distance():
-    values = [50.0, 90.0, 49.0, 88.0, 51.0]
-    places = spread(values, 4)
-    assert np.argsort(places).tolist() == np.argsort(values).tolist() and places[1] == 90
-    assert min(np.diff(sorted(places))) >= 4
-    assert all(p <= v for p, v in zip(places, values, strict=True))
 
 
 @pytest.mark.parametrize("network", ["cifarnet", "vgg_a_light"])

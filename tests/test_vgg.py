@@ -71,7 +71,8 @@ def test_initial_weights_are_glorots():
 
 
 @pytest.mark.parametrize("options",
-                         [{"norm": "batsh"}, {"configuration": "F"}, {"width": 0}, {"dropout": 1}])
+                         [{"norm": "batsh"}, {"configuration": "F"}, {"width": 0}, {"dropout": 1},
+                                     {"head": "single", "dropout": 0.5}])
 def test_bad_arguments(options):
     with pytest.raises(UserError):
         VGG(**options)

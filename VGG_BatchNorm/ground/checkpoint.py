@@ -24,7 +24,7 @@ WRAPPERS = ("module", "_orig_mod")  # what DataParallel and torch.compile put in
 torch.serialization.add_safe_globals([  # numpy's numbers: metrics that people save beside weights
     np.float64(0).__reduce__()[0], np.dtype, codecs.encode,
     *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?"))])
-ALONE = "save its weights alone: torch.save(net.state_dict(), PATH)"
+HOW_TO_SAVE = "save its weights alone: torch.save(net.state_dict(), PATH)"
 
 
 def save_checkpoint(path: Path, network: str, config: dict, weights: dict, **extra) -> None:
@@ -88,7 +88,7 @@ def read_file(path: Path, device: torch.device | str = "cpu"):
         if held:  # 149 is what pickles begin with from protocol 4 on, pickle.dump's default
             kind = held[1] or held[2] or "by pickle's newer protocols"
             raise UserError(f"{path} holds Python objects ({kind}), which could run "
-                            f"any code, so it is not opened; {ALONE}") from None
+                            f"any code, so it is not opened; {HOW_TO_SAVE}") from None
         raise UserError(f"{path} is damaged or not a checkpoint; "
                         "move it away, or name another") from None
 
@@ -99,7 +99,7 @@ def is_ours(content) -> bool:
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict:
-    """Read a checkpoint of this project without running any code it may hold.
+    """Return what a checkpoint of this project holds, without running any code in it.
 
     Raises:
         UserError: missing, damaged, or not a checkpoint of this project.
@@ -129,5 +129,5 @@ def state_dict_in(content) -> dict[str, torch.Tensor] | None:
 
 
 def find_checkpoint(named: Path | str | None) -> Path:
-    """The path named, else the newest run's `last.pt`, else the shipped weights."""
+    """Return the path named, else the newest run's `last.pt`, else the shipped weights."""
     return Path(named) if named else newest(RUNS_DIR, "*/last.pt") or SHIPPED_WEIGHTS

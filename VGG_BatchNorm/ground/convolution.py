@@ -38,7 +38,7 @@ class Conv3x3(nn.Conv2d):
 
 
 def algorithm(x: torch.Tensor, weight: torch.Tensor) -> str:
-    """Name of the algorithm for images x (N, C, H, W) and filters (K, C, 3, 3)."""
+    """Return the name of the algorithm for images x (N, C, H, W) and filters (K, C, 3, 3)."""
     if x.device.type != "cpu":
         return "direct"
     if x.shape[2:] == (2, 2):

@@ -48,12 +48,14 @@ def atomic_write(path: Path) -> Iterator[io.BufferedWriter]:
 
 
 def write_json(path: Path, content: dict) -> None:
+    """Write `content` as JSON."""
     with atomic_write(path) as file:
         file.write((json.dumps(content, indent=1) + "\n").encode())
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
-    """One line a dict, columns from the first, None an empty cell; no rows give an empty file."""
+    """Write a line a dict, columns from the first, None an empty cell; no rows give an empty file.
+    """
     text = io.StringIO()
     if rows:
         writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
@@ -99,19 +101,20 @@ def digest(path: Path) -> str:
 
 
 def in_repository(path: Path) -> Path:
-    """The path from ROOT on where it lies inside, so that a copied clone means its own file."""
+    """Return the path from ROOT on where it lies inside, so that a copied clone means its own file.
+    """
     path = path.resolve()
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def shown_path(path: Path) -> str:
-    """As results name a file: its path in the repository, elsewhere its name alone."""
+    """Return how results name a file: its path in the repository, elsewhere its name alone."""
     path = in_repository(path)
     return path.name if path.is_absolute() else path.as_posix()
 
 
 def read_csv(path: Path, types: dict[str, type]) -> list[dict]:
-    """The rows of a CSV file, each a dict by column; none where the file is missing.
+    """Return the rows of a CSV file, each a dict by column; none where the file is missing.
 
     Args:
         types: of columns: int, float or bool. What is not named is text; an empty cell is None.
@@ -139,9 +142,10 @@ def _cell(text: str, kind: type):
 
 
 def write_npz(path: Path, about: dict, arrays: dict) -> None:
-    """Arrays by name, and `about`, as JSON has it: what they are of, and the settings behind them.
+    """Write arrays by name, and `about`: what they are of, and the settings behind them.
 
     Args:
+        about: of what JSON knows.
         arrays: of numpy; tensors of torch, numbers and lists become such.
     """
     plain = {name: np.asarray(value.cpu() if hasattr(value, "cpu") else value)
@@ -151,7 +155,7 @@ def write_npz(path: Path, about: dict, arrays: dict) -> None:
 
 
 def read_npz(path: Path) -> dict:
-    """What `write_npz` wrote: the arrays by name, and `about`.
+    """Return what `write_npz` wrote: the arrays by name, and `about`.
 
     Raises:
         UserError: missing, damaged, or without `about`.

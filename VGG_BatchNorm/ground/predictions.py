@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from VGG_BatchNorm.ground.calibration import expected_calibration_error
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
+from VGG_BatchNorm.ground.statistics import expected_calibration_error
 
 SURE_MARGIN = 0.5  # between the probabilities of the two likeliest classes: needs no more views
 
@@ -16,7 +16,7 @@ SURE_MARGIN = 0.5  # between the probabilities of the two likeliest classes: nee
 @torch.no_grad()
 def predict(net: nn.Module, split: Split, views: Callable | None = None,
             batch_size: int = 250, progress: bool = False) -> torch.Tensor:
-    """Logits (N, classes) of `net` in evaluation mode, in float32; the net's mode is restored.
+    """Return logits (N, classes) of `net` in evaluation mode; the net's mode is restored.
 
     Args:
         views: what to compute of (net, batch of images); default: net(images).
@@ -31,18 +31,18 @@ def predict(net: nn.Module, split: Split, views: Callable | None = None,
 
 
 def unsure(logits: torch.Tensor) -> torch.Tensor:
-    """(N,): whether the two likeliest classes of logits (N, classes) are within SURE_MARGIN."""
+    """Return (N,): are the two likeliest classes of logits (N, classes) within SURE_MARGIN?"""
     first, second = logits.softmax(1).topk(2, 1).values.unbind(1)
     return first - second < SURE_MARGIN
 
 
 def views_per_image(one: torch.Tensor) -> float:
-    """Mean number of views that `one_and_six_views` took, by its logits `one` (N, classes)."""
+    """Return how many views `one_and_six_views` took on average, by its logits `one`."""
     return 1 + 5 * unsure(one).float().mean().item()
 
 
 def one_and_six_views(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """(N, 2, classes): the logits of the images x (N, 3, S, S), and an average over six views.
+    """Return (N, 2, classes): logits of images x (N, 3, S, S), and an average over six views.
 
     Half the weight is on the image and its mirror image, half on both of them shifted by one
     pixel up and left, or down and right (Jordan 2024, arXiv 2404.00498). An image whose first view
@@ -61,20 +61,20 @@ def one_and_six_views(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Share of images whose highest logit is the label's."""
+    """Return the share of images whose highest logit is the label's."""
     return (logits.argmax(1) == labels).float().mean().item()
 
 
 def confusion_matrix(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """(classes, classes) counts; row: true class, column: predicted class."""
+    """Return (classes, classes) counts; row: true class, column: predicted class."""
     n = logits.shape[1]
     return torch.bincount(labels * n + logits.argmax(1), minlength=n * n).view(n, n)
 
 
 def reliability(logits: torch.Tensor, labels: torch.Tensor, bins: int = 15) -> torch.Tensor:
-    """(3, bins): images, mean confidence and accuracy in equal bins of confidence; NaN if empty.
+    """Return (3, bins): images, mean confidence and accuracy in equal bins of confidence.
 
-    Guo et al. 2017 (arXiv 1706.04599), section 2.
+    Of an empty bin, the latter two are NaN. Guo et al. 2017 (arXiv 1706.04599), section 2.
     """
     confidence, predicted = logits.softmax(1).max(1)
     index = (confidence * bins).long().clamp(max=bins - 1)
@@ -84,6 +84,6 @@ def reliability(logits: torch.Tensor, labels: torch.Tensor, bins: int = 15) -> t
     return totals
 
 
-def calibration_error(logits: torch.Tensor, labels: torch.Tensor, bins: int = 15) -> float:
-    """Expected calibration error in `bins` equal bins of confidence."""
-    return expected_calibration_error(reliability(logits, labels, bins).cpu().numpy())
+def calibration_error(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """Return the expected calibration error in 15 equal bins of confidence."""
+    return expected_calibration_error(reliability(logits, labels).cpu().numpy())

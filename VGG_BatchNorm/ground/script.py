@@ -18,6 +18,7 @@ class UserError(Exception):
 
 
 def positive(text: str) -> float:
+    """Return the number above 0 that a flag's text is."""
     value = float(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
@@ -25,6 +26,7 @@ def positive(text: str) -> float:
 
 
 def count(text: str) -> int:
+    """Return the whole number from 0 up that a flag's text is."""
     value = int(text)
     if not 0 <= value < 2**31:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
@@ -32,12 +34,13 @@ def count(text: str) -> int:
 
 
 def user_path(text: str) -> Path:
-    """A path as a shell has it: `~` is the home folder, also behind a flag's `=`."""
+    """Return a path as a shell has it: `~` is the home folder, also behind a flag's `=`."""
     return Path(os.path.expanduser(text))
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """Call a script's `main`; one line and exit code 2 for what a user can mend, 130 for Ctrl-C."""
+    """Call a script's `main`; on what a user can mend, end with one line and exit code 2, on Ctrl-C
+    with 130."""
     sys.unraisablehook = _unraisable
     if hasattr(sys.stdout, "reconfigure"):  # a console may know fewer letters than we print
         sys.stdout.reconfigure(errors="replace")

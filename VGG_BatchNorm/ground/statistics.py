@@ -1,13 +1,15 @@
-"""How sure a mean over a few runs is: Student's t, and Holm's rule for many differences at once."""
+"""How sure a mean over a few runs is: Student's t, Holm's rule; the expected calibration error."""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
+LEVEL = 0.05  # the probability of error that is accepted
+
 
 def t_probability(t: float, freedom: int) -> float:
-    """The probability that |T| ≥ |t|, for T of Student's distribution.
+    """Return the probability that |T| ≥ |t|, for T of Student's distribution.
 
     Args:
         freedom: degrees of freedom, 1 or more; the sums are exact (Abramowitz & Stegun 26.7.3–4).
@@ -24,7 +26,7 @@ def t_probability(t: float, freedom: int) -> float:
 
 
 def t95(freedom: int) -> float:
-    """The t outside of which T lies with 5 % probability, both sides together."""
+    """Return the t outside of which T lies with 5 % probability, both sides together."""
     low, high = 0.0, 20.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -33,7 +35,7 @@ def t95(freedom: int) -> float:
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float]:
-    """The mean of `values` and the half-width of its 95 % interval; NaN of a single value."""
+    """Return the mean of `values` and the half-width of its 95 % interval; of one value, NaN."""
     values = np.asarray(values, float)
     n = len(values)
     half = t95(n - 1) * values.std(ddof=1) / n**0.5 if n > 1 else np.nan
@@ -41,7 +43,8 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def p_value(differences: Sequence[float]) -> float | None:
-    """How probable a mean as far from 0 would be, were it 0 (t test); None of a single value."""
+    """Return the probability of a mean as far from 0 if it were 0 in truth (t test); None of a
+    single value."""
     mean, n = float(np.mean(differences)), len(differences)
     if n < 2:
         return None
@@ -49,15 +52,27 @@ def p_value(differences: Sequence[float]) -> float | None:
     return t_probability(mean / error, n - 1) if error else float(mean == 0)
 
 
-def holm(p_values: Sequence[float | None], level: float = 0.05) -> list[bool]:
-    """Which of several differences are clear, so that with probability 1 − `level` none is by luck.
+def holm(p_values: Sequence[float | None]) -> list[bool]:
+    """Return which of several differences are clear: with 95 % probability none of these is luck.
 
-    From the smallest p up, each is compared with `level` over how many are left (Holm 1979).
+    From the smallest p up, each is compared with LEVEL over how many are left (Holm 1979).
     """
     known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     clear = [False] * len(p_values)
     for rank, (p, i) in enumerate(known):
-        if p > level / (len(known) - rank):
+        if p > LEVEL / (len(known) - rank):
             break
         clear[i] = True
     return clear
+
+
+def expected_calibration_error(table: np.ndarray) -> float:
+    """Return the mean distance between confidence and accuracy, weighted by images, in [0, 1].
+
+    Guo et al. 2017 (arXiv 1706.04599), eq. 3.
+
+    Args:
+        table: (3, bins), as `VGG_BatchNorm.ground.predictions.reliability` gives it.
+    """
+    images, confidence, accuracy = table
+    return float(np.nansum(images * abs(accuracy - confidence)) / images.sum())

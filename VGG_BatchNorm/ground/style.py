@@ -1,5 +1,6 @@
 """One look for all figures: sizes, fonts and a colour-blind safe palette (Okabe & Ito 2008)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -28,6 +29,15 @@ def save_figure(figure: plt.Figure, path: Path) -> None:
     plt.close(figure)
 
 
+def apart(values: Sequence[float], gap: float) -> np.ndarray:
+    """Return places for labels at `values`, in their order: each `gap` or more above the next lower
+    one, and none below its value."""
+    order, places = np.argsort(values, kind="stable"), np.array(values, float)
+    for low, high in zip(order, order[1:], strict=False):
+        places[high] = max(places[high], places[low] + gap)
+    return places
+
+
 def contact_sheet(pictures: np.ndarray, columns: int, factor: int = 1,
                   border: int = 2) -> np.ndarray:
     """Return (N, h, w, 3) pictures, uint8 or in [0, 1], as one, row by row, with white between.
@@ -46,17 +56,17 @@ def contact_sheet(pictures: np.ndarray, columns: int, factor: int = 1,
     return sheet.reshape(-1, columns * width, 3)
 
 
-def draw_samples(images: np.ndarray, labels: np.ndarray, path: Path, per_class: int = 10) -> None:
-    """Write a grid of the first `per_class` images of each class, a row a class.
+def draw_samples(images: np.ndarray, labels: np.ndarray, path: Path) -> None:
+    """Write a grid of the first ten images of each class, a row a class.
 
     Args:
         images, labels: uint8 (N, 3, 32, 32) and (N,).
     """
-    figure, axes = plt.subplots(10, per_class, figsize=(0.72 * per_class, 7.2), squeeze=False)
+    figure, axes = plt.subplots(10, 10, figsize=(7.2, 7.2))
     for label, row in enumerate(axes):
         for axis in row:
             axis.axis("off")
-        for axis, image in zip(row, images[labels == label][:per_class], strict=False):
+        for axis, image in zip(row, images[labels == label], strict=False):
             axis.imshow(image.transpose(1, 2, 0))
         row[0].text(-6, 16, CLASSES[label], ha="right", va="center", fontsize=12)
     save_figure(figure, path)

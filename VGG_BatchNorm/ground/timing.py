@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 
 def best_seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Shortest of `repeats` calls, after one that is not counted."""
+    """Return the seconds of the shortest of `repeats` calls, after one that is not counted."""
     seconds = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -24,7 +24,7 @@ def best_seconds(call: Callable[[], object], repeats: int, device: torch.device)
 
 def gemm_rate(device: torch.device, repeats: int, precision: str = "float32",
               n: int = 2048) -> float:
-    """FLOP/s of an n×n×n matrix product (GEMM), the faster of torch's two libraries on a CPU.
+    """Return the FLOP/s of an n×n×n matrix product (GEMM), of the faster of two ways.
 
     As torch.mm and as a 1×1 convolution, which may come from another library.
     """
@@ -32,8 +32,3 @@ def gemm_rate(device: torch.device, repeats: int, precision: str = "float32",
     pixels, filters = a.view(1, n, 1, n).permute(0, 3, 1, 2), b.view(n, n, 1, 1)
     return 2 * n**3 / min(best_seconds(lambda: torch.mm(a, b, out=out), 5 * repeats, device),
                           best_seconds(lambda: F.conv2d(pixels, filters), 5 * repeats, device))
-
-
-def cpu_seconds() -> float:
-    """Of this process, all threads: less troubled by other programs than the clock."""
-    return time.process_time()

@@ -27,9 +27,9 @@ CHUNK_BYTES = 6 << 20  # of transformed tiles at a time: the caches of two cores
 
 
 def conv3x3(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """`F.conv2d(x, weight, padding=1)` for x (N, C, H, W) and weight (K, C, 3, 3), channels last.
+    """Return `F.conv2d(x, weight, padding=1)` for x (N, C, H, W) and weight (K, C, 3, 3).
 
-    Second derivatives are those of the direct convolution.
+    Both are channels last. Second derivatives are those of the direct convolution.
     """
     return _Conv3x3.apply(x, weight)
 
@@ -73,7 +73,7 @@ class _Conv3x3(torch.autograd.Function):
 
 def direct_backward(dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor,
                     needed: tuple[bool, bool]) -> tuple:
-    """Gradients by x and weight of `F.conv2d(x, weight, padding=1)`, differentiable again."""
+    """Return gradients of `F.conv2d(x, weight, padding=1)` by both, differentiable again."""
     one, zero = (1, 1), (0, 0)
     return torch.ops.aten.convolution_backward(dy, x, weight, None, one, one, one, False, zero, 1,
                                                (*needed, False))[:2]

@@ -11,7 +11,7 @@ from codes.documents.preset_tables import accuracy_table
 from codes.figures import comparisons
 from codes.results.comparisons import by_study, study_table
 from codes.results.presets import preset_runs
-from VGG_BatchNorm import findings
+from VGG_BatchNorm import claims, measures
 from VGG_BatchNorm.ground.files import read_json
 from VGG_BatchNorm.ground.tables import Table
 
@@ -32,7 +32,7 @@ def run_tables(results: Path) -> list[Table]:
 
 def claim_tables(results: Path) -> list[Table]:
     """Return the paper's claims beside the runs."""
-    table = findings.table(findings.read_runs(results / "bn" / "evening"))
+    table = claims.claims_table(measures.read_runs(results / "bn" / "evening"))
     return captioned(f"The paper's claims and these runs. {table.note}", table)
 
 

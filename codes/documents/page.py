@@ -23,12 +23,12 @@ from codes.documents.tables import html, marked_up
 from codes.figures import registry
 from codes.figures.gallery import explanations
 from codes.figures.landscape import COMPARED, loss_levels, network_title
-from VGG_BatchNorm.findings import CONVOLUTIONS, PAPER, dead_units, edge
 from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.files import read_npz
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.style import BATCH_NORM, PALETTE, PLAIN, plt
-from VGG_BatchNorm.recorded import read_run
+from VGG_BatchNorm.measures import CONVOLUTIONS, PAPER, dead_units, rate_times_curvature
+from VGG_BatchNorm.run_files import read_study_run
 
 SHOWN = 5  # probabilities of an image
 NETS = (("none", "VGG-A", PLAIN, "5 3"), ("batch", "with batch norm", BATCH_NORM, "none"))
@@ -155,7 +155,7 @@ def rounded(values: np.ndarray) -> list:
 
 def live(results: Path) -> dict | None:
     """Return the study's pair of nets over its steps, medians over seeds; None: not run yet."""
-    runs = [read_run(path) for path in sorted((results / "bn" / "evening" / "pair").glob("*.npz"))]
+    runs = [read_study_run(path) for path in sorted((results / "bn/evening/pair").glob("*.npz"))]
     nets = []
     for norm, name, colour, dash in NETS:
         mine = [run for run in runs if run["run"]["norm"] == norm]
@@ -164,10 +164,11 @@ def live(results: Path) -> dict | None:
         bands = [run["losses"][:, PAPER] for run in mine]
         dead = [dead_units(run)[1] for run in mine]
         nets.append({
-            "name": name, "colour": colour, "dash": dash, "edge_steps": rounded(edge(mine[0])[0]),
+            "name": name, "colour": colour, "dash": dash,
+            "edge_steps": rounded(rate_times_curvature(mine[0])[0]),
             "low": rounded(np.median([band.min(1) for band in bands], 0)),
             "high": rounded(np.median([band.max(1) for band in bands], 0)),
-            "edge": rounded(np.median([edge(run)[1] for run in mine], 0)),
+            "edge": rounded(np.median([rate_times_curvature(run)[1] for run in mine], 0)),
             "dead": rounded(np.median(dead, 0))})
     linear = dead[0].shape[1] - CONVOLUTIONS
     layers = [*map(str, range(1, CONVOLUTIONS + 1)), *(f"L{k + 1}" for k in range(linear))]

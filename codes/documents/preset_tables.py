@@ -16,7 +16,7 @@ from codes.results.presets import (
     preset_runs,
 )
 from codes.results.words import mean_and_deviation
-from VGG_BatchNorm import findings
+from VGG_BatchNorm import claims, measures
 from VGG_BatchNorm.ground.files import RESULTS_DIR, SHIPPED_WEIGHTS, digest, read_csv, read_json
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import Code, Table, markdown
@@ -140,7 +140,7 @@ def readme(results: Path = RESULTS_DIR) -> dict[str, str]:
         tables = {
             "front": front_table(preset_runs(results / "runs.csv"),
                                  read_csv(results / "published.csv", PUBLISHED)),
-            "bn": findings.table(findings.read_runs(results / "bn" / "evening"), brief=True),
+            "bn": claims.claims_table(measures.read_runs(results / "bn" / "evening"), brief=True),
             "compare": overview(studies)}
         return {name: markdown(table) for name, table in tables.items()} | {
             "speed": speed_text(bench, study, peer),

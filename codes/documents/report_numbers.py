@@ -30,7 +30,7 @@ from codes.results.presets import (
 )
 from codes.results.words import listed, mean_and_deviation, minus, percent
 from codes.settings import DEFAULTS, PRESETS, Settings
-from VGG_BatchNorm import findings
+from VGG_BatchNorm import claims, measures
 from VGG_BatchNorm.ground.cifar10 import CLASSES, MEAN, ROW, STD, split_validation
 from VGG_BatchNorm.ground.files import read_csv, read_json, read_npz
 from VGG_BatchNorm.ground.script import UserError
@@ -202,68 +202,69 @@ def bn_bench(path: Path) -> dict:
 
 def bn(path: Path) -> dict:
     """bn/evening: the paper's claims beside ours, the effect on training, the handout's bands."""
-    runs = findings.read_runs(path.parent)
-    table = findings.table(runs)
-    effects = findings.effects(runs)
+    runs = measures.read_runs(path.parent)
+    table = claims.claims_table(runs)
+    effects = claims.effects(runs)
     return {"claims": cells(table), "note": table.note,
-            "brief": cells(findings.table(runs, brief=True)),
+            "brief": cells(claims.claims_table(runs, brief=True)),
             "by": {effect.claim.quantity: spoken(effect) for effect in effects},
             "edge": edges(runs), "heads": heads(runs), "held_out": held_out(runs),
             "training": effect_on_training(not_empty(read_csv(path, STUDY_RUN))),
             "bands": {optimizer: {
-                norm: band(findings.find(runs, "envelope", optimizer=optimizer, norm=norm))
+                norm: band(measures.find(runs, "envelope", optimizer=optimizer, norm=norm))
                 for norm in ("none", "batch")} for optimizer in ("adam", "sgd")}}
 
 
-def spoken(effect: findings.Effect) -> dict:
+def spoken(effect: claims.Effect) -> dict:
     """Return a claim's numbers as the text names them."""
     mean, half = effect.interval
     paper = [f"{effect.claim.paper(net):.3g}" for net in ("std", "bn")] \
         if effect.claim.paper else None
-    return {"seeds": len(effect.plain), "plain": findings.spread(effect.plain),
-            "normed": findings.spread(effect.normed), "paper": paper, "says": effect.says,
+    return {"seeds": len(effect.plain), "plain": claims.mean_and_deviation(effect.plain),
+            "normed": claims.mean_and_deviation(effect.normed), "paper": paper, "says": effect.says,
             "interval": None if np.isnan(half) else [minus(f"{end:.3g}")
                                                      for end in (mean - half, mean + half)]}
 
 
-def edges(runs: findings.Runs) -> dict:
+def edges(runs: measures.Runs) -> dict:
     """Return, by net, η·κ at each rate at which it trains: its median from step 200 to 500, mean
     over seeds."""
     found = {}
     for norm in ("none", "batch"):
-        medians = {lr: np.mean([findings.edge_median(run, findings.SHORTEST) for run in some])
-                   for lr, some in findings.at_rates(runs, norm).items()
-                   if findings.training_accuracy(some[0]) >= 15}
+        medians = {lr: np.mean([measures.edge_median(run, measures.SHORTEST) for run in some])
+                   for lr, some in measures.at_rates(runs, norm).items()
+                   if measures.training_percent(some[0]) >= 15}
         found[norm] = ", ".join(f"{value:.1f} at {lr:g}" for lr, value in medians.items())
     return found
 
 
-def held_out(runs: findings.Runs) -> dict | None:
+def held_out(runs: measures.Runs) -> dict | None:
     """Return, by norm, accuracy on held-out images of the nets with and without noise, in percent;
     None where these runs are missing."""
     try:
-        return {norm: findings.spread([findings.accuracy(run)
-                                       for run in findings.find(runs, "noise", norm=norm)])
+        return {norm: claims.mean_and_deviation(
+                    [measures.validation_percent(run)
+                     for run in measures.find(runs, "noise", norm=norm)])
                 for norm in ("none", "batch", "noisy_batch_channel", "noisy_batch")}
-    except findings.NotRun:
+    except measures.NotRun:
         return None
 
 
-def heads(runs: findings.Runs) -> dict | None:
+def heads(runs: measures.Runs) -> dict | None:
     """Return, at the largest rate, training accuracy at step 500, the largest of the first losses
     and the dead units of the linear layers, by norm and head; None where these runs are missing."""
     try:
         some = [run for norm in ("none", "batch") for run in (
-            findings.find(runs, "rates", norm=norm, lr=0.5)[0],
-            *findings.find(runs, "heads", norm=norm, lr=0.5))]
-    except findings.NotRun:
+            measures.find(runs, "rates", norm=norm, lr=0.5)[0],
+            *measures.find(runs, "heads", norm=norm, lr=0.5))]
+    except measures.NotRun:
         return None
     arms = ((f"{run['run']['norm']}-{run['run']['head']}", bool(run["run"]["warmup"]), run)
             for run in some)
     found = {arm + "-warmup" * warm: {
-        "accuracy": f"{findings.training_accuracy(run, 500):.0f}",
+        "accuracy": f"{measures.training_percent(run, 500):.0f}",
         "thrown": f"{np.nanmax(run['loss'][:50]):.0f}",
-        "dead": " and ".join(f"{100 * share:.0f}" for share in findings.dead_units(run)[1][-1][8:]),
+        "dead": " and ".join(f"{100 * share:.0f}" for share in measures.dead_units(run)[1][-1][8:]),
     } for arm, warm, run in arms}
     return found if len(found) == 6 else None
 
@@ -344,7 +345,7 @@ def collect(results: Path) -> dict:
         except UserError as error:
             raise UserError(f"{path} cannot be used ({error}); `{part.maker}` makes it") from None
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
-                findings.NotRun) as error:
+                measures.NotRun) as error:
             raise UserError(f"{path} cannot be used (another shape than expected, {error!r}); "
                             f"`{part.maker}` makes it") from None
     recipe = DEFAULTS | PRESETS["strong"]

@@ -8,9 +8,9 @@ from codes.results import advice
 from codes.results.compare_results import outcome
 from codes.results.comparisons import by_study
 from codes.results.words import listed, minus
-from VGG_BatchNorm.findings import NotRun
 from VGG_BatchNorm.ground.files import read_json
 from VGG_BatchNorm.ground.style import PALETTE, plt
+from VGG_BatchNorm.measures import NotRun
 
 Pairs = dict[str, list[tuple[dict, dict]]]  # {study: [(row of the short base, of the long one)]}
 

@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.colors import PowerNorm
 
 from codes.results.measurements import VIEWS
-from VGG_BatchNorm.ground.calibration import expected_calibration_error
 from VGG_BatchNorm.ground.classes import CLASSES
+from VGG_BatchNorm.ground.statistics import expected_calibration_error
 from VGG_BatchNorm.ground.style import PALETTE, TEST, plt
 
 

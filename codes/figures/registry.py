@@ -27,7 +27,7 @@ from codes.figures.learned_filters import draw_learned_filters
 from codes.figures.learning import draw_frames, write_gif
 from codes.figures.patches import draw_feature_maps, draw_patches
 from codes.results.comparisons import Comparisons
-from VGG_BatchNorm import findings, study_figures
+from VGG_BatchNorm import draw_own, measures
 from VGG_BatchNorm.ground import style
 from VGG_BatchNorm.ground.files import ROOT, digest, read_npz
 from VGG_BatchNorm.ground.script import UserError
@@ -50,11 +50,11 @@ def read_comparisons(folder: Path, name: str) -> tuple[Comparisons]:
     """Return the comparisons in `folder`, if they hold what the figure `name` draws.
 
     Raises:
-        findings.NotRun: they do not.
+        measures.NotRun: they do not.
     """
     found, = read_folder(Comparisons, folder)
     if not set(comparisons.STUDIES_OF[name]) & found.studies.keys():
-        raise findings.NotRun
+        raise measures.NotRun
     return (found,)
 
 
@@ -94,7 +94,7 @@ def of_study(name: str, draw_: Callable) -> Figure:
     return Figure("norm", f"bn/evening/{name}.png", title_of(name), draw_,
                   ("bn/evening/summary.csv", "bn/evening/*/*.npz"),
                   'make bn-landscape ARGS="--preset evening"',
-                  read=lambda paths: read_folder(findings.read_logs, paths[0].parent))
+                  read=lambda paths: read_folder(measures.read_runs, paths[0].parent))
 
 
 def title_of(name: str) -> str:
@@ -154,7 +154,7 @@ FIGURES = [  # in the order of the page, which is that of a lecture
            tuple(f"landscape/compare_{name}.npz" for name in landscape.COMPARED), LANDSCAPE),
     Figure("learns", "landscape/path.png", "The path of the weights", landscape.draw_path,
            ("landscape/path.npz",), LANDSCAPE),
-    *(of_study(name, draw) for name, draw in study_figures.FIGURES.items()),]
+    *(of_study(name, draw) for name, draw in draw_own.FIGURES.items()),]
 
 
 def sources(figure: Figure, results: Path) -> list[Path]:
@@ -188,7 +188,7 @@ def draw(figure: Figure, results: Path, folder: Path) -> None:
 
     Raises:
         UserError: these are damaged, or of different checkpoints, or of one that has changed since.
-        findings.NotRun: runs that it needs are missing.
+        measures.NotRun: runs that it needs are missing.
     """
     given = figure.read(sources(figure, results))
     abouts = [one["about"] for one in given

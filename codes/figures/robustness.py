@@ -1,17 +1,8 @@
 """The picture of how a net bears corrupted and adversarial images: codes/insight/robustness.py."""
 
-import math
 
 from VGG_BatchNorm.ground.classes import CLASSES
-from VGG_BatchNorm.ground.style import PALETTE, contact_sheet, plt
-
-
-def spread(values: list[float], gap: float) -> list[float]:
-    """Return heights for labels of these values, in order and `gap` apart, none above its value."""
-    places, last = {}, math.inf
-    for i in sorted(range(len(values)), key=lambda i: -values[i]):
-        last = places[i] = min(values[i], last - gap)
-    return [places[i] for i in range(len(values))]
+from VGG_BatchNorm.ground.style import PALETTE, apart, contact_sheet, plt
 
 
 def draw_examples(axis, data: dict, colours: dict[str, str]) -> None:
@@ -37,7 +28,7 @@ def draw_examples(axis, data: dict, colours: dict[str, str]) -> None:
 def draw_corruptions(axis, data: dict, colours: dict[str, str]) -> None:
     curves = {name: [100 * share for share in (data["clean"], *shares)]
               for name, shares in zip(colours, data["corruptions"], strict=True)}
-    places = spread([curve[-1] for curve in curves.values()], 7.5)
+    places = -apart([-curve[-1] for curve in curves.values()], 7.5)
     for (name, curve), place in zip(curves.items(), places, strict=True):
         axis.plot(range(len(curve)), curve, "o-", markersize=4, color=colours[name])
         axis.plot([5.08, 5.25], [curve[-1], place], color=colours[name], linewidth=0.8)

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from VGG_BatchNorm.ground.calibration import expected_calibration_error
 from VGG_BatchNorm.ground.classes import CLASSES
+from VGG_BatchNorm.ground.statistics import expected_calibration_error
 
 VIEWS = ("one view", "six views")
 TOLERANCE = 0.05  # an eigenvalue λ of the Hessian H is found where ‖Hv − λv‖ is at most this · |λ|

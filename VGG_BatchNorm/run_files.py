@@ -9,11 +9,11 @@ GRID = (0.5, 1.0, 2.0, 4.0)  # the paper's, in learning rates
 FINE_GRID = tuple(2.0**k for k in range(-8, 3))
 
 LATER = {"precision": "float32", "head": "plain", "smooth": False, "edge_every": 0,
-         "watch_every": 0, "test_every": 0}  # of runs older than these fields of study.Run
+         "watch_every": 0, "test_every": 0}  # of runs older than these fields of run.Run
 
 
-def read_run(path: Path) -> dict:
-    """The arrays of a run's file by name, and what its `about` holds: run, seconds_per_step,
+def read_study_run(path: Path) -> dict:
+    """Return the arrays of a run's file by name, and what its `about` holds: run, seconds_per_step,
     device, ….
 
     Raises:

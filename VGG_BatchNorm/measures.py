@@ -1,0 +1,155 @@
+"""Numbers of one run of the study, and how the runs of a preset are found.
+
+    runs = read_runs(RESULTS_DIR / "bn" / "evening")
+    for run in find(runs, "pair", norm="batch"):
+        print(training_percent(run), edge_median(run))
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from VGG_BatchNorm.ground.files import RUNS_DIR
+from VGG_BatchNorm.run_files import FINE_GRID, GRID, read_study_run
+
+CONVOLUTIONS = 8  # of VGG-A: the layers before the linear ones
+PAPER = slice(-len(GRID), None)  # the paper's points are the last of the fine grid
+EDGE = FINE_GRID.index(1 / 16)  # the step, in learning rates, at which the curvature is read off
+SHORTEST = 500  # the steps that runs at all rates have
+WINDOW = 50  # batches over which training accuracy is averaged
+LAST_STUDY = RUNS_DIR / "bn" / "last.json"  # names the folder of the study that ran last
+Runs = dict[str, dict]  # by "group/name"; what run_files.read_study_run gives
+
+
+class NotRun(Exception):
+    """The runs that a measure or a picture needs are not there."""
+
+
+def read_runs(folder: Path) -> Runs:
+    """Return all finished runs of the preset whose folder it is.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    return {f"{p.parent.name}/{p.stem}": read_study_run(p) for p in sorted(folder.glob("*/*.npz"))}
+
+
+def find(runs: Runs, group: str, **wanted) -> list[dict]:
+    """Return the runs of `group` whose settings are as wanted, by learning rate and seed.
+
+    Raises:
+        NotRun: there is none.
+    """
+    found = [r for name, r in runs.items() if name.startswith(f"{group}/")
+             and all(r["run"][key] == value for key, value in wanted.items())]
+    if not found:
+        raise NotRun
+    found.sort(key=lambda r: r["run"].get("precision", "float32") == "float32")
+    once = {tuple((key, value) for key, value in r["run"].items() if key != "precision"): r
+            for r in found}  # of twins, that in float32
+    return sorted(once.values(), key=lambda r: (r["run"]["lr"], r["run"]["seed"]))
+
+
+def at_rates(runs: Runs, norm: str) -> dict[float, list[dict]]:
+    """Return the runs of a net at each learning rate: those of pair, rates and edge.
+
+    Raises:
+        NotRun: there are none of the pair.
+    """
+    found: dict[float, list[dict]] = {}
+    for group in ("pair", "rates", "edge"):
+        try:
+            for run in find(runs, group, norm=norm):
+                found.setdefault(run["run"]["lr"], []).append(run)
+        except NotRun:
+            if group == "pair":
+                raise
+    return dict(sorted(found.items()))
+
+
+def late(steps: np.ndarray) -> np.ndarray:
+    """Return which of these steps count in a median: from 200 on; in a shorter run, the last."""
+    return steps >= min(200, steps.max())
+
+
+def rate_times_curvature(run: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps, and η·κ there, from losses alone.
+
+        κ = 2 (L(θ − αg) − L(θ) + α‖g‖²) / (α²‖g‖²),    α = η/16
+
+    Raises:
+        NotRun: the run has neither probes on the fine grid nor on the edge's.
+    """
+    rate = run["run"]["lr"]
+    if "edge_steps" in run:
+        return run["edge_steps"], rate * run["edge_curvature"][:, 0]
+    if "losses" not in run:
+        raise NotRun
+    fine = np.isfinite(run["losses"][:, EDGE])
+    size, square = rate * FINE_GRID[EDGE], run["gradient_norm"][fine] ** 2
+    rise = run["losses"][fine, EDGE] - run["probe_loss"][fine] + size * square
+    return run["probe_steps"][fine], rate * 2 * rise / (size**2 * square)
+
+
+def late_edge(run: dict, last: float = np.inf) -> np.ndarray:
+    """Return η·κ from step 200 to `last`; of a shorter run, at its last probe."""
+    steps, values = rate_times_curvature(run)
+    return values[late(steps) & (steps <= last)]
+
+
+def edge_median(run: dict, last: float = np.inf) -> float:
+    """Return the median of η·κ from step 200 to `last`."""
+    return float(np.median(late_edge(run, last)))
+
+
+def validation_percent(run: dict) -> float:
+    """Return the accuracy on the validation images after the last step, in percent.
+
+    Of a diverged run it is about chance.
+    """
+    return 100 * float(run["validation_accuracy"][-1])
+
+
+def training_percent(run: dict, step: int | None = None) -> float:
+    """Return the accuracy over the `WINDOW` batches up to `step`, in percent.
+
+    Each batch counts as it was before its own update; of a diverged run, the result is chance.
+
+    Args:
+        step: default: the last.
+
+    Raises:
+        NotRun: the run is shorter.
+    """
+    if not np.isfinite(run["loss"][-1]):
+        return 10.0
+    if step and len(run["correct"]) < step:
+        raise NotRun
+    return 100 * float(run["correct"][:step][-WINDOW:].mean()) / run["run"]["batch_size"]
+
+
+def steps_to(run: dict, accuracy: float) -> int | None:
+    """Return the first step by which the mean training accuracy over `WINDOW` batches has reached
+    `accuracy`, a share; None where it never does."""
+    if len(run["correct"]) < WINDOW:
+        return None
+    mean = np.convolve(run["correct"], np.ones(WINDOW) / WINDOW, mode="valid")
+    reached = np.flatnonzero(mean / run["run"]["batch_size"] >= accuracy)
+    return int(reached[0]) + WINDOW if len(reached) else None
+
+
+def dead_units(run: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps, and by layer the share of units that are negative on the whole batch there."""
+    name = "watch" if "watch_steps" in run else "probe"
+    return run[f"{name}_steps"], run["dead" if name == "watch" else "activation_dead"]
+
+
+def band_width(run: dict) -> np.ndarray:
+    """Return the width of the band of losses along the gradient, in nats, by probe."""
+    return np.ptp(run["losses"][:, PAPER], axis=1)
+
+
+def expected_drop(run: dict) -> np.ndarray:
+    """Return η‖g‖² by probe: how much the loss would fall in one step if it were a plane, in nats.
+    """
+    return run["run"]["lr"] * run["gradient_norm"] ** 2
