@@ -11,13 +11,10 @@ names those that a run may have, torch's among them; a row there makes an optimi
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:  # settings.py reads OPTIMIZERS
-    from codes.settings import Settings
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -290,8 +287,12 @@ OPTIMIZERS = {  # own_*: ours in place of torch's
     "own_adamw": Choice(AdamW, "everything: the same, ours", **_ADAMW),}
 
 
-def make_optimizers(net: nn.Module, settings: "Settings") -> list[torch.optim.Optimizer]:
-    """Return the optimizer of `settings`: for all, or for filters after SGD for the rest."""
+def make_optimizers(net: nn.Module, settings) -> list[torch.optim.Optimizer]:
+    """Return the optimizer of `settings`: for all, or for filters after SGD for the rest.
+
+    Args:
+        settings: a `Settings` of codes/settings.py, which imports this file.
+    """
     choice = OPTIMIZERS[settings.optimizer]
     more = {name: getattr(settings, name) for name in choice.takes}
     if "nesterov" in more:  # torch refuses it without momentum
