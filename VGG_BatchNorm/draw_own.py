@@ -58,7 +58,7 @@ def draw_edge(runs: Runs):
     for axis in axes:
         axis.axhline(2, color="black", linewidth=1.2)
     axes[2].set(xlabel="learning rate η", ylabel="median η·κ", xscale="log", ylim=(-0.5, 4))
-    axes[2].set_xticks(rates, [f"{rate:g}" for rate in rates], fontsize=9)
+    axes[2].set_xticks(rates, [f"{rate:g}" for rate in rates], fontsize=8)
     axes[2].minorticks_off()
     axes[2].legend(fontsize=9)
     return entitled(figure, drawn, "plain SGD")

@@ -3,7 +3,8 @@
     python codes/evaluate.py --ckpt runs/strong-s0/last.pt
 
 Test error with one view and with six (mirrored × shifted by one pixel, averaged), accuracy by
-class, confusion matrix, expected calibration error. Written to reports/results/evaluation.json.
+class, confusion matrix, expected calibration error. Written to evaluation.json beside the
+checkpoint; of the shipped weights, in reports/results/.
 
 Six views are taken of images whose first is unsure; the logits of a sure one, which enter the
 measures of six views too, are those of its one view. `views_per_image` is the mean number.
@@ -21,7 +22,7 @@ from codes.open_weights import open_network
 from VGG_BatchNorm.ground import predictions
 from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10
 from VGG_BatchNorm.ground.classes import CLASSES
-from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
+from VGG_BatchNorm.ground.files import RESULTS_DIR, SHIPPED_WEIGHTS, write_json
 from VGG_BatchNorm.ground.machine import environment, use_device
 from VGG_BatchNorm.ground.script import run_main, user_path
 from VGG_BatchNorm.VGG import get_number_of_parameters
@@ -45,20 +46,22 @@ def evaluate(net: nn.Module, split: Split) -> dict:
 
 def main() -> None:
     parser = flag_parser(__doc__, "--ckpt", "--network", "--data-dir", "--device")
-    parser.add_argument("--out", type=user_path, default=RESULTS_DIR / "evaluation.json")
+    parser.add_argument("--out", type=user_path, help="the file that is written")
     args = parser.parse_args()
     device = use_device(args.device)
     path, net = open_network(args.ckpt, device, args.network)
     result = evaluate(net, load_cifar10(args.data_dir)[1].to(device))
-    write_json(args.out, {**made_from(path, args.data_dir),
-                          "parameters": get_number_of_parameters(net),
-                          **result, **environment(device)})
+    folder = RESULTS_DIR if path.resolve() == SHIPPED_WEIGHTS else path.parent
+    out = args.out or folder / "evaluation.json"
+    write_json(out, {**made_from(path, args.data_dir),
+                     "parameters": get_number_of_parameters(net), **result,
+                     **environment(device)})
     print(f"{path}\ntest error {100 * result['error']:.2f} %, with six views "
           f"{100 * result['error_six_views']:.2f} %, "
           f"calibration error {result['calibration_error']:.3f}")
     for name, share in result["accuracy_by_class_six_views"].items():
         print(f"  {name:<11}{100 * share:5.1f} %")
-    print(args.out)
+    print(out)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ SOURCE = ROOT / "reports" / "report.typ"
 SETTINGS = ("title", "student", "student_id", "code", "dataset", "weights")
 FONTS = "pylopdf-fonts-zh-cn"  # Noto Serif SC
 PICTURE = re.compile(r'#picture\("([^"]+)"(?:, width: (\d+)%)?')
-TEXT_WIDTH, DPI = 17 / 2.54, 180  # inches, pixels an inch
+TEXT_WIDTH, DPI = 17 / 2.54, 150  # inches, pixels an inch
 COLOURS, LITTLE = 64, 2  # LITTLE: mean over pixels of the largest change of a colour, of 255
 
 

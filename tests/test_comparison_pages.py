@@ -37,7 +37,7 @@ def write_base(folder, rows: list[dict], **changes):
     ([row("a: 9", 2.0, flops=3000), row("b", 3.0, clear=False)],
      ["Take `a` in place of `first`: it gains 2.00 ± 0.50 points, for 3.0 times the FLOPs.",
       "Higher in the mean, but not clear: `b` (+3.00 ± 0.50)", "clear: 1 of 2",
-      "More seeds may decide `b`"]),
+      "By their own intervals alone, which Holm's rule"]),
     ([row("a", -2.0), row("b", None)],
      ["Keep `first`: nothing", "`a` loses 2.00 ± 0.50 points; `b` fails with every seed"]),
     ([row("a", -2.0), row("b", -3.0), row("c", -1.0)],
@@ -72,11 +72,10 @@ def test_two_horizons_match_variants_by_name(tmp_path):
     assert list(found[-1]) == ["depth"]  # the others' first differs, or is of the test set
     text = caption(horizons.draw_horizons, horizons.caption_words(*found))
     for part in ("at widths 8, 8; 4 epochs", "at 8, 8; 16 epochs",
-                 "scales: 3, of so many studies: 1.",
-                 "same direction at both: 1; in opposite directions: 1; only after the short "
-                 "training: 1; only after the long one: 0.", "clear or not, of 1.",
+                 "Clear in the same direction at both: 1. Clear in opposite directions: 1. Clear "
+                 "after the short training alone: 1. The sign turns round, clear or not: 1.",
                  "that of turns (depth), from −2.00 to +5.00 points",
-                 "the long training has 1,", "differ in lr too"):
+                 "One seed is a look", "differ in lr too"):
         assert part in text, text
     figure = horizons.draw_horizons(*found)
     assert "depth (3 seeds, then 1 to 3 seeds),\nagainst first: 8, 8" == figure.axes[0].get_title()
@@ -91,7 +90,7 @@ def test_horizons_that_share_no_variant_are_not_drawn(tmp_path):
     write_base(tmp_path / "long", [FIRST, row("b", 1.0)])
     assert plot_compare.horizons_of(tmp_path) is None
     found = horizons.read_horizons(tmp_path / "quick", tmp_path / "long")
-    assert horizons.caption_words(*found)["variants"] == 0
+    assert horizons.caption_words(*found)["told"] == ""
     with pytest.raises(NotRun):
         horizons.draw_horizons(*found)
     write_base(tmp_path / "long", [FIRST, row("a", 1.0, None, False, n=1)])

@@ -189,9 +189,10 @@ def test_pictures_have_the_pixels_that_are_printed(tmp_path):
     source, target = tmp_path / "source.png", tmp_path / "folder" / "picture"
     ramp = image.linear_gradient("L").resize((2000, 1000))
     noise = image.merge("RGB", [image.effect_noise((2000, 1000), 200) for _ in range(3)])
-    for drawn, size, suffix in ((ramp.convert("RGBA"), (602, 301), ".png"),  # half of 17 cm
+    printed = (round(report.DPI * 8.5 / 2.54), round(report.DPI * 4.25 / 2.54))  # half of 17 cm
+    for drawn, size, suffix in ((ramp.convert("RGBA"), printed, ".png"),
                                 (image.new("RGB", (60, 30)), (60, 30), ".png"),
-                                (noise, (602, 301), ".jpg")):
+                                (noise, printed, ".jpg")):
         drawn.save(source)
         made = report.for_print(source, target, 0.5)
         with image.open(made) as picture:
@@ -222,8 +223,10 @@ def test_words_follow_the_numbers():
            "clear": True}
     assert says(row) == "loses 1.00 ± 0.50 points"
     assert says(row | {"difference": 1.0}) == "gains 1.00 ± 0.50 points"
-    unclear = "makes no clear difference (−1.00 ± 2.00 points)"
-    assert says(row | {"uncertainty": 2.0, "clear": False}) == unclear
+    open_ = row | {"clear": False}
+    assert says(open_ | {"uncertainty": 2.0}) == "is not told apart (−1.00 ± 2.00 points)"
+    assert says(open_) == "loses 1.00 ± 0.50 points (by its own interval)"
+    assert says(open_ | {"uncertainty": None}) == "differs by −1.00 points in one run"
     assert says(row | {"accuracy": None}) == "fails with every seed"
     assert better_worse_or_unclear(row | {"accuracy": None}) == "worse"
     assert listed(["a", "b", "c"]) == "a, b and c" and listed(["a"]) == "a"

@@ -76,8 +76,10 @@ def plate(figure: registry.Figure, places: Places) -> dict:
                 source = data_uri(picture.convert("RGB").quantize(128))
     except UnidentifiedImageError:
         raise UserError(f"{path} is no picture; move it away, and `make figures`") from None
-    files = [file for pattern in (*figure.sources, *figure.beside)
-             for file in sorted(places.results.glob(pattern))]
+    found = {pattern: sorted(places.results.glob(pattern))
+             for pattern in (*figure.sources, *figure.beside)}
+    files = [file for some in found.values()  # the folder, where there are many
+             for file in (some if len(some) < 20 else [some[0].parents[1]])]
     tables = TABLES[figure.file](places.results) if files and figure.file in TABLES else []
     return {"title": figure.title, "link": link, "source": source, "width": width, "height": height,
             "animated": bool(last), "caption": registry.text(figure, places.results),

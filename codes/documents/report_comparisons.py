@@ -5,7 +5,7 @@ from pathlib import Path
 
 from codes.documents.tables import cells
 from codes.results.advice import better_worse_or_unclear, says, short
-from codes.results.compare_results import sorted_by_effect
+from codes.results.compare_results import leans, sorted_by_effect
 from codes.results.comparisons import Comparisons, study_table, without_effect
 from codes.results.words import listed, mean_and_deviation, percent, with_spread
 from codes.studies import STUDIES
@@ -35,7 +35,7 @@ def comparisons_for_report(path: Path) -> dict:
             "tuning": {"table": [TUNING, *(row for row, _ in sensitivity)],
                        "least": min(sensitivity, key=lambda row: row[1])[0][0],
                        "most": max(sensitivity, key=lambda row: row[1])[0][0]},
-            "edge": listed([row["variant"] for row in runs.studies["optimizers"] if row["edge"]]),
+            "edge": [row["variant"] for row in runs.studies["optimizers"] if row["edge"]],
             "without_effect": without_effect_by_study(runs)}
 
 
@@ -44,13 +44,31 @@ def study_for_report(rows: list[dict]) -> dict:
     first, others = rows[0], list(reversed(sorted_by_effect(rows[1:])))
     return {"table": cells(study_table(rows)), "first": first["variant"], "n": first["n"],
             "accuracy": with_spread(first["accuracy"], first["deviation"]),
-            **{word: listed([short(row) for row in others if better_worse_or_unclear(row) == word])
-               for word in ("better", "worse", "unclear")},
+            "verdicts": verdicts(first, others),
+            "better": [short(row) for row in others if better_worse_or_unclear(row) == "better"],
             "variants": {short(row): {
                 "accuracy": with_spread(row["accuracy"], row["deviation"]), "says": says(row),
                 "kind": better_worse_or_unclear(row),
                 "cost": f"{row['flops'] / first['flops']:.1f}",
                 "error": 100 - (row["accuracy"] or 0)} for row in rows}}
+
+
+def verdicts(first: dict, others: list[dict]) -> str:
+    """Return sentences that say how each variant of a study compares with its first."""
+    groups: dict[str, list[str]] = {"better": [], "worse": [], "higher": [], "lower": [], "": []}
+    for row in others:
+        kind = better_worse_or_unclear(row)
+        if kind == "unclear":
+            kind = "" if not leans(row) else "higher" if row["difference"] > 0 else "lower"
+        groups[kind].append(short(row))
+    names = {kind: listed(found) for kind, found in groups.items() if found}
+    text = (f"Clearly better than {short(first)}: {names['better']}." if "better" in names
+            else f"Nothing is clearly better than {short(first)}.")
+    for kind, said in {"worse": "Clearly worse", "": "Not told apart",
+                       "higher": "Higher by their own intervals alone",
+                       "lower": "Lower by their own intervals alone"}.items():
+        text += f" {said}: {names[kind]}." if kind in names else ""
+    return text
 
 
 def tuning(runs: Comparisons) -> list[tuple[list[str], float]]:
@@ -65,11 +83,11 @@ def tuning(runs: Comparisons) -> list[tuple[list[str], float]]:
 
 
 def without_effect_by_study(runs: Comparisons) -> list[list[str]]:
-    """Return what did not help, a row a study: clearly worse, and without a clear difference."""
+    """Return what did not help, a row a study: what is worse, leans to a side, and does neither."""
     rows = {}
     for row in without_effect(runs.studies):
-        worse, unclear = rows.setdefault(row["study"].replace("_", " "), ([], []))
-        mine = unclear if better_worse_or_unclear(row) == "unclear" else worse
-        mine.append(f"{row['variant']} ({with_spread(row['difference'], None, '+')})")
-    return [["study", "worse (points)", "no clear difference (points)"],
+        parts = rows.setdefault(row["study"].replace("_", " "), ([], [], []))
+        mine = 0 if better_worse_or_unclear(row) == "worse" else 1 if leans(row) else 2
+        parts[mine].append(f"{row['variant']} ({with_spread(row['difference'], None, '+')})")
+    return [["study", "clearly worse (points)", "by its own interval alone", "not told apart"],
             *([name, *("; ".join(part) or "–" for part in row)] for name, row in rows.items())]

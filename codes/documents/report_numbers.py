@@ -172,8 +172,11 @@ def learning(path: Path) -> dict:
     moments = [round(i * (len(steps) - 1) / 6) for i in range(7)]
     below = np.flatnonzero(right < right[-1] / 2)
     half = int(steps[below[-1] + 1]) if len(below) else 0  # from here on for good
+    low = int(np.argmin(np.diff(right))) + 1
     return {"steps": int(steps[-1]), "half": half, "final": percent(right[-1]),
             "half_share": percent(half / steps[-1], 0),
+            "fall": f"from {percent(right[low - 1], 0)} at step {steps[low - 1]} to "
+                    f"{percent(right[low], 0)} at step {steps[low]}",
             "table": [["step", *(str(steps[i]) for i in moments)],
                       ["validation accuracy", *(percent(right[i]) for i in moments)],
                       ["validation loss (nats)", *(f"{loss[i]:.2f}" for i in moments)]]}

@@ -32,7 +32,6 @@ def draw_curves(name: str, log: dict[str, list[float]], result: dict):
     training images, over epochs; the lines are the error on the test set, read once at the end. A
     sudden fall is the change from small images to whole ones. It is one run; the table has the
     spread over seeds."""
-    minutes = log["seconds"][-1] / 60
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
     left.plot(log["epoch"], log["loss"], "o-", color=TRAIN)
     left.set(xlabel="epoch", ylabel="training loss (label-smoothed\ncross-entropy, nats)")
@@ -52,5 +51,5 @@ def draw_curves(name: str, log: dict[str, list[float]], result: dict):
     right.legend()
     for axis in (left, right):
         axis.xaxis.get_major_locator().set_params(integer=True)
-    figure.suptitle(f"{name}: {log['epoch'][-1]:.0f} epochs in {minutes:.1f} minutes", fontsize=12)
+    figure.suptitle(f"{name}: {log['epoch'][-1]:.0f} epochs", fontsize=12)
     return figure

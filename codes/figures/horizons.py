@@ -42,7 +42,16 @@ def caption_words(short: dict, long: dict, pairs: Pairs) -> dict:
     """Return what the caption says of them."""
     both = [pair for mine in pairs.values() for pair in mine[1:]]
     told = [outcome(a) + " " + outcome(b) for a, b in both]
-    turned = [pair for pair in both if pair[0]["difference"] * pair[1]["difference"] < 0]
+    counts = {"Clear in the same direction at both":
+              told.count("better better") + told.count("worse worse"),
+              "Clear in opposite directions":
+              told.count("better worse") + told.count("worse better"),
+              "Clear after the short training alone":
+              told.count("better unclear") + told.count("worse unclear"),
+              "Clear after the long one alone":
+              told.count("unclear better") + told.count("unclear worse"),
+              "The sign turns round, clear or not":
+              sum(a["difference"] * b["difference"] < 0 for a, b in both)}
     other = [name for name in short
              if name not in ("epochs", "widths") and short[name] != long.get(name)]
     moved = max(both, key=lambda pair: abs(pair[1]["difference"] - pair[0]["difference"]),
@@ -52,14 +61,9 @@ def caption_words(short: dict, long: dict, pairs: Pairs) -> dict:
         f"{moved[0]['difference']:+.2f} to {moved[1]['difference']:+.2f} points.")
     alone = sum(row["uncertainty"] is None for _, row in both)
     return {"short": widths_and_epochs(short), "long": widths_and_epochs(long),
-            "variants": len(both), "studies": len(pairs), "turned": len(turned),
-            "opposite": told.count("better worse") + told.count("worse better"),
-            "kept": told.count("better better") + told.count("worse worse"),
-            "lost": told.count("better unclear") + told.count("worse unclear"),
-            "gained": told.count("unclear better") + told.count("unclear worse"),
+            "told": " ".join(f"{said}: {number}." for said, number in counts.items() if number),
             "largest": largest,
-            "alone": f"An open mark of a single seed, of which the long training has {alone}, says "
-                     "nothing: one seed cannot be clear." if alone else "",
+            "alone": "One seed is a look: its mark stays open." if alone else "",
             "other": f"The two differ in {listed(other)} too." if other else ""}
 
 
@@ -68,10 +72,8 @@ def draw_horizons(short: dict, long: dict, pairs: Pairs):
     """What changes with a wider net and longer training. The difference in validation accuracy from
     the study's first variant (dashed line) at widths {short} (orange circles) and at {long} (blue
     squares), joined by a line, with 95 % intervals over seeds (Student's t) where there are two or
-    more; filled where Holm's rule over the study's variants calls it clear. Variants at both
-    scales: {variants}, of so many studies: {studies}. Clear in the same direction at both: {kept};
-    in opposite directions: {opposite}; only after the short training: {lost}; only after the long
-    one: {gained}. The sign turns round, clear or not, of {turned}. {largest} {alone} {other}"""
+    more; filled where Holm's rule over the study's variants calls it clear. {told} {largest}
+    {alone} {other}"""
     if not pairs:
         raise NotRun
     rows = {study: sorted(mine[1:], key=lambda pair: pair[1]["difference"])

@@ -98,8 +98,8 @@ def of_study(name: str, draw_: Callable) -> Figure:
 
 
 def title_of(name: str) -> str:
-    """Return the title: "02_learning_rates" is "Learning rates"."""
-    return name[3:].replace("_", " ").capitalize()
+    """Return the title: "02_learning_rates" is "02 Learning rates"; captions name the number."""
+    return f"{name[:2]} {name[3:].replace('_', ' ').capitalize()}"
 
 
 SAMPLES = "The first training images of each class, a row a class."

@@ -2,7 +2,7 @@
 
 import json
 
-from codes.results.compare_results import outcome, sorted_by_effect
+from codes.results.compare_results import leans, outcome, sorted_by_effect
 from codes.results.words import listed, minus, with_spread
 
 
@@ -20,10 +20,13 @@ def says(row: dict) -> str:
     """Return how a variant compares with the first of its study, as the end of a sentence."""
     if outcome(row) == "failed":
         return "fails with every seed"
-    if outcome(row) == "unclear":
-        return f"makes no clear difference ({points(row)} points)"
+    if row["uncertainty"] is None:
+        return f"differs by {points(row)} points in one run"
+    if not row["clear"] and not leans(row):
+        return f"is not told apart ({points(row)} points)"
     gained = with_spread(abs(row["difference"]), row["uncertainty"])
-    return f"{'gains' if outcome(row) == 'better' else 'loses'} {gained} points"
+    return (f"{'gains' if row['difference'] > 0 else 'loses'} {gained} points"
+            + (" (by its own interval)" if leans(row) else ""))
 
 
 def points(row: dict) -> str:
@@ -105,11 +108,11 @@ def _sure(rows: list[dict], unclear: list[dict]) -> list[str]:
     text = [f"{seeds(rows)}; clear: {clear} of {len(rows) - 1}."]
     alone = [row for row in unclear if row["uncertainty"] is None]
     known = [row for row in unclear if row["uncertainty"] is not None]
-    leaning = [row for row in known if abs(row["difference"]) > row["uncertainty"]]
+    leaning = [row for row in known if leans(row)]
     if leaning:
         names = [f"{_name(row)} ({points(row)})" for row in leaning]
-        text.append(f"More seeds may decide {listed(names)}: zero is outside of the interval, "
-                    "but Holm's rule does not exclude luck.")
+        text.append(f"By their own intervals alone, which Holm's rule does not tell from luck over "
+                    f"so many variants: {listed(names)}.")
     if open_ := [row for row in known if row not in leaning]:
         low, high = (end(row["difference"] + sign * row["uncertainty"] for row in open_)
                      for end, sign in ((min, -1), (max, 1)))

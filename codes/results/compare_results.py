@@ -126,6 +126,12 @@ def outcome(row: dict) -> str:
     return "unclear" if not row["clear"] else "better" if row["difference"] > 0 else "worse"
 
 
+def leans(row: dict) -> bool:
+    """Return whether zero lies outside of the interval, though luck is not excluded by Holm."""
+    return (not row["clear"] and row["uncertainty"] is not None
+            and abs(row["difference"]) > row["uncertainty"])
+
+
 def sorted_by_effect(rows: list[dict]) -> list[dict]:
     """Return them from worst to best; what failed with all seeds first."""
     return sorted(rows, key=lambda row: -math.inf if row["accuracy"] is None else row["accuracy"])

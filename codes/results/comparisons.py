@@ -9,6 +9,7 @@ from codes.results.compare_results import (
     SUMMARY,
     Results,
     judged,
+    leans,
     outcome,
     sorted_by_effect,
 )
@@ -59,9 +60,15 @@ class Comparisons(Results):
 
 
 def verdict(row: dict) -> str:
-    """Return the difference from the first variant, and whether it is clear."""
-    points = with_spread(row["difference"], row["uncertainty"], "+")
-    return points + ("" if row["clear"] else ", not clear")
+    """Return the difference from the first variant, and how sure it is."""
+    return with_spread(row["difference"], row["uncertainty"], "+") + (
+        "" if row["clear"] else f", {how_unclear(row)}")
+
+
+def how_unclear(row: dict) -> str:
+    """Return how far a variant whose difference is not clear is told from its study's first."""
+    return ("one seed" if row["uncertainty"] is None else
+            "alone" if leans(row) else "not told apart")
 
 
 def study_table(rows: list[dict]) -> Table:
@@ -102,6 +109,6 @@ def without_effect(studies: dict[str, list[dict]]) -> list[dict]:
 def without_effect_table(studies: dict[str, list[dict]]) -> Table:
     """Return all that did not help, with numbers."""
     lines = [(row["study"], row["variant"], with_spread(row["difference"], row["uncertainty"], "+"),
-              {"unclear": "no clear difference"}.get(outcome(row), outcome(row)))
+              how_unclear(row) if outcome(row) == "unclear" else outcome(row))
              for row in without_effect(studies)]
     return Table("", ("study", "variant", "difference (points)", ""), lines)

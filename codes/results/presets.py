@@ -32,6 +32,12 @@ def minutes(rows: list[dict]) -> list[float]:
     return [row["cpu_seconds"] / row["threads"] / 60 for row in rows]
 
 
+def by_the_clock(rows: list[dict]) -> str:
+    """Return "24 to 44", the minutes from start to end, whatever else ran on the machine."""
+    shortest, longest = (f"{end(row['seconds'] for row in rows) / 60:.0f}" for end in (min, max))
+    return shortest if shortest == longest else f"{shortest} to {longest}"
+
+
 def errors_in_percent(rows: list[dict]) -> tuple[list[float], list[float]]:
     """Return test errors in percent with one view and with six, a number a run."""
     one, six = ([100 * (1 - row[name]) for row in rows]
