@@ -118,14 +118,15 @@ def model_card(results: Path) -> Table:
 def larger_weights(results: Path) -> Table:
     """Return one line for each net whose weights are shipped beside those that are drawn."""
     lines = []
-    for path in sorted(results.glob(f"{SHIPPED_WEIGHTS.stem}-*/result.json")):
-        run = read_json(path, *(name for name in PRESET_RUN if name != "peak_memory_bytes"))
+    for path in sorted(SHIPPED_WEIGHTS.parent.glob(f"{SHIPPED_WEIGHTS.stem}-*.pt")):
+        run = read_json(results / path.stem / "result.json",
+                        *(name for name in PRESET_RUN if name != "peak_memory_bytes"))
         (one,), (six,) = errors_in_percent([run])
-        name = Code(f"{path.parent.name}.pt")
+        name = Code(path.name)
         lines.append((name, f"{run['preset']}, seed {run['seed']}", f"{one:.2f} %", f"{six:.2f} %",
                       f"{run['parameters'] / 1e6:.2f} M", f"{run['flops'] / 1e15:.2f}",
                       run["precision"], f"{run['seconds'] / 60:.0f}", f"{minutes([run])[0]:.0f}"))
-    return Table("", ("weights", "preset", "test error, one view", "six views", "parameters",
+    return Table("", ("weights", "trained as", "test error, one view", "six views", "parameters",
                       "PFLOP to train", "precision", "minutes by the clock", "of CPU time"), lines)
 
 
