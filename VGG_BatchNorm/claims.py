@@ -223,7 +223,7 @@ def claims_table(runs: Runs, brief: bool = False) -> Table:
         paper = " / ".join(f"{effect.claim.paper(net):.3g}" for net in ("std", "bn")) \
             if effect.claim.paper else ""
         lines.append((effect.claim.text, effect.claim.quantity, str(len(effect.plain)),
-                      mean_and_deviation(effect.plain), mean_and_deviation(effect.normed),
+                      mean_in_three_digits(effect.plain), mean_in_three_digits(effect.normed),
                       _signed(*effect.interval), paper,
                       effect.says + ", alone" * (
                           effect.claim in alone and effect.says in ("holds", "the opposite"))))
@@ -264,7 +264,7 @@ def twins(runs: Runs) -> Table:
             exact, half = ([number_of(run, steps) for run in side]
                            for side in zip(*pairs, strict=True))
             lines.append((net, str(steps), quantity, str(len(pairs)),
-                          mean_and_deviation(exact), mean_and_deviation(half),
+                          mean_in_three_digits(exact), mean_in_three_digits(half),
                           _signed(*t_interval(np.subtract(half, exact)))))
     return Table("", ("net", "steps", "measured", "seeds", "float32", "bfloat16",
                       "difference, 95 %"), lines)
@@ -284,7 +284,7 @@ def _decimals(*numbers: float) -> int:
     return max(0, 2 - int(np.floor(np.log10(largest)))) if largest else 2
 
 
-def mean_and_deviation(values: list[float]) -> str:
+def mean_in_three_digits(values: list[float]) -> str:
     """Return the mean ± standard deviation of the values that are finite, and how many these are
     where they are not all."""
     finite = [value for value in values if np.isfinite(value)]

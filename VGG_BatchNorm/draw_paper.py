@@ -23,7 +23,7 @@ def pair(runs: Runs, lr: float = 0.1) -> list[tuple[str, str, list[dict]]]:
     return [(*look, find(runs, group, norm=norm, lr=lr)) for norm, look in PAIR.items()]
 
 
-def scale(drawn: list[dict], *extra: str) -> str:
+def what_was_trained(drawn: list[dict], *extra: str) -> str:
     """Return, for a picture's face, the scale of the runs `drawn`: net, steps, images and seeds."""
     r = drawn[0]["run"]
     width = "" if r["width"] == 1 else f", width ×{r['width']:g}"
@@ -38,7 +38,7 @@ def scale(drawn: list[dict], *extra: str) -> str:
 
 def entitled(figure: plt.Figure, drawn: list[dict], *extra: str) -> plt.Figure:
     """Return the figure, with the scale of the runs `drawn` on its face."""
-    figure.suptitle(scale(drawn, *extra), fontsize=11)
+    figure.suptitle(what_was_trained(drawn, *extra), fontsize=11)
     return figure
 
 

@@ -3,8 +3,8 @@
     python codes/evaluate.py --ckpt runs/strong-s0/last.pt
 
 Test error with one view and with six (mirrored × shifted by one pixel, averaged), accuracy by
-class, confusion matrix, expected calibration error. Written to evaluation.json beside the
-checkpoint; of the shipped weights, in reports/results/.
+class, confusion matrix, expected calibration error. Written to evaluation.json beside a run's
+last.pt, to w.evaluation.json beside other weights w.pt, to reports/results/ for the shipped ones.
 
 Six views are taken of images whose first is unsure; the logits of a sure one, which enter the
 measures of six views too, are those of its one view. `views_per_image` is the mean number.
@@ -44,6 +44,15 @@ def evaluate(net: nn.Module, split: Split) -> dict:
         "confusion_matrix_six_views": matrix.tolist(),}
 
 
+def place(checkpoint: Path) -> Path:
+    """Return where the numbers of a checkpoint go, if nothing else is said."""
+    if checkpoint.resolve() == SHIPPED_WEIGHTS:
+        return RESULTS_DIR / "evaluation.json"
+    if checkpoint.name == "last.pt":
+        return checkpoint.with_name("evaluation.json")
+    return checkpoint.with_suffix(".evaluation.json")
+
+
 def main() -> None:
     parser = flag_parser(__doc__, "--ckpt", "--network", "--data-dir", "--device")
     parser.add_argument("--out", type=user_path, help="the file that is written")
@@ -51,8 +60,7 @@ def main() -> None:
     device = use_device(args.device)
     path, net = open_network(args.ckpt, device, args.network)
     result = evaluate(net, load_cifar10(args.data_dir)[1].to(device))
-    folder = RESULTS_DIR if path.resolve() == SHIPPED_WEIGHTS else path.parent
-    out = args.out or folder / "evaluation.json"
+    out = args.out or place(path)
     write_json(out, {**made_from(path, args.data_dir),
                      "parameters": get_number_of_parameters(net), **result,
                      **environment(device)})

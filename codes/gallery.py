@@ -15,6 +15,8 @@ import json
 import sys
 from pathlib import Path
 
+from torch import nn
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.documents.page import Places, build
 from codes.flags import picture_parser
@@ -26,10 +28,10 @@ from VGG_BatchNorm.ground.files import FIGURES_DIR, ROOT, atomic_write
 from VGG_BatchNorm.ground.script import run_main, user_path
 
 
-def write_network(checkpoint: str | None, path: Path) -> None:
-    """Write the checkpoint's net for the page, or say why the page cannot run it."""
+def write_network(net: nn.Module, path: Path) -> None:
+    """Write a net for the page, or say why the page cannot run it."""
     try:
-        content = exported(open_network(checkpoint)[1])
+        content = exported(net)
     except NotExportable as error:
         path.unlink(missing_ok=True)
         print(f"left out   your own image: the page cannot run {error}")
@@ -47,7 +49,7 @@ def main() -> None:
     data = measured(args.results / "gallery.npz", about, gallery.measure, *given, right=4, wrong=2,
                     neighbours=6, size=6, stride=2, steps=64)
     places = Places(args.out, args.figures, args.results)
-    write_network(args.ckpt, places.network)
+    write_network(open_network(args.ckpt, network=args.network)[1], places.network)
     page = build(places, data)
     with atomic_write(args.out) as file:
         file.write(page.encode())

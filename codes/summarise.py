@@ -93,6 +93,8 @@ def main() -> None:
     add("--as", dest="name", default=SHIPPED_WEIGHTS.stem,
         help="name of these weights in reports/models/ (default: %(default)s, which is drawn)")
     args = parser.parse_args()
+    if args.name != SHIPPED_WEIGHTS.stem and not args.ship:
+        raise UserError("--as names the weights of --ship; give both")
     if args.ship:
         ship(args.ship, SHIPPED_WEIGHTS.with_name(f"{args.name}.pt"), RESULTS_DIR / args.name)
     collect(args.runs, RESULTS_DIR / "runs.csv")

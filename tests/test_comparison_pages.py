@@ -36,8 +36,8 @@ def write_base(folder, rows: list[dict], **changes):
     ([], ["`first` stands alone"]),
     ([row("a: 9", 2.0, flops=3000), row("b", 3.0, clear=False)],
      ["Take `a` in place of `first`: it gains 2.00 ± 0.50 points, for 3.0 times the FLOPs.",
-      "Higher in the mean, but not clear: `b` (+3.00 ± 0.50)", "clear: 1 of 2",
-      "By their own intervals alone, which Holm's rule"]),
+      "Higher in the mean: `b` (+3.00 ± 0.50)", "clear: 1 of 2",
+      "Zero lies outside of their own intervals, but Holm's rule"]),
     ([row("a", -2.0), row("b", None)],
      ["Keep `first`: nothing", "`a` loses 2.00 ± 0.50 points; `b` fails with every seed"]),
     ([row("a", -2.0), row("b", -3.0), row("c", -1.0)],
@@ -72,9 +72,9 @@ def test_two_horizons_match_variants_by_name(tmp_path):
     assert list(found[-1]) == ["depth"]  # the others' first differs, or is of the test set
     text = caption(horizons.draw_horizons, horizons.caption_words(*found))
     for part in ("at widths 8, 8; 4 epochs", "at 8, 8; 16 epochs",
-                 "Clear in the same direction at both: 1. Clear in opposite directions: 1. Clear "
-                 "after the short training alone: 1. The sign turns round, clear or not: 1.",
-                 "that of turns (depth), from −2.00 to +5.00 points",
+                 "Clear in the same direction at both: 1 of 3. Clear in opposite directions: 1 of "
+                 "3. Clear after the short training alone: 1 of 3. The sign turns round, clear or "
+                 "not: 1 of 3.", "that of “turns” (depth), from −2.00 to +5.00 points",
                  "One seed is a look", "differ in lr too"):
         assert part in text, text
     figure = horizons.draw_horizons(*found)

@@ -9,7 +9,7 @@ from codes.networks import build
 from VGG_BatchNorm.ground import predictions
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
-from VGG_BatchNorm.ground.files import read_json
+from VGG_BatchNorm.ground.files import RESULTS_DIR, SHIPPED_WEIGHTS, read_json
 from VGG_BatchNorm.ground.predictions import calibration_error, predict
 
 
@@ -81,6 +81,12 @@ def test_predict_is_in_evaluation_mode_and_gives_the_mode_back():
     logits = predict(net, split, batch_size=3)
     assert net.training and torch.equal(logits, predict(net, split, batch_size=3))
     torch.testing.assert_close(logits, net.eval()(normalize(split.images)), atol=1e-5, rtol=1e-4)
+
+
+def test_numbers_lie_beside_their_weights(tmp_path):
+    for weights, numbers in (("last.pt", "evaluation.json"), ("w.pt", "w.evaluation.json")):
+        assert evaluate.place(tmp_path / weights) == tmp_path / numbers
+    assert evaluate.place(SHIPPED_WEIGHTS) == RESULTS_DIR / "evaluation.json"
 
 
 def test_the_numbers_of_a_run(call, data_dir, finished_run, tmp_path):

@@ -11,7 +11,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from codes import visualize_features
-from codes.figures.features import apart
+from codes.figures.features import boxes_apart
 from codes.insight import small_nets
 from codes.insight.similarity import cka_matrix, layer_outputs, penultimate
 from codes.networks import build
@@ -111,14 +111,14 @@ def test_penultimate_features_are_what_the_head_sees():
 
 def test_labels_do_not_overlap():
     centres = np.random.default_rng(0).random((10, 2))
-    places = apart(centres, 0.4, 0.1)
+    places = boxes_apart(centres, 0.4, 0.1)
     assert (places[:, 0] == centres[:, 0]).all() and (places[:, 1] >= centres[:, 1]).all()
     for i in range(10):
         for j in range(i):
             near = abs(places[i] - places[j])
             assert near[0] >= 0.4 or near[1] >= 0.1
     far = np.array([[0.0, 0.0], [1.0, 0.0]])
-    assert (apart(far, 0.4, 0.1) == far).all()
+    assert (boxes_apart(far, 0.4, 0.1) == far).all()
 
 
 @pytest.fixture

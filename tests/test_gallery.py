@@ -171,8 +171,7 @@ def test_the_study_step_by_step(site):
 
 def test_a_net_that_the_page_cannot_run_is_left_out(tmp_path, capsys):
     (tmp_path / "network.js").touch()
-    save_net(tmp_path / "w.pt", "vgg", configuration="A-LRN", width=0.02)
-    gallery.write_network(tmp_path / "w.pt", tmp_path / "network.js")
+    gallery.write_network(build("vgg", configuration="A-LRN", width=0.02), tmp_path / "network.js")
     assert "left out" in capsys.readouterr().out and not (tmp_path / "network.js").exists()
     with pytest.raises(NotExportable, match="depends on the image"):
         exported(DependsOnTheImage())

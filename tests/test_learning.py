@@ -46,8 +46,6 @@ def test_watching_does_not_change_training(base, data_dir, frames, steps):
     assert 0 < seen["shares"].sum() <= 1 + 1e-9 and min(seen["loss"]) > 0
 
 
-
-
 def test_first_filters_before_and_after_training(call, data_dir, tmp_path, monkeypatch, quick):
     tiny = {"width": 1 / 16, "batch_size": 50, "epochs": 0.4}
     nets = {name: (changes | (tiny if "width" in changes else {}), slower)

@@ -43,6 +43,15 @@ def test_every_norm_trains(norm, half):
     assert layers[-2] is nn.ReLU and net.eval()(IMAGES[:1]).isfinite().all()
 
 
+def test_a_seed_gives_the_same_filters_whatever_the_norm():
+    nets = []
+    for norm in ("none", "batch"):
+        torch.manual_seed(1)
+        nets.append(VGG("A", norm=norm, width=1 / 8))
+    weights = [[p for p in net.parameters() if p.ndim > 1] for net in nets]
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
 def test_the_kits_nets():
     """What a script written for the course's starter kit relies on."""
     assert [name for name in VGG_A(3, 10, True).state_dict()][:4] == [
@@ -72,7 +81,7 @@ def test_initial_weights_are_glorots():
 
 @pytest.mark.parametrize("options",
                          [{"norm": "batsh"}, {"configuration": "F"}, {"width": 0}, {"dropout": 1},
-                                     {"head": "single", "dropout": 0.5}])
+                          {"head": "single", "dropout": 0.5}])
 def test_bad_arguments(options):
     with pytest.raises(UserError):
         VGG(**options)

@@ -14,7 +14,8 @@ SHARED = {
                         "(default: the newest run, else the shipped weights)"),
     "--network": dict(help="what a state_dict of your own is of (default: as its shapes tell)"),
     "--data-dir": dict(type=user_path, default=DATA_DIR), "--device": dict(default="auto"),
-    "--threads": dict(type=count, help="CPU threads (default: torch's choice)"),
+    "--threads": dict(type=int, choices=range(1, 1025), metavar="N",
+                      help="CPU threads (default: torch's choice)"),
     "--seed": dict(type=count, default=0)}
 
 

@@ -78,12 +78,12 @@ def plate(figure: registry.Figure, places: Places) -> dict:
         raise UserError(f"{path} is no picture; move it away, and `make figures`") from None
     found = {pattern: sorted(places.results.glob(pattern))
              for pattern in (*figure.sources, *figure.beside)}
-    files = [file for some in found.values()  # the folder, where there are many
-             for file in (some if len(some) < 20 else [some[0].parents[1]])]
+    files = [file for some in found.values() if len(some) < 20 for file in some]
+    many = [pattern for pattern, some in found.items() if len(some) >= 20]
     tables = TABLES[figure.file](places.results) if files and figure.file in TABLES else []
     return {"title": figure.title, "link": link, "source": source, "width": width, "height": height,
             "animated": bool(last), "caption": registry.text(figure, places.results),
-            "tables": tables, "files": [(file.relative_to(places.results).as_posix(),
+            "tables": tables, "many": many, "files": [(file.relative_to(places.results).as_posix(),
                                          places.link(file)) for file in files]}
 
 

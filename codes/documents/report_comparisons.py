@@ -60,13 +60,13 @@ def verdicts(first: dict, others: list[dict]) -> str:
         kind = better_worse_or_unclear(row)
         if kind == "unclear":
             kind = "" if not leans(row) else "higher" if row["difference"] > 0 else "lower"
-        groups[kind].append(short(row))
+        groups[kind].append(f"“{short(row)}”")
     names = {kind: listed(found) for kind, found in groups.items() if found}
-    text = (f"Clearly better than {short(first)}: {names['better']}." if "better" in names
-            else f"Nothing is clearly better than {short(first)}.")
+    text = (f"Clearly better than “{short(first)}”: {names['better']}." if "better" in names
+            else f"Nothing is clearly better than “{short(first)}”.")
     for kind, said in {"worse": "Clearly worse", "": "Not told apart",
-                       "higher": "Higher by their own intervals alone",
-                       "lower": "Lower by their own intervals alone"}.items():
+                       "higher": "Higher by their own intervals only",
+                       "lower": "Lower by their own intervals only"}.items():
         text += f" {said}: {names[kind]}." if kind in names else ""
     return text
 
@@ -89,5 +89,5 @@ def without_effect_by_study(runs: Comparisons) -> list[list[str]]:
         parts = rows.setdefault(row["study"].replace("_", " "), ([], [], []))
         mine = 0 if better_worse_or_unclear(row) == "worse" else 1 if leans(row) else 2
         parts[mine].append(f"{row['variant']} ({with_spread(row['difference'], None, '+')})")
-    return [["study", "clearly worse (points)", "by its own interval alone", "not told apart"],
+    return [["study", "clearly worse (points)", "by its own interval only", "not told apart"],
             *([name, *("; ".join(part) or "–" for part in row)] for name, row in rows.items())]

@@ -1,5 +1,5 @@
 """What the report says, from the files in reports/results/: numbers, tables, and the words that
-depend on which way a result fell ("loses", "makes no clear difference").
+depend on which way a result fell ("loses", "is not told from none").
 
     from codes.documents.report_numbers import collect
     collect(RESULTS_DIR)["presets"]["strong"]["error"]    # "6.66 ± 0.10"
@@ -19,7 +19,7 @@ from codes.documents.report_comparisons import comparisons_for_report
 from codes.documents.tables import cells
 from codes.figures.landscape import COMPARED
 from codes.networks import build
-from codes.results.measurements import top_eigenvalue
+from codes.results.measurements import eigenvalue_in_words
 from codes.results.presets import (
     PUBLISHED,
     SCRATCH_RUN,
@@ -159,7 +159,7 @@ def landscape(path: Path) -> dict:
     for label, plane in planes:
         centre = tuple(side // 2 for side in plane["loss"].shape)
         rows.append([label, f"{plane['loss'][centre]:.2f}", f"{np.median(plane['loss']):.2f}",
-                     top_eigenvalue(plane)])
+                     eigenvalue_in_words(plane)])
     first, second = read_npz(path)["explained"]
     return {"table": rows, "first": percent(first, 0), "second": percent(second, 0),
             "images": planes[0][1]["about"]["settings"]["n_items"]}
@@ -172,7 +172,7 @@ def learning(path: Path) -> dict:
     moments = [round(i * (len(steps) - 1) / 6) for i in range(7)]
     below = np.flatnonzero(right < right[-1] / 2)
     half = int(steps[below[-1] + 1]) if len(below) else 0  # from here on for good
-    low = int(np.argmin(np.diff(right))) + 1
+    low = int(np.argmin(np.diff(right[:len(below) + 1]))) + 1  # the largest fall before
     return {"steps": int(steps[-1]), "half": half, "final": percent(right[-1]),
             "half_share": percent(half / steps[-1], 0),
             "fall": f"from {percent(right[low - 1], 0)} at step {steps[low - 1]} to "
@@ -223,8 +223,9 @@ def spoken(effect: claims.Effect) -> dict:
     mean, half = effect.interval
     paper = [f"{effect.claim.paper(net):.3g}" for net in ("std", "bn")] \
         if effect.claim.paper else None
-    return {"seeds": len(effect.plain), "plain": claims.mean_and_deviation(effect.plain),
-            "normed": claims.mean_and_deviation(effect.normed), "paper": paper, "says": effect.says,
+    return {"seeds": len(effect.plain), "plain": claims.mean_in_three_digits(effect.plain),
+            "normed": claims.mean_in_three_digits(effect.normed), "paper": paper,
+            "says": effect.says,
             "interval": None if np.isnan(half) else [minus(f"{end:.3g}")
                                                      for end in (mean - half, mean + half)]}
 
@@ -245,7 +246,7 @@ def held_out(runs: measures.Runs) -> dict | None:
     """Return, by norm, accuracy on held-out images of the nets with and without noise, in percent;
     None where these runs are missing."""
     try:
-        return {norm: claims.mean_and_deviation(
+        return {norm: claims.mean_in_three_digits(
                     [measures.validation_percent(run)
                      for run in measures.find(runs, "noise", norm=norm)])
                 for norm in ("none", "batch", "noisy_batch_channel", "noisy_batch")}
@@ -315,7 +316,7 @@ class Part(NamedTuple):
 
 PARTS = {name: Part(*part) for name, part in {
     "presets": ("runs.csv", "codes/summarise.py RUN", presets),
-    "data": ("evaluation.json", "make evaluate", data),
+    "data": ("evaluation.json", 'make evaluate ARGS="--ckpt reports/models/cifarnet.pt"', data),
     "front": ("published.csv", "git checkout reports/results/published.csv", front),
     "compare": ("compare/quick/summary.csv", "make compare",
                     comparisons_for_report),

@@ -11,7 +11,7 @@ VEHICLES = ("airplane", "automobile", "ship", "truck")
 CALLED = {"batch_norm": "batch norm", "plain": "no norm"}
 
 
-def apart(centres: np.ndarray, width: float, height: float) -> np.ndarray:
+def boxes_apart(centres: np.ndarray, width: float, height: float) -> np.ndarray:
     """Return the centres (K, 2), some moved up, so that labels of this size do not overlap."""
     places, order = centres.copy(), centres[:, 1].argsort()
     for n, i in enumerate(order):
@@ -28,7 +28,8 @@ def draw_classes(axis, points: np.ndarray, labels: np.ndarray) -> None:
                   markersize=2.5, color=COLOURS[label], alpha=0.5, markeredgewidth=0)
     centres = np.stack([np.median(points[labels == label], axis=0) for label in present])
     width, height = np.ptp(points, axis=0) * (0.2, 0.06)
-    for label, centre, place in zip(present, centres, apart(centres, width, height), strict=True):
+    places = boxes_apart(centres, width, height)
+    for label, centre, place in zip(present, centres, places, strict=True):
         axis.plot(*np.stack([centre, place]).T, color="black", linewidth=0.8)
         axis.text(*place, CLASSES[label], ha="center", va="center", fontsize=10,
                   bbox=dict(boxstyle="round,pad=0.2", facecolor="white", edgecolor=COLOURS[label],

@@ -57,11 +57,12 @@ def caption_words(short: dict, long: dict, pairs: Pairs) -> dict:
     moved = max(both, key=lambda pair: abs(pair[1]["difference"] - pair[0]["difference"]),
                 default=None)
     largest = "" if moved is None else minus(
-        f"The largest change is that of {moved[0]['variant']} ({moved[0]['study']}), from "
+        f"The largest change is that of “{moved[0]['variant']}” ({moved[0]['study']}), from "
         f"{moved[0]['difference']:+.2f} to {moved[1]['difference']:+.2f} points.")
     alone = sum(row["uncertainty"] is None for _, row in both)
     return {"short": widths_and_epochs(short), "long": widths_and_epochs(long),
-            "told": " ".join(f"{said}: {number}." for said, number in counts.items() if number),
+            "told": " ".join(f"{said}: {number} of {len(both)}." for said, number in counts.items()
+                             if number),
             "largest": largest,
             "alone": "One seed is a look: its mark stays open." if alone else "",
             "other": f"The two differ in {listed(other)} too." if other else ""}

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from codes.results.measurements import top_eigenvalue
+from codes.results.measurements import eigenvalue_in_words
 from VGG_BatchNorm.ground.style import PALETTE, plt
 
 CEILING = 10.0  # nats; higher losses are shown as this
@@ -52,7 +52,7 @@ def draw_around(axis, plane: dict, levels: np.ndarray, title: str):
     """Draw the plane of two random directions: square, a cross on the weights, the eigenvalue."""
     filled = draw_plane(axis, plane, levels)
     axis.plot(0, 0, "+", color="white", markersize=11, markeredgewidth=2)
-    axis.set(title=f"{title}\ntop eigenvalue {top_eigenvalue(plane)}", aspect="equal")
+    axis.set(title=f"{title}\ntop eigenvalue {eigenvalue_in_words(plane)}", aspect="equal")
     return filled
 
 

@@ -21,7 +21,7 @@ def draw_learned_filters(data: dict) -> plt.Figure:
     """The 3×3 filters of the first convolution of three small nets, before training (left) and
     after it (right): the same filter in the same place, each in its own range, grey is 0, sorted by
     their contrast at first. Named are the accuracy on the validation images, and by which share of
-    its length the median filter has moved. VGG-A ({nets[vgg][width]} of its width,
+    its length the median filter has moved. VGG-A (at {nets[vgg][width]} of its width,
     {nets[vgg][epochs]} epochs of Adam) with and without batch norm starts from the same noise, and
     still shows it after training: its later layers make do with first filters that have hardly
     moved. Those of CifarNet ({nets[trained_stem][epochs]} epochs of Muon, a share

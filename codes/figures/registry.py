@@ -99,7 +99,7 @@ def of_study(name: str, draw_: Callable) -> Figure:
 
 def title_of(name: str) -> str:
     """Return the title: "02_learning_rates" is "02 Learning rates"; captions name the number."""
-    return f"{name[:2]} {name[3:].replace('_', ' ').capitalize()}"
+    return f"{name[:2]} {name[3:].replace('_', ' ').capitalize()}".replace("4 1", "4.1")
 
 
 SAMPLES = "The first training images of each class, a row a class."

@@ -1,6 +1,5 @@
 """The picture of how a net bears corrupted and adversarial images: codes/insight/robustness.py."""
 
-
 from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.style import PALETTE, apart, contact_sheet, plt
 

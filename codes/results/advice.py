@@ -23,7 +23,7 @@ def says(row: dict) -> str:
     if row["uncertainty"] is None:
         return f"differs by {points(row)} points in one run"
     if not row["clear"] and not leans(row):
-        return f"is not told apart ({points(row)} points)"
+        return f"makes a difference that is not told from none ({points(row)} points)"
     gained = with_spread(abs(row["difference"]), row["uncertainty"])
     return (f"{'gains' if row['difference'] > 0 else 'loses'} {gained} points"
             + (" (by its own interval)" if leans(row) else ""))
@@ -82,7 +82,7 @@ def _do(first: dict, better: list[dict], worse: list[dict], unclear: list[dict])
     best = better[0]["difference"] if better else 0
     if higher := [f"{_name(row)} ({points(row)})" for row in unclear
                   if row["difference"] is not None and row["difference"] > best]:
-        text.append(f"Higher in the mean, but not clear: {listed(higher)}.")
+        text.append(f"Higher in the mean: {listed(higher)}.")
     if len(worse) > 2:
         least, most = (f"{_name(row)}, which {_priced(row, first)}" for row in
                        (worse[0], worse[-1]))
@@ -111,8 +111,8 @@ def _sure(rows: list[dict], unclear: list[dict]) -> list[str]:
     leaning = [row for row in known if leans(row)]
     if leaning:
         names = [f"{_name(row)} ({points(row)})" for row in leaning]
-        text.append(f"By their own intervals alone, which Holm's rule does not tell from luck over "
-                    f"so many variants: {listed(names)}.")
+        text.append("Zero lies outside of their own intervals, but Holm's rule does not exclude "
+                    f"luck: {listed(names)}.")
     if open_ := [row for row in known if row not in leaning]:
         low, high = (end(row["difference"] + sign * row["uncertainty"] for row in open_)
                      for end, sign in ((min, -1), (max, 1)))

@@ -67,8 +67,11 @@ def verdict(row: dict) -> str:
 
 def how_unclear(row: dict) -> str:
     """Return how far a variant whose difference is not clear is told from its study's first."""
-    return ("one seed" if row["uncertainty"] is None else
-            "alone" if leans(row) else "not told apart")
+    if row["accuracy"] is None:
+        return "failed"
+    if row["uncertainty"] is None:
+        return "one seed" if row["n"] == 1 else "no pairs"
+    return "by its own interval" if leans(row) else "not told apart"
 
 
 def study_table(rows: list[dict]) -> Table:

@@ -41,7 +41,7 @@ def robustness_for_report(data: dict) -> dict:
             "attacks": dict(attacks), **json.loads(str(data["environment"]))}
 
 
-def top_eigenvalue(plane: dict) -> str:
+def eigenvalue_in_words(plane: dict) -> str:
     """Return that of the Hessian at a plane's centre; "at least" where its search was cut short."""
     value = float(plane["eigenvalue"])
     return ("at least " if plane["residual"] > TOLERANCE * abs(value) else "") + f"{value:.3g}"

@@ -7,6 +7,7 @@ import pytest
 
 from VGG_BatchNorm import claims, draw_paper, measures, plot_study
 from VGG_BatchNorm.draw_own import FIGURES
+from VGG_BatchNorm.draw_paper import what_was_trained
 from VGG_BatchNorm.ground.style import apart
 from VGG_BatchNorm.ground.tables import markdown
 from VGG_BatchNorm.run import Run
@@ -67,8 +68,8 @@ def test_a_net_that_diverged_or_did_not_get_there():
     (claim, *_) = claims.CLAIMS
     for plain, normed in (([np.nan] * 2, [0.8] * 2), ([5.0, 6.0], [np.inf, 4.0])):
         assert claims.Effect(claim, plain, normed).says in ("not reached", "not told apart")
-    assert claims.mean_and_deviation([np.inf, 3.0]) == "3.00 (in 1 of 2)"
-    assert claims.mean_and_deviation([np.nan]) == "–"
+    assert claims.mean_in_three_digits([np.inf, 3.0]) == "3.00 (in 1 of 2)"
+    assert claims.mean_in_three_digits([np.nan]) == "–"
 
 
 def test_the_curvature_along_the_gradient_of_a_quadratic():
@@ -103,9 +104,9 @@ def test_the_scale_on_a_pictures_face():
     def run(**changes) -> dict:
         return {"run": dataclasses.asdict(Run("none", 0.1, 10)) | changes}
 
-    assert "seeds" not in draw_paper.scale([run(), run(warmup=3), run(norm="batch"), run(lr=0.2)])
-    assert "10 steps of 128 images out of 45,000; 2 seeds" in draw_paper.scale([run(), run(seed=1)])
-    mixed = draw_paper.scale([run(), run(seed=1), run(lr=0.2, steps=2000)], "plain SGD")
+    assert "seeds" not in what_was_trained([run(), run(warmup=3), run(norm="batch"), run(lr=0.2)])
+    assert "10 steps of 128 images out of 45,000; 2 seeds" in what_was_trained([run(), run(seed=1)])
+    mixed = what_was_trained([run(), run(seed=1), run(lr=0.2, steps=2000)], "plain SGD")
     assert "10 to 2,000 steps" in mixed and mixed.endswith("plain SGD; 1 or 2 seeds")
 
 
