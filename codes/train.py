@@ -77,6 +77,9 @@ def held_settings(folder: Path, wanted: dict, resume: bool) -> dict | None:
     if not isinstance(older, dict):
         raise UserError(f"{folder / 'config.json'} holds no settings; mend it, or move its folder "
                         "away")
+    if older.get("network") == wanted["network"] and (unknown := older.keys() - defaults.keys()):
+        raise UserError(f"{folder} holds a run of another version, with the setting "
+                        f"{min(unknown)}; name another folder with --out")
     held = defaults | older | {"data_md5": config["data_md5"]}
     for name, value in wanted.items():
         if value != held[name]:

@@ -153,10 +153,12 @@ def test_a_run_older_than_a_setting_has_its_default(old):
         train.held_settings(old, wanted | {"l1": 0.001}, resume=True)
 
 
-def test_a_config_that_lacks_a_key_is_one_line(tiny_refused, old):
+def test_a_config_of_another_shape_is_one_line(tiny_refused, old):
     settings = read_json(old / "config.json")["settings"]
     for config, text in (({"settings": settings}, "config.json lacks data_md5"),
-                         ({"settings": None, "data_md5": ""}, "holds no settings")):
+                         ({"settings": None, "data_md5": ""}, "holds no settings"),
+                         ({"settings": settings | {"winograd": True}, "data_md5": ""},
+                          "of another version, with the setting winograd")):
         write_json(old / "config.json", config)
         assert text in tiny_refused(old, "--resume")
 
