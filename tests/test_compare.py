@@ -14,7 +14,7 @@ from codes.results.compare_results import CURVE, RUN, SUMMARY, Results, best, ou
 from codes.results.presets import PRESET_RUN, SCRATCH_RUN
 from codes.settings import DEFAULTS
 from VGG_BatchNorm.ground.cifar10 import data_checksum
-from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json, write_csv
+from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json, write_csv, write_json
 from VGG_BatchNorm.ground.machine import pick_precision
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import Strong, Table, markdown
