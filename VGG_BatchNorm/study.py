@@ -35,6 +35,8 @@ from VGG_BatchNorm.run_files import FINE_GRID, GRID, read_study_run
 SAVE_SECONDS = 60  # between checkpoints
 EDGE_STEPS = (1 / 16, 1 / 4, 1.0)  # in learning rates, where the curvature is measured
 WATCHED = 4  # channels of each ReLU whose first moments are kept
+LOOKED_AT = {"grid": [*GRID], "fine_grid": [*FINE_GRID], "edge_steps": [*EDGE_STEPS],
+             "watched": WATCHED, "quantiles": [*probes.QUANTILES]}  # a file without it: at the same
 
 
 class StudyRun:
@@ -298,8 +300,10 @@ def perform(run: Run, train: Split, validation: Split, device: torch.device, res
     """
     path, checkpoint = results / f"{run.name}.npz", scratch / f"{run.name}.pt"
     if path.exists():
-        there = read_study_run(path)["run"]
-        if not run.begins_with(there) or (there["steps"] < run.steps and not checkpoint.exists()):
+        found = read_study_run(path)
+        there = found["run"]
+        if not run.begins_with(there) or found.get("looked_at", LOOKED_AT) != LOOKED_AT or (
+                there["steps"] < run.steps and not checkpoint.exists()):
             raise UserError(f"{path} is of a run with other settings; move it away, or choose "
                             "another --out")
         if there["steps"] == run.steps:
@@ -314,8 +318,8 @@ def perform(run: Run, train: Split, validation: Split, device: torch.device, res
     arrays = {name: np.asarray(values, np.float32) for name, values in lists.items()}
     if run.probe_every and run.norm == "batch":
         arrays |= theorem(study.net, batch)
-    about = {"run": dataclasses.asdict(run), "seconds_per_step": study.seconds / study.step,
-             **study.environment}
+    about = {"run": dataclasses.asdict(run), "looked_at": LOOKED_AT,
+             "seconds_per_step": study.seconds / study.step, **study.environment}
     if keep:
         study.save(checkpoint)
     write_npz(path, about, arrays)

@@ -209,7 +209,8 @@ def test_too_few_images(data, tmp_path):
         perform(run, *data, CPU, tmp_path, tmp_path)
 
 
-def test_a_damaged_or_foreign_result_is_neither_trusted_nor_overwritten(data, tmp_path):
+def test_a_damaged_or_foreign_result_is_neither_trusted_nor_overwritten(data, tmp_path,
+                                                                        monkeypatch):
     path = tmp_path / f"{PROBED.name}.npz"
     path.write_bytes(b"PK\x03\x04 half a file")
     with pytest.raises(UserError, match="damaged"):
@@ -220,6 +221,9 @@ def test_a_damaged_or_foreign_result_is_neither_trusted_nor_overwritten(data, tm
     perform(other, *data, CPU, tmp_path, tmp_path)
     with pytest.raises(UserError, match="other settings"):
         perform(PROBED, *data, CPU, tmp_path, tmp_path)
+    monkeypatch.setitem(study_module.LOOKED_AT, "grid", [1.0])  # probes look elsewhere since
+    with pytest.raises(UserError, match="other settings"):
+        perform(other, *data, CPU, tmp_path, tmp_path)
     with pytest.raises(UserError, match="missing"):
         read_study_run(tmp_path / "no.npz")
 
