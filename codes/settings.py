@@ -177,7 +177,7 @@ PRESETS = {
     "better": dict(widths=(96, 384, 384), depth=3, residual=True, epochs=21, micro_batch=250,
                    lr=0.2, head_lr=1.0, average=0.1, translate=4, cutout=8, small_share=0.2,
                    middle_share=0.5, keep_share=0.5, whiten_bias_share=0.15),
-    "best": dict(widths=(128, 384, 512), depth=3, residual=True, epochs=45, micro_batch=250,
+    "best": dict(widths=(128, 384, 512), depth=3, residual=True, epochs=40, micro_batch=250,
                  lr=0.2, average=0.1, translate=4, cutout=12, small_share=0.2, middle_share=0.5,
                  keep_share=0.5, whiten_bias_share=0.07),
     "small": dict(widths=(48, 64, 64), depth=3, residual=True, epochs=100, micro_batch=250, lr=0.2,
