@@ -22,15 +22,15 @@ OUTCOMES = {"better": ("clearly better", PALETTE[0], PALETTE[0]),  # label, line
             "worse": ("clearly worse", PALETTE[1], PALETTE[1]),
             "unclear": ("not clear", UNCLEAR, "white")}
 
-VARIANT_OF = {"DampedMuon, not annealed": "DampedMuon (ours)",
+VARIANT_OF = {"Muon, not rescaling": "Muon", "DampedMuon, not annealed": "DampedMuon (ours)",
               "SGD, Nesterov, on filters": "SGD, Nesterov", "Adam on filters": "Adam"}
 
 
 def what_was_trained(runs: Comparisons, seeds: str = "") -> str:
     """Return what the pictures are of, for their faces."""
     seeds = seeds or advice.seeds([row for rows in runs.studies.values() for row in rows])
-    device = runs.rows[0]["device"].partition(",")[0]
-    return f"{advice.what_was_trained(runs.base)}; {seeds}; {device}"
+    devices = dict.fromkeys(row["device"].partition(",")[0] for row in runs.rows)
+    return f"{advice.what_was_trained(runs.base)}; {seeds}; {' and '.join(devices)}"
 
 
 def style(name: str, names: list[str]) -> dict:
