@@ -317,8 +317,9 @@ def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_epoch(
     "--lr nan", "--lr -1", "--epochs 0", "--batch-size 0", "--batch-size 301", "--batch-size ten",
     "--micro-batch -5", "--widths 8,x", "--depth 0", "--dropout 1", "--device abacus",
     "--preset slow", "--threads -1", "--threads 0", "--seed 1e99", "--n-items 0",
-    "--weight-decay -1", "--label-smoothing 2", "--no-such-flag", "--widths 8,8,8,8 --small-size 8", "--norm batsh",
-    "--pool-first -1", "--freeze-share 2", "--keep-share 0"])
+    "--weight-decay -1", "--label-smoothing 2", "--no-such-flag",
+    "--widths 8,8,8,8 --small-size 8", "--norm batsh", "--pool-first -1",
+    "--freeze-share 2", "--keep-share 0"])
 def test_a_bad_flag_is_one_clear_line(tiny, tmp_path, flags):
     code, _, err = tiny(tmp_path / "run", *flags.split())
     assert code == 2 and len(err.splitlines()[-1]) < 300
