@@ -23,7 +23,6 @@ from codes.flags import picture_parser
 from codes.insight import gallery
 from codes.insight.exported import NotExportable, exported
 from codes.insight.measured import measured, net_and_data
-from codes.open_weights import open_network
 from VGG_BatchNorm.ground.files import FIGURES_DIR, ROOT, atomic_write
 from VGG_BatchNorm.ground.script import run_main, user_path
 
@@ -49,7 +48,7 @@ def main() -> None:
     data = measured(args.results / "gallery.npz", about, gallery.measure, *given, right=4, wrong=2,
                     neighbours=6, size=6, stride=2, steps=64)
     places = Places(args.out, args.figures, args.results)
-    write_network(open_network(args.ckpt, network=args.network)[1], places.network)
+    write_network(given[0].cpu(), places.network)
     page = build(places, data)
     with atomic_write(args.out) as file:
         file.write(page.encode())
