@@ -55,9 +55,8 @@ def pick_precision(name: str, device: torch.device) -> str:
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
     """Return a context in which convolutions and matrix products are computed in `precision`.
 
-    Weights, gradients of weights and the loss stay float32. Forward and backward of 200 images by
-    the preset `fast`'s net took 0.44 s so, 0.68 s in float32, 0.46 s with weights in bfloat16 too,
-    and 0.66 s in float32 that oneDNN computes in bfloat16 (best of 5; AMD EPYC, 2 threads).
+    Weights, gradients of weights and the loss stay float32. Of three ways to bfloat16 that were
+    timed, this was the fastest (`ways_seconds` in reports/results/bench.json).
     """
     if precision == "float32" and not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext()  # torch 2.4 has none on mps, not even one that is off
