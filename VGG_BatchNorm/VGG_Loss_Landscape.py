@@ -100,17 +100,18 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
                  for seed in seeds for norm in PAIR],
         "envelope": [Run(norm, lr, p["envelope"], optimizer=optimizer, **shared)
                      for optimizer in ("adam", "sgd") for lr in LEARNING_RATES for norm in PAIR],
-        "rates": [Run(norm, lr, p["rates"], **shared, **probed)
-                  for lr in p["other_rates"] for norm in PAIR],
+        "rates": [Run(norm, lr, p["rates"], seed=seed, **shared, **probed)
+                  for seed in seeds for lr in p["other_rates"] for norm in PAIR],
         "rescue": [rescue(norm, lr, **extra) for norm, extra in RESCUE_RUNS for lr in RESCUE_RATES],
     }
     for group, some in (  # made where the preset has them
             ("norms", lambda n: [Run(norm, 0.1, n, **shared, **probed)
                                  for norm in ("noisy_batch", "l1", "l2", "linf")]),
-            ("heads", lambda n: [Run(norm, lr, n, **shared, **watched, **extra)
-                                 for lr in HEAD_RATES for norm, extra in HEAD_RUNS]),
-            ("edge", lambda n: [Run(norm, lr, n, **shared, **watched)
-                                for lr in EDGE_RATES for norm in PAIR]),
+            ("heads", lambda n: [Run(norm, lr, n, seed=seed, **shared, **watched, **extra)
+                                 for seed in seeds for lr in HEAD_RATES
+                                 for norm, extra in HEAD_RUNS]),
+            ("edge", lambda n: [Run(norm, lr, n, seed=seed, **shared, **watched)
+                                for seed in seeds for lr in EDGE_RATES for norm in PAIR]),
             ("noise", lambda n: [Run(norm, 0.1, n, seed=seed, watch_every=5, **shared)
                                  for seed in seeds for norm in NOISE_NORMS]),
             ("smooth", lambda n: [Run(norm, 0.1, n, smooth=True, **shared, **probed)

@@ -41,7 +41,7 @@ def draw_edge(runs: Runs):
             late = np.concatenate([measures.late_edge(run, SHORTEST) for run in some])
             middle = np.mean([measures.edge_median(run, SHORTEST) for run in some])
             points.append((lr, np.percentile(late, 25), middle, np.percentile(late, 75)))
-            failed.append(measures.training_percent(some[0]) < 15)
+            failed.append(np.mean([measures.training_percent(run) for run in some]) < 15)
             drawn += some
         at, low, middle, high = np.array(points).T
         bars = np.maximum(0, (middle - low, high - middle))  # the mean may lie outside them
@@ -52,7 +52,8 @@ def draw_edge(runs: Runs):
         axis.legend(fontsize=8, ncols=2, loc="upper right")
         single = [run for run in runs.values() if run["run"]["head"] == "single"
                   and run["run"]["norm"] == norm]
-        single = sorted((run["run"]["lr"], measures.edge_median(run, SHORTEST)) for run in single)
+        single = [(lr, np.mean([measures.edge_median(run, SHORTEST) for run in some]))
+                  for lr, some in measures.by_rate(single).items()]
         axes[2].plot(*zip(*single, strict=True), "s--", color=colour, markersize=4,
                      linewidth=1) if single else None
     for axis in axes:
@@ -80,34 +81,39 @@ def draw_heads(runs: Runs):
     single linear layer in their place, and with a warm-up over the first 100 steps. Middle: the
     largest loss of the first 50 steps: with batch norm the first updates throw it up, and further
     at larger rates; the warm-up is then half way. Right: the share of the units that are negative
-    on a whole batch, by layer, at the largest rate and the last look; such units learn nothing. One
-    run a point, other heads and the warm-up trained in bfloat16: a look."""
+    on a whole batch, by layer, at the largest rate and the last look; such units learn nothing.
+    Lines: means over seeds (of the loss, geometric); small dots on the left: each seed, where
+    there are several."""
     found = {}
     for norm, head, warm in HEAD_LOOKS:
         if head == "plain" and not warm:
-            some = [each[0] for lr, each in measures.at_rates(runs, norm).items()
-                    if 0.05 <= lr <= 0.5]
+            some = sum(measures.at_rates(runs, norm).values(), [])
         else:
             some = [run for run in find(runs, "heads") if (run["run"]["norm"], run["run"]["head"],
                     bool(run["run"]["warmup"])) == (norm, head, warm)]
-        found[norm, head, warm] = [run for run in some if run["run"]["lr"] != 0.4]
+        found[norm, head, warm] = [run for run in some if 0.05 <= run["run"]["lr"] != 0.4]
     found = {key: some for key, some in found.items() if some}
     step = min(500, *(run["run"]["steps"] for some in found.values() for run in some))
     figure, axes = plt.subplots(1, 3, figsize=(12, 4.6))
     for key, some in found.items():
         label, colour, style = HEAD_LOOKS[key]
-        rates = [run["run"]["lr"] for run in some]
-        numbers = ([measures.training_percent(run, step) for run in some],
-                   [np.nanmax(run["loss"][:50]) for run in some])
-        for axis, values in zip(axes, numbers, strict=False):
-            axis.plot(rates, values, style, color=colour, markersize=5, label=label)
-        if rates[-1] < 0.5:
+        seeds = measures.by_rate(some)
+        right = {lr: [measures.training_percent(run, step) for run in each]
+                 for lr, each in seeds.items()}
+        thrown = [np.exp(np.mean([np.log(np.nanmax(run["loss"][:50])) for run in each]))
+                  for each in seeds.values()]
+        for axis, values in zip(axes, (list(map(np.mean, right.values())), thrown), strict=False):
+            axis.plot(list(seeds), values, style, color=colour, markersize=5, label=label)
+        for lr, values in right.items():
+            if len(values) > 1:
+                axes[0].plot([lr] * len(values), values, ".", color=colour, markersize=3)
+        if 0.5 not in seeds:
             continue
-        _, dead = measures.dead_units(some[-1])
-        at = np.arange(1, dead.shape[1] + 1)
+        dead = np.mean([measures.dead_units(run)[1][-1] for run in seeds[0.5]], axis=0)
+        at = np.arange(1, len(dead) + 1)
         for part in (slice(CONVOLUTIONS), slice(CONVOLUTIONS, None)):
-            axes[2].plot(at[part], 100 * dead[-1][part], style, color=colour, markersize=4)
-    rates = [run["run"]["lr"] for run in found["none", "plain", False]]
+            axes[2].plot(at[part], 100 * dead[part], style, color=colour, markersize=4)
+    rates = list(measures.by_rate(found["none", "plain", False]))
     for axis, name in zip(axes, (f"training accuracy at step {step} (%)",
                                  "largest loss of the first 50 steps (nats)"), strict=False):
         axis.set(xlabel="learning rate", ylabel=name, xscale="log")

@@ -5,6 +5,7 @@
         print(training_percent(run), edge_median(run))
 """
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -56,15 +57,17 @@ def at_rates(runs: Runs, norm: str) -> dict[float, list[dict]]:
     Raises:
         NotRun: there are none of the pair.
     """
-    found: dict[float, list[dict]] = {}
-    for group in ("pair", "rates", "edge"):
-        try:
-            for run in find(runs, group, norm=norm):
-                found.setdefault(run["run"]["lr"], []).append(run)
-        except NotRun:
-            if group == "pair":
-                raise
-    return dict(sorted(found.items()))
+    found = find(runs, "pair", norm=norm)
+    for group in ("rates", "edge"):
+        with contextlib.suppress(NotRun):
+            found += find(runs, group, norm=norm)
+    return by_rate(found)
+
+
+def by_rate(runs: list[dict]) -> dict[float, list[dict]]:
+    """Return the runs of each learning rate, by rising rate."""
+    return {lr: [run for run in runs if run["run"]["lr"] == lr]
+            for lr in sorted({run["run"]["lr"] for run in runs})}
 
 
 def late(steps: np.ndarray) -> np.ndarray:

@@ -237,7 +237,7 @@ def edges(runs: measures.Runs) -> dict:
     for norm in ("none", "batch"):
         medians = {lr: np.mean([measures.edge_median(run, measures.SHORTEST) for run in some])
                    for lr, some in measures.at_rates(runs, norm).items()
-                   if measures.training_percent(some[0]) >= 15}
+                   if np.mean([measures.training_percent(run) for run in some]) >= 15}
         found[norm] = ", ".join(f"{value:.1f} at {lr:g}" for lr, value in medians.items())
     return found
 
@@ -255,22 +255,26 @@ def held_out(runs: measures.Runs) -> dict | None:
 
 
 def heads(runs: measures.Runs) -> dict | None:
-    """Return, at the largest rate, training accuracy at step 500, the largest of the first losses
-    and the dead units of the linear layers, by norm and head; None where these runs are missing."""
+    """Return, at the largest rate, by norm and head: how many seeds, training accuracy at step 500,
+    and the range of the largest of the first losses; None where these runs are missing."""
+    arms: dict[str, list[dict]] = {}
     try:
-        some = [run for norm in ("none", "batch") for run in (
-            measures.find(runs, "rates", norm=norm, lr=0.5)[0],
-            *measures.find(runs, "heads", norm=norm, lr=0.5))]
+        for group in ("rates", "heads"):
+            for run in measures.find(runs, group, lr=0.5):
+                about = run["run"]
+                arm = f"{about['norm']}-{about['head']}" + "-warmup" * bool(about["warmup"])
+                arms.setdefault(arm, []).append(run)
     except measures.NotRun:
         return None
-    arms = ((f"{run['run']['norm']}-{run['run']['head']}", bool(run["run"]["warmup"]), run)
-            for run in some)
-    found = {arm + "-warmup" * warm: {
-        "accuracy": f"{measures.training_percent(run, 500):.0f}",
-        "thrown": f"{np.nanmax(run['loss'][:50]):.0f}",
-        "dead": " and ".join(f"{100 * share:.0f}" for share in measures.dead_units(run)[1][-1][8:]),
-    } for arm, warm, run in arms}
-    return found if len(found) == 6 else None
+    if len(arms) < 6:
+        return None
+    found = {}
+    for arm, some in arms.items():
+        thrown = [f"{x:.0f}" for x in sorted(np.nanmax(run["loss"][:50]) for run in some)]
+        right = [measures.training_percent(run, 500) for run in some]
+        found[arm] = {"seeds": len(some), "accuracy": mean_and_deviation(right, 0),
+                      "thrown": " to ".join(dict.fromkeys((thrown[0], thrown[-1])))}
+    return found
 
 
 def effect_on_training(rows: list[dict]) -> list[list[str]]:
