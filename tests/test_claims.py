@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from codes.documents import report_numbers
 from VGG_BatchNorm import claims, draw_paper, measures, plot_study
-from VGG_BatchNorm.draw_own import FIGURES
+from VGG_BatchNorm.draw_own import FIGURES, HEAD_LOOKS
 from VGG_BatchNorm.draw_paper import what_was_trained
 from VGG_BatchNorm.ground.style import apart
 from VGG_BatchNorm.ground.tables import markdown
@@ -108,6 +109,25 @@ def test_the_scale_on_a_pictures_face():
     assert "10 steps of 128 images out of 45,000; 2 seeds" in what_was_trained([run(), run(seed=1)])
     mixed = what_was_trained([run(), run(seed=1), run(lr=0.2, steps=2000)], "plain SGD")
     assert "10 to 2,000 steps" in mixed and mixed.endswith("plain SGD; 1 or 2 seeds")
+
+
+def test_heads_are_drawn_and_told_as_means_over_seeds():
+    runs = {}
+    for norm, head, warm in HEAD_LOOKS:
+        for seed, right in enumerate((0.25, 0.5)):
+            run = run_of(norm, seed, right=right, head=head, warmup=100 * warm)
+            run |= {"watch_steps": np.array([0]), "dead": np.full((1, 10), right)}
+            group = "rates" if head == "plain" and not warm else "heads"
+            runs[f"{group}/{norm}-{head}-{warm}-{seed}"] = run
+            if group == "rates":
+                runs[f"pair/{norm}-{seed}"] = run_of(norm, seed, 0.1)
+    accuracy, loss, dead, *_ = FIGURES["11_heads"](runs).axes
+    at_half = [line.get_ydata()[-1] for line in accuracy.lines if line.get_marker() != "."]
+    assert at_half == pytest.approx(6 * [37.5])
+    assert all(line.get_ydata() == pytest.approx(37.5) for line in dead.lines[:2])
+    told = report_numbers.heads(runs)
+    assert len(told) == 6
+    assert told["batch-batch"] == {"seeds": 2, "accuracy": "38 ± 18", "thrown": "1"}
 
 
 def test_bands_over_unlike_rates_are_not_drawn():
