@@ -4,7 +4,7 @@ import statistics
 from pathlib import Path
 
 from codes.documents.tables import cells
-from codes.results.advice import better_worse_or_unclear, says, short
+from codes.results.advice import better_worse_or_unclear, says, seeds, short
 from codes.results.compare_results import leans, sorted_by_effect
 from codes.results.comparisons import Comparisons, study_table, without_effect
 from codes.results.words import listed, mean_and_deviation, percent, with_spread
@@ -28,6 +28,7 @@ def comparisons_for_report(path: Path) -> dict:
                      "batch_size": base["batch_size"],
                      "widths": ", ".join(map(str, base["widths"])),
                      "small_share": percent(base["small_share"], 0),
+                     "seeds": seeds(sum(runs.studies.values(), [])),
                      "memorises": statistics.mean(train) > statistics.mean(validation),
                      "train": mean_and_deviation(train, 2),
                      "validation": mean_and_deviation(validation, 2)},
@@ -42,7 +43,7 @@ def comparisons_for_report(path: Path) -> dict:
 def study_for_report(rows: list[dict]) -> dict:
     """Return its table, which variants are better or worse than the first, a phrase for each."""
     first, others = rows[0], list(reversed(sorted_by_effect(rows[1:])))
-    return {"table": cells(study_table(rows)), "first": first["variant"], "n": first["n"],
+    return {"table": cells(study_table(rows)), "first": first["variant"],
             "accuracy": with_spread(first["accuracy"], first["deviation"]),
             "verdicts": verdicts(first, others),
             "better": [short(row) for row in others if better_worse_or_unclear(row) == "better"],
