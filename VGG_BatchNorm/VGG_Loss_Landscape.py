@@ -54,7 +54,7 @@ PRESETS = {  # steps of the runs of each group (0: none of them), and what the r
     "quick": dict(width=0.25, n_items=10_240, seeds=1, probe_every=25, dense=100,
                   other_rates=(0.05, 0.2, 0.5), pair=300, envelope=120, rates=150, rescue=100,
                   norms=0, heads=0, edge=0, noise=0, smooth=0, long=0),
-    # two CPU cores, eight hours; in bfloat16 five
+    # two CPU cores, twelve hours; in bfloat16 eight
     "evening": dict(width=1.0, n_items=45_000, seeds=3, probe_every=50, dense=200,
                     other_rates=(0.05, 0.2, 0.5), pair=1500, envelope=351, rates=500, rescue=240,
                     norms=0, heads=500, edge=500, noise=300, smooth=300, long=5000),
@@ -168,8 +168,9 @@ def planned_runs(preset: str | None, groups: list[str], train: Split, device: to
     """
     name = preset or ("quick" if device.type == "cpu" else "standard")
     runs = {group: some for group, some in plan(name, precision).items() if group in groups}
-    done = {f"{path.parent.name}/{path.stem}" for path in (results / name).glob("*/*.npz")}
-    left = {group: [run for run in some if f"{group}/{run.name}" not in done]
+    steps = {f"{path.parent.name}/{path.stem}": read_study_run(path)["run"]["steps"]
+             for path in (results / name).glob("*/*.npz")}
+    left = {group: [run for run in some if steps.get(f"{group}/{run.name}") != run.steps]
             for group, some in runs.items()}
     counts = ", ".join(f"{len(some)} {group}" for group, some in left.items())
     print(f"preset {name}, runs to do: {counts}; "

@@ -23,9 +23,9 @@ def draw_edge(runs: Runs):
     each learning rate, the paler the larger (first seed, median over three probes). Right: its
     median from step 200 to 500, mean over seeds, against the learning rate, with the middle half of
     all probes; dashed: with a single linear layer. Crosses: training has failed (training accuracy
-    below 15 %). κ is along the gradient of one batch, on that batch, and so no larger than its top
-    eigenvalue. Where a rate has one seed it is a look; read by Hessian-vector products, the two
-    nets differ less."""
+    below 15 %). κ is along the gradient of one batch, on that batch; were there no kinks, it would
+    be no larger than the largest eigenvalue on that way. Where a rate has one seed it is a look;
+    read by Hessian-vector products, the two nets differ less."""
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 4.2))
     drawn = []
     rates = sorted({lr for norm in PAIR for lr in measures.at_rates(runs, norm)})
@@ -41,7 +41,7 @@ def draw_edge(runs: Runs):
             late = np.concatenate([measures.late_edge(run, SHORTEST) for run in some])
             middle = np.mean([measures.edge_median(run, SHORTEST) for run in some])
             points.append((lr, np.percentile(late, 25), middle, np.percentile(late, 75)))
-            failed.append(np.mean([measures.training_percent(run) for run in some]) < 15)
+            failed.append(_failed(some))
             drawn += some
         at, low, middle, high = np.array(points).T
         bars = np.maximum(0, (middle - low, high - middle))  # the mean may lie outside them
@@ -52,10 +52,12 @@ def draw_edge(runs: Runs):
         axis.legend(fontsize=8, ncols=2, loc="upper right")
         single = [run for run in runs.values() if run["run"]["head"] == "single"
                   and run["run"]["norm"] == norm]
-        single = [(lr, np.mean([measures.edge_median(run, SHORTEST) for run in some]))
-                  for lr, some in measures.by_rate(single).items()]
-        axes[2].plot(*zip(*single, strict=True), "s--", color=colour, markersize=4,
-                     linewidth=1) if single else None
+        single = [(lr, np.mean([measures.edge_median(run, SHORTEST) for run in some]),
+                   _failed(some)) for lr, some in measures.by_rate(single).items()]
+        if single:
+            at, middle, failed = map(np.array, zip(*single, strict=True))
+            axes[2].plot(at, middle, "s--", color=colour, markersize=4, linewidth=1)
+            axes[2].plot(at[failed], middle[failed], "kx", markersize=8, zorder=3)
     for axis in axes:
         axis.axhline(2, color="black", linewidth=1.2)
     axes[2].set(xlabel="learning rate η", ylabel="median η·κ", xscale="log", ylim=(-0.5, 4))
@@ -63,6 +65,10 @@ def draw_edge(runs: Runs):
     axes[2].minorticks_off()
     axes[2].legend(fontsize=9)
     return entitled(figure, drawn, "plain SGD")
+
+
+def _failed(runs: list[dict]) -> bool:
+    return np.mean([measures.training_percent(run) for run in runs]) < 15
 
 
 HEAD_LOOKS = {  # norm of the convolutions, head, warm-up?: label, colour, style
@@ -142,15 +148,15 @@ def draw_noise(runs: Runs):
     """The paper's test of covariate shift: noise after batch norm that shifts and scales each unit
     anew at every step (its algorithm 1), which keeps distributions unsteady. Above: the mean of one
     channel of convolution 4, at the ReLU, over training. By our reading a unit of a convolution is
-    a channel, all of whose pixels move together; drawn by pixel, the channel's mean hardly moves
-    and nothing is tested. Below, left: mean training accuracy over 25 batches, a line for each
-    seed. Right: by how much the means of four channels jump from one look to the next, over their
-    standard deviation, by layer (median, first seed). If batch norm worked by steady first moments,
-    noise by channel would have to undo what it does: by this measure they are then less steady
-    than in the plain net. All of this is of training batches: on held-out images, where the noise
-    is off but running statistics are of noisy inputs, nets trained with noise lose the gain. The
-    noise in the net without batch norm, which is larger there against what it meets, stops
-    training: no fair control."""
+    a channel, all of whose pixels move together; drawn by pixel, the channel's mean hardly moves in
+    the first layers, and little is tested there. Below, left: mean training accuracy over 25
+    batches, a line for each seed. Right: by how much the means of four channels jump from one look
+    to the next, over their standard deviation, by layer (median, first seed). If batch norm worked
+    by steady first moments, noise by channel would have to undo what it does: by this measure they
+    are then less steady than in the plain net. All of this is of training batches: on held-out
+    images, where the noise is off but running statistics are of noisy inputs, nets trained with
+    noise lose the gain. The noise in the net without batch norm, which is larger there against what
+    it meets, stops training: no fair control."""
     found = {norm: find(runs, "noise", norm=norm) for norm in NOISE_LOOKS}
     figure = plt.figure(figsize=(12, 6.4))
     grid = figure.add_gridspec(2, 10)
@@ -182,8 +188,9 @@ def draw_kinks(runs: Runs):
     (dashed), the limit of a smooth function; in the same nets with softplus for ReLU and average
     pooling for max pooling they meet it. The rise is thus of kinks that a step crosses, and a small
     or large value at short steps says nothing about the curvature between them. Medians over the
-    probes on the fine grid, first seed, up to the last step of the smooth nets. The smooth net
-    without batch norm learns little in so few steps, so its curve is of the start."""
+    probes on the fine grid, first seed, up to the last step of the smooth nets, which were trained
+    in bfloat16. The smooth net without batch norm learns nothing in so few steps, so its curve is
+    of the start."""
     usual, smooth = pair(runs), [(*look, find(runs, "smooth", norm=norm, smooth=True))
                                  for norm, look in PAIR.items()]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
@@ -213,11 +220,11 @@ def draw_theorem(runs: Runs):
     that gradient as measured through our own batch norm, against γ²/σ² (‖g‖² − ⟨1, g⟩²/m −
     ⟨g, ŷ⟩²/m), and against the theorem as printed, which has √m in place of the last m. With m it
     is an equality; with √m the right side comes out too small, and below zero (crosses at the left
-    edge) for some channels, so that it bounds nothing."""
+    edge, with what else is off the scale) for some channels, so that it bounds nothing."""
     found = [run for run in runs.values() if "theorem_measured" in run]
     if not found:
         raise NotRun
-    run = max(found, key=lambda run: run["run"]["steps"])
+    run = max(found, key=lambda run: (not run["run"]["smooth"], run["run"]["steps"]))
     measured = run["theorem_measured"]
     figure, axes = plt.subplots(1, 2, figsize=(9, 4.3), sharex=True, sharey=True)
     positive = measured[measured > 0]
@@ -229,14 +236,15 @@ def draw_theorem(runs: Runs):
         axis.plot(values[~below], measured[~below], ".", markersize=3, color=BATCH_NORM, alpha=0.4)
         axis.plot(np.full(below.sum(), low * 1.2), measured[below], "kx", markersize=3, alpha=0.5)
         axis.plot([low, high], [low, high], color="black", linewidth=0.8)
-        share = 100 * np.mean(below & (measured > low))
+        share = 100 * np.mean(values < 0)
         axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high),
                  xlabel="right side of the theorem", title=title)
         if share >= 0.5:
             axis.text(0.03, 0.9, f"× right side below zero: {share:.0f} % of the channels",
                       transform=axis.transAxes, fontsize=9)
     axes[0].set_ylabel("‖∂L/∂y‖² of a channel, measured")
-    return entitled(figure, [run], f"SGD, LR {run['run']['lr']:g}", "after the last step")
+    kind = ["softplus and average pooling"] if run["run"]["smooth"] else []
+    return entitled(figure, [run], *kind, f"SGD, LR {run['run']['lr']:g}", "after the last step")
 
 
 def draw_scaling(runs: Runs):

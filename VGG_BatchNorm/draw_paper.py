@@ -11,7 +11,7 @@ import numpy as np
 from VGG_BatchNorm import measures, paper_curves
 from VGG_BatchNorm.ground.style import BATCH_NORM, PLAIN, apart, plt
 from VGG_BatchNorm.measures import CONVOLUTIONS, PAPER, NotRun, Runs, find
-from VGG_BatchNorm.run_files import GRID
+from VGG_BatchNorm.run_files import FINE_GRID, GRID
 
 OPTIMIZER_NAMES = {"adam": "Adam", "sgd": "SGD"}
 PAIR = {"none": ("VGG-A", PLAIN), "batch": ("VGG-A with batch norm", BATCH_NORM)}
@@ -56,18 +56,21 @@ PAPER_LINE = dict(color="#555555", linewidth=1.1, zorder=0)
 PAPER_STYLE = {"none": ":", "batch": "-"}  # of the paper's nets, in grey
 
 
-def draw_paper_curve(axis: plt.Axes, norm: str, number: int, column: str, **wanted: str) -> None:
+def draw_paper_curve(axis: plt.Axes, norm: str, number: int, column: str, pale: bool = False,
+                     **wanted: str) -> None:
     """Lay a curve of the paper's figure `number` behind ours, up to where ours end."""
     net = paper_curves.NETS[norm]
-    draw_behind(axis, norm, *paper_curves.curve(number, column, net=net, **wanted))
+    draw_behind(axis, norm, *paper_curves.curve(number, column, net=net, **wanted), pale)
 
 
-def draw_behind(axis: plt.Axes, norm: str, steps: np.ndarray, values: np.ndarray) -> None:
+def draw_behind(axis: plt.Axes, norm: str, steps: np.ndarray, values: np.ndarray,
+                pale: bool = False) -> None:
     """Lay a curve of the paper's net behind ours, up to where ours end."""
     shown = steps <= axis.get_xlim()[1]
     far = len(steps) < 20  # points far apart are marked
+    look = PAPER_LINE | {"color": "#BBBBBB" if pale else PAPER_LINE["color"]}
     axis.plot(steps[shown], values[shown], PAPER_STYLE[norm], marker="s" if far else None,
-              markersize=3, **PAPER_LINE)
+              markersize=3, **look)
 
 
 def paper_legend(axis: plt.Axes) -> None:
@@ -95,10 +98,11 @@ def running_mean(values: np.ndarray, window: int = 25) -> np.ndarray:
 def draw_training(runs: Runs):
     """Training with batch norm (blue) and without, at the paper's two learning rates. Lines are
     means over the last 25 batches, one for each seed; the pale ones behind are single batches of
-    the first. Grey: the paper's own curves at the same rates (right: on its test images), read off
-    its figure 1; its net has 13 layers or more, ours 11, and single batches are drawn there. At 0.5
-    its net with batch norm learns and ours hardly does: see 11. The loss is on a logarithmic
-    axis, since at large rates batch norm's first steps go far up before it comes down."""
+    the first. Grey (paler: at 0.5): the paper's own curves at the same rates (right: on its test
+    images), read off its figure 1; its net has 13 layers or more, ours 11, and single batches are
+    drawn there. At 0.5 its net with batch norm learns and ours hardly does: see 11. The loss is on
+    a logarithmic axis, since at large rates batch norm's first steps go far up before it comes
+    down."""
     figure, axes = plt.subplots(1, 3, figsize=(11, 4))
     drawn = []
     for lr, style, face in ((0.1, "-", None), (0.5, "--", "white")):
@@ -122,8 +126,8 @@ def draw_training(runs: Runs):
     axes[2].set(xlabel="step", ylabel="validation accuracy (%)", ylim=(0, 100))
     for norm in PAIR:
         for lr in ("0.1", "0.5"):
-            draw_paper_curve(axes[0], norm, 1, "accuracy", split="train", lr=lr)
-            draw_paper_curve(axes[2], norm, 1, "accuracy", split="test", lr=lr)
+            draw_paper_curve(axes[0], norm, 1, "accuracy", lr == "0.5", split="train", lr=lr)
+            draw_paper_curve(axes[2], norm, 1, "accuracy", lr == "0.5", split="test", lr=lr)
     paper_legend(axes[2])
     figure.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=3,
                   fontsize=9, handlelength=3)
@@ -176,14 +180,17 @@ def draw_three_panels(runs: Runs):
     """The paper's figure 4: at each step, the loss and the gradient are measured ½, 1, 2 and 4
     learning rates along the gradient, on the same batch. Above: range of the loss, range of the
     distance between the gradient there and here, and the largest distance over the length of the
-    way. Below: the width of the band of the loss in nats, since a logarithmic axis shows ratios and
-    turns the picture round; the same over η‖g‖², what the step would gain on a plane; and the
-    cosine of the gradient one learning rate on and the gradient here. Bands: first seed; lines
-    below and for β: each seed. Grey: the paper's curves, read off its figure 4, up to where ours
-    end (its ‖Δg‖ is about four times ours, off this scale; its loss may hold an L2 term). Dashed:
-    β = 1 over the shortest step; where the gradient has changed by its own size there, β is about
-    that whatever the landscape. The first 200 steps, where batch norm's first one is far off the
-    scale, are drawn apart."""
+    way. Below, left: the width of the band of the loss in nats, since a logarithmic axis shows
+    ratios and turns the picture round. Below, middle and right: what the paper's ranges hide, the
+    change of the loss and the relative change of the gradient against the length of the step, from
+    1/256 learning rate on (medians from step 200 on, a line for each seed; the step that is taken
+    is at 1). With batch norm the loss falls further, and its way up comes later; up to half a
+    learning rate the gradient changes no less. Bands: first seed; lines for β and the width: each
+    seed. Grey: the paper's curves, read off its figure 4, up to where ours end (its ‖Δg‖ is about
+    four times ours and not drawn; its loss may hold an L2 term). Single probes, most of them of the
+    plain net, are off these scales. Dashed: β = 1 over the shortest step; where the gradient has
+    changed by its own size there, β is about that whatever the landscape. The first 200 steps,
+    where batch norm's first one is far off the scale, are drawn apart."""
     figure, axes = plt.subplots(2, 4, figsize=(13.5, 6.6))
     legend, start = axes[:, 3]
     axes, drawn, nets = axes[:, :3], [], longest(runs)
@@ -197,22 +204,34 @@ def draw_three_panels(runs: Runs):
     for _, colour, found in [*pair(runs), *nets]:
         for run in found:
             steps, width = run["probe_steps"], measures.band_width(run)
-            lines = (run["smoothness"][:, PAPER].max(1), width,
-                     width / measures.expected_drop(run),
-                     run["cosines"][:, PAPER][:, GRID.index(1.0)])
             late = steps % run["run"]["probe_every"] == 0
-            for axis, values in zip(axes.flat[2:], lines, strict=True):
+            for axis, values in ((axes[0, 2], run["smoothness"][:, PAPER].max(1)),
+                                 (axes[1, 0], width)):
                 axis.plot(steps[late], values[late], color=colour, linewidth=0.9)
             start.plot(steps[steps <= 200], width[steps <= 200], color=colour, linewidth=0.9)
+    for _, colour, found in pair(runs):
+        for run in found:
+            turned = run["distances"] / run["gradient_norm"][:, None]
+            for axis, values in zip(axes[1, 1:], (measures.loss_change(run), turned), strict=True):
+                axis.plot(FINE_GRID, measures.late_median(run, values), "o-", color=colour,
+                          linewidth=0.9, markersize=3)
     axes[0, 0].set(ylabel="loss along the gradient (nats)", yscale="log",
                    title="variation of the loss")
-    axes[0, 1].set(ylabel="‖change of the gradient‖", ylim=(0, 35),
+    axes[0, 1].set(ylabel="change of the gradient ‖Δg‖", ylim=(0, 35),
                    title="gradient predictiveness")
     axes[0, 2].set(ylabel="effective β", ylim=(0, 40), title="effective β-smoothness")
     axes[1, 0].set(ylabel="width of the band of the loss (nats)", ylim=(0, 6))
-    axes[1, 1].set(ylabel="width / η‖g‖²", ylim=(0, 8))
-    axes[1, 2].set(ylabel="cosine one learning rate on", ylim=(-1, 1))
+    axes[1, 1].set(ylabel="change of the loss (nats)", ylim=(-0.6, 2))
+    axes[1, 2].set(ylabel="‖Δg‖ / ‖g‖", yscale="log")
+    axes[1, 2].set_yticks([0.03, 0.1, 0.3, 1, 3], ["0.03", "0.1", "0.3", "1", "3"])
     start.set(yscale="log", xlabel="step", ylabel="the same width, first steps")
+    for axis in axes[1, 1:]:
+        axis.set(xlabel="length of the step (learning rates)", xscale="log")
+        axis.set_xticks([1 / 256, 1 / 16, 1, 4], ["1/256", "1/16", "1", "4"])
+        axis.minorticks_off()
+        axis.axvline(1, color="black", linewidth=0.8)
+    axes[1, 1].axhline(0, color="black", linewidth=0.8)
+    axes[1, 0].set_xlabel("step")
     for norm in PAIR:
         for edge in ("min", "max_or_value"):
             draw_paper_curve(axes[0, 0], norm, 4, edge, panel="fig4a")
@@ -221,8 +240,6 @@ def draw_three_panels(runs: Runs):
         draw_behind(axes[1, 0], norm, *width)
     floor = 1 / (GRID[0] * drawn[0]["run"]["lr"])
     axes[0, 2].axhline(floor, color="black", linestyle="--", linewidth=1)
-    for axis in axes[1]:
-        axis.set_xlabel("step")
     paper_legend(axes[0, 1])
     legend.axis("off")
     legend.legend(*axes[0, 1].get_legend_handles_labels(), loc="center left", fontsize=10)
@@ -288,7 +305,7 @@ def draw_rescues(runs: Runs):
     """What else lets a net train at large rates? Accuracy after as many steps against learning
     rate: left over the last 50 training batches, as in the paper, right on held-out images. Warm-up
     is over the first third. A diverged run (cross) is at chance, the dotted line. Noisy batch norm
-    has its noise by pixel here, which hardly moves a channel's mean: see 12. Held-out images pass
+    has its noise by pixel here, which moves a channel's mean little: see 12. Held-out images pass
     it without the noise, and so in another distribution than its running averages know. One run a
     point, and few steps: which net is best after long training is another question."""
     found = {key: [run for run in find(runs, "rescue", norm=key[0], only_norm=key[2])

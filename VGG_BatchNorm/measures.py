@@ -152,7 +152,19 @@ def band_width(run: dict) -> np.ndarray:
     return np.ptp(run["losses"][:, PAPER], axis=1)
 
 
-def expected_drop(run: dict) -> np.ndarray:
-    """Return η‖g‖² by probe: how much the loss would fall in one step if it were a plane, in nats.
+def plane_fall(run: dict) -> np.ndarray:
+    """Return α‖g‖² by probe and by α of `FINE_GRID`: how far the loss would fall on a plane, nats.
     """
-    return run["run"]["lr"] * run["gradient_norm"] ** 2
+    return run["run"]["lr"] * np.array(FINE_GRID) * run["gradient_norm"][:, None] ** 2
+
+
+def loss_change(run: dict) -> np.ndarray:
+    """Return L(θ − αg) − L(θ) by probe and by α of `FINE_GRID`, in nats; NaN: not measured."""
+    return run["losses"] - run["probe_loss"][:, None]
+
+
+def late_median(run: dict, values: np.ndarray) -> np.ndarray:
+    """Return the median of `values` (first axis: probes) over the probes at steps that are
+    multiples of `probe_every`, from step 200 on; what is NaN does not count."""
+    regular = run["probe_steps"] % run["run"]["probe_every"] == 0
+    return np.nanmedian(values[regular][late(run["probe_steps"][regular])], axis=0)

@@ -27,7 +27,14 @@ from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.files import read_npz
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.style import BATCH_NORM, PALETTE, PLAIN, plt
-from VGG_BatchNorm.measures import CONVOLUTIONS, PAPER, dead_units, rate_times_curvature
+from VGG_BatchNorm.measures import (
+    CONVOLUTIONS,
+    PAPER,
+    NotRun,
+    dead_units,
+    find,
+    rate_times_curvature,
+)
 from VGG_BatchNorm.run_files import read_study_run
 
 SHOWN = 5  # probabilities of an image
@@ -157,11 +164,13 @@ def rounded(values: np.ndarray) -> list:
 
 def live(results: Path) -> dict | None:
     """Return the study's pair of nets over its steps, medians over seeds; None: not run yet."""
-    runs = [read_study_run(path) for path in sorted((results / "bn/evening/pair").glob("*.npz"))]
+    runs = {f"pair/{path.stem}": read_study_run(path)
+            for path in sorted((results / "bn/evening/pair").glob("*.npz"))}
     nets = []
     for norm, name, colour, dash in NETS:
-        mine = [run for run in runs if run["run"]["norm"] == norm]
-        if not mine:
+        try:
+            mine = find(runs, "pair", norm=norm)
+        except NotRun:
             return None
         bands = [run["losses"][:, PAPER] for run in mine]
         dead = [dead_units(run)[1] for run in mine]

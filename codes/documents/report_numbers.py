@@ -36,7 +36,7 @@ from VGG_BatchNorm.ground.files import read_csv, read_json, read_npz
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.VGG import get_number_of_parameters
 
-STUDY_RUN = {"lr": float, "seed": int, "steps": int, "validation_accuracy": float,
+STUDY_RUN = {"precision": str, "lr": float, "seed": int, "steps": int, "validation_accuracy": float,
              "steps_to_50%": int, "steps_to_70%": int}  # of bn/evening/summary.csv
 
 
@@ -280,10 +280,12 @@ def heads(runs: measures.Runs) -> dict | None:
 def effect_on_training(rows: list[dict]) -> list[list[str]]:
     """Return a row for each learning rate and net: accuracy, and steps to given accuracies."""
     lines = [["LR", "net", "seeds", "steps", "validation accuracy (%)", "steps to 50 %", "to 70 %"]]
+    once = {(row["lr"], row["norm"] == "batch", row["seed"]): row  # of twins, that in float32
+            for row in sorted(rows, key=lambda row: row["precision"] == "float32")
+            if row["group"] in ("pair", "rates")}
     groups: dict[tuple, list[dict]] = {}
-    for row in sorted(rows, key=lambda row: (row["lr"], row["norm"] == "batch")):
-        if row["group"] in ("pair", "rates"):
-            groups.setdefault((row["lr"], row["norm"]), []).append(row)
+    for _, row in sorted(once.items()):
+        groups.setdefault((row["lr"], row["norm"]), []).append(row)
     for (lr, norm), mine in groups.items():
         right = mean_and_deviation([100 * row["validation_accuracy"] for row in mine], 1)
         lines.append([f"{lr:g}", {"none": "VGG-A", "batch": "with batch norm"}[norm],

@@ -173,12 +173,14 @@ def text(figure: Figure, results: Path) -> str:
 
 def out_of_date(figure: Figure, results: Path, folder: Path) -> bool:
     """Return whether the picture is missing, or older than its sources or its code: the drawing's
-    module, and those of drawings that it has functions from."""
+    module, and those of drawings and measures that it has functions from."""
     path = folder / figure.file
     used = vars(inspect.getmodule(inspect.unwrap(figure.draw))).values()
-    rooms = {str(getattr(one, "__module__", "")) for one in used}
-    code = [sys.modules[name].__file__ for name in rooms
-            if name.startswith(("codes.figures.", "VGG_BatchNorm.draw_"))] + [style.__file__]
+    rooms = {one.__name__ if inspect.ismodule(one) else str(getattr(one, "__module__", ""))
+             for one in used}
+    code = [sys.modules[name].__file__ for name in rooms if name.startswith(
+        ("codes.figures.", "codes.results.", "VGG_BatchNorm.draw_", "VGG_BatchNorm.measures",
+         "VGG_BatchNorm.paper_curves"))] + [style.__file__]
     newest = max(Path(name).stat().st_mtime for name in [*code, *sources(figure, results)])
     return not path.exists() or path.stat().st_mtime < newest
 
