@@ -122,7 +122,8 @@ def write_batch_norm(folder):
                                 gradient_norm=np.full(3, value), probe_loss=np.full(3, value),
                                 fine_steps=[0, 250, 500], scale_rayleigh=[16.0, 4, 1, 0.25, 0.1]))
         rows.append({"group": group, "norm": norm, "lr": lr, "seed": 0, "steps": 60,
-                     "validation_accuracy": 1 - value, "precision": "float32", "steps_to_50%": 51, "steps_to_70%": ""})
+                     "precision": "float32", "validation_accuracy": 1 - value,
+                     "steps_to_50%": 51, "steps_to_70%": ""})
     write_csv(folder / "summary.csv", rows)
 
 
