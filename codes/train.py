@@ -238,4 +238,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    run_main(main, stopped="stopped; the same command with --resume goes on from there")

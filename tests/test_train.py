@@ -261,7 +261,7 @@ def test_ctrl_c_leaves_a_resumable_run(data_dir, finished_run, tmp_path):
     process.send_signal(signal.SIGINT)
     err = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and "Traceback" not in err
-    assert "with --resume) goes on from there" in err.splitlines()[-1]
+    assert "with --resume goes on from there" in err.splitlines()[-1]
     assert load_checkpoint(folder / "last.pt")["epoch"] >= 1
 
 
