@@ -108,7 +108,10 @@ def peak_memory(device: torch.device) -> int | None:
 
 
 def environment(device: torch.device) -> dict:
-    """Return what a reader needs to place a number: versions, device, threads and commit."""
+    """Return what a reader needs to place a number: versions, device, threads and commit.
+
+    By ", " and the instruction set at the end of its name, a CPU is told from a GPU later.
+    """
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
