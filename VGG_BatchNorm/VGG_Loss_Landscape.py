@@ -36,7 +36,7 @@ from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import RESULTS_DIR, RUNS_DIR, in_repository, write_csv, write_json
 from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.machine import PRECISIONS, use_device
-from VGG_BatchNorm.ground.script import UserError, run_main, user_path
+from VGG_BatchNorm.ground.script import GOES_ON, UserError, run_main, user_path
 from VGG_BatchNorm.ground.tables import Table, markdown
 from VGG_BatchNorm.measures import LAST_STUDY, steps_to
 from VGG_BatchNorm.run import Run
@@ -243,4 +243,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    run_main(main, stopped=GOES_ON)

@@ -33,8 +33,8 @@ class BatchLoader:
         split: images and labels, on the device that trains.
         batch_size: over all processes; each gets every `world`-th image from its `rank` on.
         flip: "none", "random" (each image, each epoch), or "alternate" (drawn once, then every
-            other epoch the other way round, so that any two epochs show both; Jordan 2024,
-            arXiv 2404.00498).
+            other epoch the other way round, so that two epochs in a row show both; Jordan
+            2024, arXiv 2404.00498).
         translate: largest shift in pixels, both axes, with reflection.
         cutout: side in pixels of the square set to the mean (DeVries & Taylor 2017), 0 for none.
         transform: takes uint8 images (B, 3, 32, 32), after flip and shift, gives the like; it may

@@ -5,9 +5,10 @@
 
 Runs the network, loader, optimizers and rates of that file on the CPU, in float32 and, where the
 hardware has it, in bfloat16: its half precision becomes the one that is timed, and what it compiles
-is run as it is written, nothing else. Whole recipes are compared: seconds of a step times the
-number of steps, ours for each image size. The mean of --steps steps of each counts, after one that
-does not; leave the machine alone meanwhile. Writes reports/results/peer.json.
+is run as it is written, nothing else. Whole recipes are compared: seconds of each kind of step
+times how many there are. Steps differ by whether the whitening's bias is still trained, ours by
+image size too. The mean of --steps steps of each kind counts, after one that does not; leave the
+machine alone meanwhile. Writes reports/results/peer.json; its `step_seconds` is the peer's mean.
 """
 
 import importlib.util
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from unittest import mock
@@ -32,7 +34,7 @@ from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
 from VGG_BatchNorm.ground.machine import environment, pick_precision, use_device
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 
-BATCH_SIZE, EPOCHS, DECAY = 2000, 8, 2e-6 * 2000  # airbench94_muon's
+BATCH_SIZE, EPOCHS, BIAS_EPOCHS, DECAY = 2000, 8, 3, 2e-6 * 2000  # airbench94_muon's
 CPU = torch.device("cpu")
 
 
@@ -86,11 +88,11 @@ class Peer:
                       peer.Muon(filters, lr=0.24, momentum=0.6, nesterov=True)]
         return loader, net.train(), optimizers
 
-    def step(self) -> None:
+    def step(self, bias_trained: bool) -> None:
         with self.patches[0], self.patches[1]:
             x, y = next(self.batches)
-            loss = F.cross_entropy(self.net(x).float(), y, label_smoothing=0.2, reduction="sum")
-            loss.backward()
+            logits = self.net(x, whiten_bias_grad=bias_trained).float()
+            F.cross_entropy(logits, y, label_smoothing=0.2, reduction="sum").backward()
             for optimizer in self.optimizers:
                 optimizer.step()
             self.net.zero_grad(set_to_none=True)
@@ -102,29 +104,38 @@ def time_by_turns(peer: ModuleType, data_dir: Path, precision: str, steps: int) 
     theirs = Peer(peer, train, precision)
     settings = Settings.from_dict({**DEFAULTS, **PRESETS["strong"], "precision": precision})
     ours = Trainer(settings, train, CPU)
-    ours.net.train().freeze(0.5)  # as in most of the training
-    sizes = Counter(image_size(number, ours.steps, settings) for number in range(ours.steps))
-    numbers = {size: next(n for n in range(ours.steps)
-                          if image_size(n, ours.steps, settings) == size) for size in sizes}
     batches = ours.loader.epoch(0)
-    calls = {"peer": theirs.step, **{size: lambda n=n: ours.step(*next(batches), n)[0].item()
-                for size, n in numbers.items()}}
+
+    def kind(number: int) -> tuple[int, bool]:
+        """Make ours ready for a step; return the image size, and whether the bias is trained."""
+        ours.epoch = number // len(ours.loader)
+        ours.start_epoch()
+        return image_size(number, ours.steps, settings), ours.net.stem.bias.requires_grad
+
+    def our_step(number: int) -> None:
+        kind(number)
+        ours.step(*next(batches), number)[0].item()
+
+    kinds = [kind(number) for number in range(ours.steps)]
+    calls = {trained: partial(theirs.step, trained) for trained in (True, False)}
+    calls |= {each: partial(our_step, kinds.index(each)) for each in kinds}
     seconds = Counter()
     for turn in range(steps + 1):
         for name, call in calls.items():
             start = time.perf_counter()
             call()
             seconds[name] += (time.perf_counter() - start) * (turn > 0) / steps
-    return {"precision": precision, "step_seconds": seconds["peer"],
-            "recipe_seconds": seconds["peer"] * EPOCHS * 50_000 / BATCH_SIZE,
-            "strong_seconds": sum(sizes[size] * seconds[size] for size in sizes)}
+    recipe = 50_000 / BATCH_SIZE * (BIAS_EPOCHS * seconds[True]
+                                    + (EPOCHS - BIAS_EPOCHS) * seconds[False])
+    return {"precision": precision, "step_seconds": recipe / (EPOCHS * 50_000 / BATCH_SIZE),
+            "recipe_seconds": recipe, "strong_seconds": sum(seconds[each] for each in kinds)}
 
 
 def main() -> None:
     parser = flag_parser(__doc__, "--data-dir")
     add = parser.add_argument
     add("peer", type=user_path, help="airbench94_muon.py")
-    add("--steps", type=int, default=8, choices=range(1, 13), metavar="N", help="1 to 12")
+    add("--steps", type=int, default=8, choices=range(1, 12), metavar="N", help="1 to 11")
     add("--out", type=user_path, default=RESULTS_DIR / "peer.json")
     args = parser.parse_args()
     use_device("cpu")

@@ -8,8 +8,8 @@ Trains every variant of every study on 45,000 images and judges it on the other 
 is read by the study `final` alone. Per seed, all variants start from the same random numbers and
 see the same batches, so each is compared with the study's first variant by paired differences. The
 rate of every optimizer, of every loss, and of every component is tuned by three or five tries on
-seed 0, which counts for nothing else; where the best is the first or the last, up to three more go
-on from there. A run whose loss is not finite is a row that says so.
+seed 0, which counts for nothing else, on the same 5,000 images; where the best is the first or the
+last, up to three more go on from there. A run whose loss is not finite is a row that says so.
 
 Leaves in reports/results/compare/<base>/ (a run that is there is not run again; a kill costs one):
 
@@ -34,12 +34,12 @@ from codes.results.compare_results import SUMMARY, Results, best, judged, key, s
 from codes.results.comparisons import study_table
 from codes.settings import Settings
 from codes.studies import BASES, COMBINED, MORE, STUDIES, Variant, beyond, variants, wanted
-from codes.trainer import Trainer
+from codes.trainer import NotFinite, Trainer
 from VGG_BatchNorm.ground.cifar10 import data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, write_csv
 from VGG_BatchNorm.ground.machine import environment, pick_precision, use_device
 from VGG_BatchNorm.ground.predictions import accuracy, predict
-from VGG_BatchNorm.ground.script import UserError, run_main, user_path
+from VGG_BatchNorm.ground.script import GOES_ON, UserError, run_main, user_path
 from VGG_BatchNorm.ground.tables import markdown
 from VGG_BatchNorm.VGG import get_number_of_parameters
 
@@ -130,7 +130,7 @@ class Comparison:
                 took = time.perf_counter() - start
                 curve += curve_rows(trainer.step_losses, first, seconds, took)
                 seconds += took
-        except UserError as error:
+        except NotFinite as error:
             return row | {"failure": str(error).partition(";")[0]}, curve
         name = "validation" if trainer.settings.validation else "test"
         held_out = self.validation if name == "validation" else self.test
@@ -219,4 +219,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    run_main(main, stopped=GOES_ON)

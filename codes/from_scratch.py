@@ -6,7 +6,7 @@ Every layer has `forward`, which keeps what it will need, and `backward`, which 
 of the loss in the layer's output, leaves that of its weights in `.grad`, and returns that of its
 input: the chain rule, one layer at a time. The weights are trained by our own SGD. Images are
 (N, H, W, C). Trains on all 50,000 training images, reads the test set once, and adds a row for the
-seed to reports/results/from_scratch.csv; name another file with --out for trials.
+seed to reports/results/from_scratch.csv, or replaces it; name another file with --out for trials.
 """
 
 import math
@@ -20,6 +20,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.flags import flag_parser
 from codes.optimizers import SGD
+from codes.results.presets import SCRATCH_RUN
 from codes.schedule import schedule
 from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10, normalize
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, write_csv
@@ -166,6 +167,21 @@ def train(net: Network, loader: BatchLoader, epochs: int, lr: float) -> None:
         print(f"epoch {epoch + 1}: loss {total / len(loader):.3f}", flush=True)
 
 
+def runs_so_far(path: Path, **recipe) -> list[dict]:
+    """Return the rows of the file.
+
+    Raises:
+        UserError: it is damaged, or has a row of another `recipe`: columns and what they hold.
+    """
+    rows = read_csv(path, SCRATCH_RUN)
+    for row in rows:
+        for name, value in recipe.items():
+            if row.get(name) != value:
+                raise UserError(f"{path} holds a run with {name} {row.get(name)}, not {value}; "
+                                "name another file with --out")
+    return rows
+
+
 def main() -> None:
     parser = flag_parser(__doc__, "--data-dir", "--seed")
     add = parser.add_argument
@@ -178,16 +194,17 @@ def main() -> None:
     device = use_device("cpu")
     images, test = load_cifar10(args.data_dir)
     images = images.take(slice(args.n_items))
+    recipe = dict(images=len(images.labels), epochs=args.epochs, lr=args.lr)
+    runs_so_far(args.out, **recipe)  # before the training, which would be lost
     torch.manual_seed(args.seed)
     net = Network()
     loader = BatchLoader(images, args.batch_size, flip="random", translate=2, seed=args.seed)
     start = time.perf_counter()
     train(net, loader, args.epochs, args.lr)
     seconds = round(time.perf_counter() - start, 1)
-    row = dict(seed=args.seed, test_accuracy=accuracy(net, test), images=len(images.labels),
-               epochs=args.epochs, lr=args.lr, seconds=seconds,
+    row = dict(seed=args.seed, test_accuracy=accuracy(net, test), **recipe, seconds=seconds,
                parameters=sum(p.numel() for p in net.parameters()), **environment(device))
-    others = [one for one in read_csv(args.out, {"seed": int}) if one["seed"] != args.seed]
+    others = [one for one in runs_so_far(args.out, **recipe) if one["seed"] != args.seed]
     write_csv(args.out, sorted([*others, row], key=lambda row: row["seed"]))
     print(f"test accuracy {100 * row['test_accuracy']:.2f} % after {seconds:.0f} s; {args.out}")
 

@@ -130,7 +130,8 @@ class ConvGroup(nn.Module):
 
 
 class CifarNet(nn.Module):
-    """(N, 3, S, S) images to (N, num_classes) logits; S = 32, or any size from 12 up.
+    """(N, 3, S, S) images to (N, num_classes) logits; S = 32, or any size from
+    2 ** len(widths) up.
 
     Args:
         widths: output channels of each group; each group halves the image.

@@ -11,12 +11,12 @@ from codes.settings import Settings
 def schedule(step: int, steps: int, warmup: float = 0.0, end: float = 0.0) -> float:
     """Return the factor on the learning rate at `step` (from 0).
 
-    A straight rise from 0 over the first `warmup` share of the steps, then a straight fall to
-    `end`.
+    A straight rise from 0 over the first `warmup` share of the steps, then a straight fall, which
+    would reach `end` at step `steps`; never above 1.
     """
     rising = (step + 1) / (warmup * steps) if warmup else 1.0
     falling = (1 - step / steps) / (1 - warmup) if warmup < 1 else 1.0
-    return min(rising, end + (1 - end) * falling)
+    return min(1.0, rising, end + (1 - end) * falling)
 
 
 def image_size(step: int, steps: int, settings: Settings) -> int:

@@ -36,6 +36,12 @@ def some_share(text: str) -> float:
     return positive(text) and share(text)
 
 
+def below_one(text: str) -> float:
+    if share(text) == 1:
+        raise argparse.ArgumentTypeError(f"{text} is not below 1")
+    return share(text)
+
+
 def widths(text: str) -> tuple[int, ...]:
     return tuple(int(width) for width in text.split(","))
 
@@ -94,7 +100,7 @@ class Settings:
     optimizer: str = _setting("muon", OPTIMIZERS, "what it trains, and why:\n" + "\n".join(
         f"  {name:<21}{choice.about}" for name, choice in OPTIMIZERS.items()))
     lr: float = _setting(0.15, positive, "on what the optimizer trains")
-    momentum: float = _setting(0.6, share)
+    momentum: float = _setting(0.6, below_one)
     nesterov: bool = _setting(True, bool, "of SGD")
     bias_lr: float = _setting(0.053, positive,
                               "where filters have their own optimizer; for one example")
@@ -102,7 +108,7 @@ class Settings:
     weight_decay: float = _setting(
         2e-6, not_negative, "likewise; with one optimizer for everything, as torch has it")
     warmup: float = _setting(0.0, share, "share of the steps in which the rate rises from 0")
-    end_lr: float = _setting(0.0, share, "of the rate, at the last step")
+    end_lr: float = _setting(0.0, share, "share of the rate to which it falls, after the last step")
     average: float = _setting(0.0, share, "average the weights over the last share of the steps, "
                              "and\nbatch norm's running statistics with them")
     loss: str = _setting("cross_entropy", LOSSES)
@@ -232,7 +238,9 @@ def _add_flag(group, name: str, kind, **more) -> None:
 def choose_settings(args: argparse.Namespace, device: torch.device) -> Settings:
     """Return the defaults, overridden by the preset, the optimizer's own rates, and the flags.
 
-    Presets are for CifarNet, under Muon; other networks start from sgd, on images of full size.
+    Presets are for CifarNet, under Muon; other networks start from sgd, on whole images, and on all
+    of each batch. An --augment that mixes images does not go with keep_share: the preset's is left
+    out then.
 
     Raises:
         UserError: a flag that the network or the optimizer does not take, or a value out of range.
@@ -241,10 +249,12 @@ def choose_settings(args: argparse.Namespace, device: torch.device) -> Settings:
     arguments = {name for each in NETWORKS for name in network_arguments(each)}
     flags = {name: value for name, value in vars(args).items()
              if value is not None and (name in FIELDS or name in arguments)}
-    start, optimizer = PRESETS[preset], Settings.optimizer
+    optimizer = Settings.optimizer
+    left_out = {"keep_share"} if flags.get("augment") in MIXING else set()
     if flags.get("network", Settings.network) != Settings.network:
-        start = {name: start[name] for name in start if name in FIELDS} | {"small_share": 0.0}
+        left_out = arguments | {"small_share", "middle_share", "keep_share"}
         optimizer = "sgd"
+    start = {name: value for name, value in PRESETS[preset].items() if name not in left_out}
     optimizer = flags.get("optimizer", optimizer)
     choice = OPTIMIZERS[optimizer]
     some_take = {name for each in OPTIMIZERS.values() for name in each.settings} - {"precision"}

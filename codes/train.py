@@ -193,6 +193,10 @@ def main() -> None:
         draw_picture(folder)
         print(f"{folder} is complete:\n{json.dumps(read_json(folder / 'result.json'), indent=1)}")
         return
+    if dist.is_initialized():
+        if dist.get_rank() == 0:
+            load_cifar10(args.data_dir)  # fetched once, not by each
+        dist.barrier()
     train, held_out, name = load_data(settings, args.data_dir, device)
     trainer = Trainer(settings, train, device)
     if held:
@@ -234,4 +238,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    run_main(main, stopped="stopped; the same command with --resume goes on from there")

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from codes.augment import batch_transform, image_transform
 from codes.losses import LOSSES, soft_targets
-from codes.networks import build, freeze
+from codes.networks import BatchNorm, build, freeze
 from codes.optimizers import make_optimizers
 from codes.schedule import image_size, proxy_settings, schedule
 from codes.settings import Settings
@@ -27,6 +27,10 @@ from VGG_BatchNorm.ground.flops import training_flops
 from VGG_BatchNorm.ground.machine import autocast
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.loaders import BatchLoader, resize
+
+
+class NotFinite(UserError):
+    """The loss, or a weight, is not finite."""
 
 
 @torch.no_grad()
@@ -41,6 +45,9 @@ class Trainer:
     """A network, its optimizers, its data, and where it is in the schedule.
 
     With `keep_share` below 1 it has a `proxy`, a Trainer of a small net, in step with it.
+
+    Raises:
+        UserError: one of several processes, and a batch norm that would see its images alone.
     """
 
     def __init__(self, settings: Settings, train: Split, device: torch.device):
@@ -63,6 +70,9 @@ class Trainer:
         part = (settings.micro_batch or settings.batch_size) / self.images_kept(self.steps)
         for layer in self.net.modules():  # running statistics look back as far, whatever the part
             if isinstance(layer, nn.BatchNorm2d):
+                if self.world > 1 and not isinstance(layer, BatchNorm):
+                    raise UserError(f"the batch norm of {settings.network} does not span "
+                                    "processes; train it in one")
                 layer.momentum = 1 - (1 - layer.momentum) ** min(1, part)
         self.optimizers = make_optimizers(self.net, settings)
         self.averaged = None
@@ -190,7 +200,7 @@ class Trainer:
         """Run the next epoch; return mean loss and accuracy, in fractions, of what it trained on.
 
         Raises:
-            UserError: a loss, or a weight at the end, is not finite.
+            NotFinite: a loss, or a weight at the end.
         """
         first = self.epoch * len(self.loader)
         self.start_epoch()
@@ -215,7 +225,7 @@ class Trainer:
         finite.append(all(w.isfinite().all() for run in (self, self.proxy) if run
                           for w in run.net.state_dict().values()))
         if not all(finite):  # the step whose update broke the weights shows in the next loss
-            raise UserError(f"the loss is not finite at step {first + finite.index(False)}; try a "
+            raise NotFinite(f"the loss is not finite at step {first + finite.index(False)}; try a "
                             f"lower --lr (the last good epoch, {self.epoch}, is kept)")
         self.epoch += 1
         self.step_losses = losses.tolist()
@@ -235,7 +245,7 @@ class Trainer:
         """Write all that `load` needs, and `extra`, of plain types."""
         random = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
-            random["cuda"] = torch.cuda.get_rng_state()
+            random["cuda"] = torch.cuda.get_rng_state(self.device)
         save_checkpoint(
             path, self.settings.network, self.settings.config, **self.state(), epoch=self.epoch,
             rows=self.rows, random=random, settings=self.settings.as_dict(),
@@ -253,8 +263,8 @@ class Trainer:
                 self.averaged.load_state_dict(saved["averaged"])
             self.epoch, self.rows = saved["epoch"], saved["rows"]
             torch.set_rng_state(saved["random"]["cpu"])
-            if self.device.type == "cuda":
-                torch.cuda.set_rng_state(saved["random"]["cuda"])
+            if self.device.type == "cuda" and "cuda" in saved["random"]:
+                torch.cuda.set_rng_state(saved["random"]["cuda"], self.device)
         except (KeyError, RuntimeError, ValueError):
             raise UserError(f"{path} cannot be resumed: it holds weights alone, "
                             "or those of another network") from None

@@ -35,7 +35,7 @@ from codes.results.measurements import TOLERANCE
 from VGG_BatchNorm.ground.checkpoint import find_checkpoint
 from VGG_BatchNorm.ground.cifar10 import normalize
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR
-from VGG_BatchNorm.ground.script import UserError, count, positive, run_main
+from VGG_BatchNorm.ground.script import GOES_ON, UserError, count, positive, run_main
 from VGG_BatchNorm.ground.style import save_figure
 
 HESSIAN = {"hessian_images": 200, "iterations": 60}  # of the power iteration, at most
@@ -112,4 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    run_main(main, stopped=GOES_ON)

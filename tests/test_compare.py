@@ -2,6 +2,7 @@
 
 import json
 import math
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -83,8 +84,7 @@ def test_a_killed_study_ends_alike(ask, tmp_path, monkeypatch, file):
 
     with monkeypatch.context() as patched:
         patched.setattr(compare_results, "write_csv", write_csv)
-        code, _, err = ask(*asked, folder=cut)
-        assert code == 130 and "the same command" in err
+        assert ask(*asked, folder=cut)[0] == 130
     assert len(runs_of(cut / "quick")) == 2
     code, out, _ = ask(*asked, folder=cut)
     assert code == 0 and "8 runs to do" in out
@@ -201,6 +201,13 @@ def test_a_variant_that_fails_is_a_row(ask, call, tmp_path, monkeypatch):
     assert outcome(row) == "failed"
     assert call(plot_compare, tmp_path / "quick", "--out", tmp_path)[0] == 0
     assert "| depth | broken | – | failed |" in (tmp_path / "README.md").read_text()
+
+
+def test_a_mistake_of_the_user_is_no_failure_of_a_variant(comparison, monkeypatch):
+    monkeypatch.setattr(compare.Trainer, "train_epoch", Mock(side_effect=UserError("no compiler")))
+    with pytest.raises(UserError, match="no compiler"):
+        comparison.perform({}, 0)
+    assert comparison.results.find({}, 0) is None
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from codes import from_scratch
-from VGG_BatchNorm.ground.files import read_csv
+from codes.results.presets import SCRATCH_RUN
+from VGG_BatchNorm.ground.files import read_csv, write_csv
 
 
 @pytest.fixture(autouse=True)
@@ -69,13 +70,29 @@ def test_the_whole_net_equals_autograd():
 
 def test_it_trains(call, refused, data_dir, tmp_path):
     torch.set_default_dtype(torch.float32)
-    flags = ("--data-dir", data_dir, "--out", tmp_path / "s.csv", "--epochs", 4, "--batch-size", 30)
+    path = tmp_path / "s.csv"
+    flags = ("--data-dir", data_dir, "--out", path, "--epochs", 4, "--batch-size", 30)
     code, out, _ = call(from_scratch, *flags)
     assert code == 0 and "test accuracy" in out
     losses = [float(line.split()[-1]) for line in out.splitlines() if line.startswith("epoch")]
     assert losses[-1] < losses[0] - 0.3
-    call(from_scratch, *flags[:-4], "--epochs", 1, "--seed", 1)
-    call(from_scratch, *flags[:-4], "--epochs", 1, "--seed", 0)
-    rows = read_csv(tmp_path / "s.csv", {"seed": int, "epochs": int})
-    assert [(row["seed"], row["epochs"]) for row in rows] == [(0, 1), (1, 1)]
-    assert "lower --lr" in refused(from_scratch, *flags[:-4], "--epochs", 1, "--lr", 1e30)
+    write_csv(path, [read_csv(path, SCRATCH_RUN)[0] | {"seed": seed, "torch": "old"}
+                     for seed in (0, 1)])
+    call(from_scratch, *flags)
+    rows = read_csv(path, SCRATCH_RUN)
+    assert [(row["seed"], row["torch"] == "old") for row in rows] == [(0, False), (1, True)]
+    assert "lower --lr" in refused(from_scratch, *flags, "--lr", 1e30, "--out", tmp_path / "t.csv")
+
+
+def test_a_file_of_another_recipe_or_a_damaged_one_is_refused_before_training(
+        refused, data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(from_scratch, "train", None)
+    path = tmp_path / "s.csv"
+    flags = ("--data-dir", data_dir, "--out", path)
+    row = dict.fromkeys(SCRATCH_RUN, 1) | {"images": 300, "epochs": 4, "lr": 0.05}
+    write_csv(path, [row])
+    for flag, value, said in (("--epochs", 1, "epochs 4, not 1"), ("--lr", 0.1, "lr 0.05, not 0.1"),
+                              ("--n-items", 200, "images 300, not 200")):
+        assert said in refused(from_scratch, *flags, flag, value)
+    path.write_text("seed\nx")
+    assert "is damaged" in refused(from_scratch, *flags)

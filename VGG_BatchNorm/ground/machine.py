@@ -55,8 +55,7 @@ def pick_precision(name: str, device: torch.device) -> str:
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
     """Return a context in which convolutions and matrix products are computed in `precision`.
 
-    Weights, gradients of weights and the loss stay float32. Of three ways to bfloat16 that were
-    timed, this was the fastest (`ways_seconds` in reports/results/bench.json).
+    Weights, gradients of weights and the loss stay float32.
     """
     if precision == "float32" and not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext()  # torch 2.4 has none on mps, not even one that is off
@@ -109,7 +108,10 @@ def peak_memory(device: torch.device) -> int | None:
 
 
 def environment(device: torch.device) -> dict:
-    """Return what a reader needs to place a number: versions, device, threads and commit."""
+    """Return what a reader needs to place a number: versions, device, threads and commit.
+
+    By ", " and the instruction set at the end of its name, a CPU is told from a GPU later.
+    """
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:

@@ -47,7 +47,7 @@ def one_and_six_views(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
     Half the weight is on the image and its mirror image, half on both of them shifted by one
     pixel up and left, or down and right (Jordan 2024, arXiv 2404.00498). An image whose first view
     is sure (see `unsure`) is given no other: its average is its one view. Of the shipped weights on
-    the test images, that takes 1.9 views in place of 6, and 2 predictions of 10,000 differ.
+    the test images, that takes 1.9 views in place of 6.
     """
     one = net(x)
     six, rows = one.clone(), unsure(one)

@@ -17,7 +17,7 @@ def best_seconds(call: Callable[[], object], repeats: int, device: torch.device)
         start = time.perf_counter()
         call()
         if device.type == "cuda":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - start)
     return min(seconds[1:])
 

@@ -14,6 +14,7 @@ from codes.results.presets import (
     by_the_clock,
     errors_in_percent,
     minutes,
+    on_a_gpu,
     preset_runs,
 )
 from codes.results.words import mean_and_deviation
@@ -45,9 +46,10 @@ def front_table(rows: list[dict], published: list[dict]) -> Table:
     for preset, mine in by_preset(rows).items():
         one, six = errors_in_percent(mine)
         errors = [f"{mean_and_deviation(some, 2)} %" for some in (one, six)]
+        place = mine[0]["device"] if on_a_gpu(mine[0]) else f"{mine[0]['threads']} CPU cores"
         clock = f"{mean_and_deviation(minutes(mine), 1)} min ({by_the_clock(mine)} by the clock)"
         lines.append((statistics.mean(six), Code(preset), *errors, mine[0]["parameters"],
-                      mine[0]["flops"], f"{mine[0]['threads']} CPU cores, {clock}", len(mine)))
+                      mine[0]["flops"], f"{place}, {clock}", len(mine)))
     for row in published:
         if row["trained_on"]:
             error = 100 * (1 - row["test_accuracy"])

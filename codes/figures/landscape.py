@@ -120,14 +120,14 @@ def draw_contours(*planes: dict):
 
 def draw_compare(*planes: dict):
     """Four small nets, trained alike but for batch norm and residual connections (and at rates that
-    the net bears where there is no batch norm: a ninth, and an 81st with residual connections): the
-    loss in filter-normalised random planes, all with the same levels and colours. The nets end at
-    different losses, and part of what is seen is that. Above each: its loss at the cross, and the
-    top eigenvalue of the Hessian on {hessian_images} images, which depends on the scale of the
-    weights; Muon holds each bank of filters at one norm in all four. Rates are confounded with norm
-    here: low rates alone leave sharper minima. The nets have seven convolutions: what Li et al. saw
-    residual connections do needs depth. One net and one pair of directions each. Losses above 10
-    nats are shown as 10."""
+    the net bears where there is no batch norm: a ninth, and with residual connections an 81st, the
+    lowest tried): the loss in filter-normalised random planes, all with the same levels and
+    colours. The nets end at different losses, and part of what is seen is that. Above each: its
+    loss at the cross, and the top eigenvalue of the Hessian on {hessian_images} images, which
+    depends on the scale of the weights; Muon holds each bank of filters at one norm in all four.
+    Rates are confounded with norm here: low rates alone leave sharper minima. The nets have seven
+    convolutions: what Li et al. saw residual connections do needs depth. One net and one pair of
+    directions each. Losses above 10 nats are shown as 10."""
     levels = loss_levels(planes)
     figure, axes = plt.subplots(2, 2, figsize=(9.4, 9), sharex=True, sharey=True)
     for axis, name, plane in zip(axes.flat, COMPARED.values(), planes, strict=True):

@@ -124,24 +124,23 @@ def top_eigenvalue(loss: Callable[[], Tensor], parameters: Iterable[Tensor],
 
     value, residual = _largest(hessian, start, iterations, tolerance)
     if value < 0:  # the lowest; with the spectrum moved up by its size, the highest is the largest
-        lowest = value
-        value, residual = _largest(lambda v: hessian(v) - lowest * v, start, iterations, tolerance)
-        value += lowest
+        return _largest(hessian, start, iterations, tolerance, shift=value)
     return value, residual
 
 
 def _largest(product: Callable[[Tensor], Tensor], vector: Tensor, iterations: int,
-             tolerance: float) -> tuple[float, float]:
-    """Return the eigenvalue of largest size of the symmetric matrix behind `product`; residual."""
+             tolerance: float, shift: float = 0.0) -> tuple[float, float]:
+    """Return the eigenvalue of the symmetric matrix behind `product` farthest from `shift`, and its
+    residual."""
     for _ in range(iterations):
         vector = vector / vector.norm()
-        image = product(vector)
+        image = product(vector) - shift * vector
         value = (vector @ image).item()
         residual = (image - value * vector).norm().item()
-        if residual <= tolerance * abs(value):
+        if residual <= tolerance * abs(value + shift):
             break
         vector = image
-    return value, residual
+    return value + shift, residual
 
 
 def principal_plane(path: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -27,9 +27,16 @@ def by_preset(rows: list[dict]) -> dict[str, list[dict]]:
     return found
 
 
+def on_a_gpu(row: dict) -> bool:
+    """Return whether a run's device is a GPU: ", " and an instruction set end the name of a CPU."""
+    return ", " not in row["device"]
+
+
 def minutes(rows: list[dict]) -> list[float]:
-    """Return CPU time over threads: what the clock shows where nothing else runs."""
-    return [row["cpu_seconds"] / row["threads"] / 60 for row in rows]
+    """Return CPU time over threads: what the clock shows where nothing else runs; of a GPU, what it
+    did show."""
+    return [(row["seconds"] if on_a_gpu(row) else row["cpu_seconds"] / row["threads"]) / 60
+            for row in rows]
 
 
 def by_the_clock(rows: list[dict]) -> str:
