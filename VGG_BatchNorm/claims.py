@@ -132,6 +132,8 @@ CLAIMS = (
     Claim("The loss varies less along the gradient", "median width of the band, ½ to 4 LR (nats)",
           _probes(band_width), -1,
           lambda net: paper_curves.median(*paper_curves.band_width("fig4a", net))),
+    Claim("", "the same, 0 to 2 LR", _probes(
+        lambda run: np.ptp(np.c_[run["probe_loss"], run["losses"][:, PAPER][:, :3]], axis=1)), -1),
     Claim("", "median distance from a plane's loss, over the plane's fall, 4 LR on",
           _at(4.0, _off_plane), -1),
     Claim("", "the same, 1 LR on", _at(1.0, _off_plane), -1),
