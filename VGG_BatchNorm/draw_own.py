@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from VGG_BatchNorm import draw_paper, measures
-from VGG_BatchNorm.draw_paper import PAIR, entitled, pair, running_mean
+from VGG_BatchNorm.draw_paper import MARKS, PAIR, entitled, pair, running_mean
 from VGG_BatchNorm.ground.style import BATCH_NORM, PLAIN, plt
 from VGG_BatchNorm.measures import CONVOLUTIONS, PAPER, SHORTEST, NotRun, Runs, find
 from VGG_BatchNorm.run_files import FINE_GRID
@@ -22,22 +22,28 @@ def draw_edge(runs: Runs):
     where η·κ < 2 (black line; Cohen et al. 2021). Left and middle: η·κ over training, a line for
     each learning rate, the paler the larger (first seed, median over three probes). Right: its
     median from step 200 to 500, mean over seeds, against the learning rate, with the middle half of
-    all probes; dashed: with a single linear layer. Crosses: training has failed (training accuracy
-    below 15 %). κ is along the gradient of one batch, on that batch; were there no kinks, it would
+    all probes; dashed: with a single linear layer. The points are moved sideways a little. Crosses:
+    training has failed (training accuracy below 15 %). With batch norm the first steps are off the
+    scale. κ is along the gradient of one batch, on that batch; were there no kinks, it would
     be no larger than the largest eigenvalue on that way. Where a rate has one seed it is a look;
     read by Hessian-vector products, the two nets differ less."""
-    figure, axes = plt.subplots(1, 3, figsize=(11.5, 4.2))
+    figure, axes = plt.subplots(1, 3, figsize=(10.2, 3.9), sharey=True)
     drawn = []
     rates = sorted({lr for norm in PAIR for lr in measures.at_rates(runs, norm)})
     shades = dict(zip(rates, DARK_TO_PALE(np.linspace(0, 0.9, len(rates))), strict=True))
-    for axis, (norm, (label, colour)) in zip(axes, PAIR.items(), strict=False):
+    for lr, shade in shades.items():
+        axes[2].plot([], [], color=shade, label=f"LR {lr:g}")
+    axes[2].plot([], [], "k--", linewidth=1, label="single linear layer")
+    axes[2].plot([], [], "kx", markersize=8, label="failed")
+    for axis, (norm, (label, colour)), moved in zip(axes, PAIR.items(), (0.97, 1.03), strict=False):
         points, failed = [], []
         for lr, some in measures.at_rates(runs, norm).items():
             steps, values = measures.rate_times_curvature(some[0])
             order = np.argsort(steps)
             steps, values = steps[order], values[order]
             smooth = [np.median(values[max(0, i - 1) : i + 2]) for i in range(len(values))]
-            axis.plot(steps, smooth, color=shades[lr], linewidth=1.2, label=f"LR {lr:g}")
+            shown = (steps <= SHORTEST).sum()
+            axis.plot(steps[:shown], smooth[:shown], color=shades[lr], linewidth=1.2)
             late = np.concatenate([measures.late_edge(run, SHORTEST) for run in some])
             middle = np.mean([measures.edge_median(run, SHORTEST) for run in some])
             points.append((lr, np.percentile(late, 25), middle, np.percentile(late, 75)))
@@ -45,26 +51,29 @@ def draw_edge(runs: Runs):
             drawn += some
         at, low, middle, high = np.array(points).T
         bars = np.maximum(0, (middle - low, high - middle))  # the mean may lie outside them
-        axes[2].errorbar(at, middle, bars, fmt="o-", capsize=3, markersize=5, color=colour,
-                         label=label)
-        axes[2].plot(at[failed], middle[failed], "kx", markersize=8, zorder=3)
-        axis.set(title=label, xlabel="step", ylabel="η·κ", ylim=(-0.5, 6))
-        axis.legend(fontsize=8, ncols=2, loc="upper right")
+        axes[2].errorbar(moved * at, middle, bars, fmt=f"{MARKS[colour]}-", capsize=3, markersize=5,
+                         color=colour, label=label)
+        axes[2].plot(moved * at[failed], middle[failed], "kx", markersize=8, zorder=3)
+        axis.set(title=label, xlabel="step", ylim=(-0.5, 5))
         single = [run for run in runs.values() if run["run"]["head"] == "single"
                   and run["run"]["norm"] == norm]
         single = [(lr, np.mean([measures.edge_median(run, SHORTEST) for run in some]),
                    _failed(some)) for lr, some in measures.by_rate(single).items()]
         if single:
             at, middle, failed = map(np.array, zip(*single, strict=True))
-            axes[2].plot(at, middle, "s--", color=colour, markersize=4, linewidth=1)
-            axes[2].plot(at[failed], middle[failed], "kx", markersize=8, zorder=3)
+            axes[2].plot(moved * at, middle, f"{MARKS[colour]}--", color=colour, markersize=4,
+                         linewidth=1)
+            axes[2].plot(moved * at[failed], middle[failed], "kx", markersize=8, zorder=3)
     for axis in axes:
-        axis.axhline(2, color="black", linewidth=1.2)
-    axes[2].set(xlabel="learning rate η", ylabel="median η·κ", xscale="log", ylim=(-0.5, 4))
-    axes[2].set_xticks(rates, [f"{rate:g}" for rate in rates], fontsize=8)
+        axis.axhline(2, color="black", linewidth=1.2, label="η·κ = 2")
+    axes[0].set_ylabel("η·κ")
+    axes[2].set(title="medians", xlabel="learning rate η", xscale="log")
+    axes[2].set_xticks(rates, [f"{rate:g}" if 1.3 * rate < after else ""
+                               for rate, after in zip(rates, [*rates[1:], np.inf], strict=True)])
     axes[2].minorticks_off()
-    axes[2].legend(fontsize=9)
-    return entitled(figure, drawn, "plain SGD")
+    figure.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=6,
+                  columnspacing=1, handlelength=1.6)
+    return entitled(figure, drawn, "plain SGD", first=SHORTEST)
 
 
 def _failed(runs: list[dict]) -> bool:
@@ -72,12 +81,12 @@ def _failed(runs: list[dict]) -> bool:
 
 
 HEAD_LOOKS = {  # norm of the convolutions, head, warm-up?: label, colour, style
-    ("none", "plain", False): ("no norm", PLAIN, "o-"),
-    ("none", "single", False): ("no norm, a single linear layer", PLAIN, "s--"),
-    ("batch", "plain", False): ("batch norm in the convolutions", BATCH_NORM, "o-"),
-    ("batch", "single", False): ("the same, a single linear layer", BATCH_NORM, "s--"),
-    ("batch", "batch", False): ("batch norm in the linear layers too", "#009E73", "D-"),
-    ("batch", "plain", True): ("batch norm in the convolutions, warm-up", "#56B4E9", "^-"),
+    ("none", "plain", False): ("no norm", PLAIN, "s-"),
+    ("none", "single", False): ("no norm, single linear layer", PLAIN, "s--"),
+    ("batch", "plain", False): ("batch norm", BATCH_NORM, "o-"),
+    ("batch", "single", False): ("batch norm, single linear layer", BATCH_NORM, "o--"),
+    ("batch", "batch", False): ("batch norm, in the linear layers too", "#CC79A7", "D-"),
+    ("batch", "plain", True): ("batch norm, warm-up", BATCH_NORM, "^:"),
 }
 
 
@@ -100,7 +109,7 @@ def draw_heads(runs: Runs):
         found[norm, head, warm] = [run for run in some if 0.05 <= run["run"]["lr"] != 0.4]
     found = {key: some for key, some in found.items() if some}
     step = min(500, *(run["run"]["steps"] for some in found.values() for run in some))
-    figure, axes = plt.subplots(1, 3, figsize=(12, 4.6))
+    figure, axes = plt.subplots(1, 3, figsize=(10.4, 4.3))
     for key, some in found.items():
         label, colour, style = HEAD_LOOKS[key]
         seeds = measures.by_rate(some)
@@ -121,7 +130,7 @@ def draw_heads(runs: Runs):
             axes[2].plot(at[part], 100 * dead[part], style, color=colour, markersize=4)
     rates = list(measures.by_rate(found["none", "plain", False]))
     for axis, name in zip(axes, (f"training accuracy at step {step} (%)",
-                                 "largest loss of the first 50 steps (nats)"), strict=False):
+                                 "largest of losses 1 to 50 (nats)"), strict=False):
         axis.set(xlabel="learning rate", ylabel=name, xscale="log")
         axis.set_xticks(rates, [f"{rate:g}" for rate in rates])
         axis.minorticks_off()
@@ -131,16 +140,15 @@ def draw_heads(runs: Runs):
     axes[2].set(xlabel="layer (9 and 10: linear)", ylabel=f"dead at LR {rates[-1]:g} (%)",
                 ylim=(-2, 102))
     axes[2].axvline(CONVOLUTIONS + 0.5, color="black", linewidth=0.8)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3,
-                  fontsize=9, handlelength=3)
-    return entitled(figure, sum(found.values(), []), "plain SGD")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return entitled(figure, sum(found.values(), []), "plain SGD", first=step)
 
 
 NOISE_LOOKS = {  # norm: label, colour, style
-    "none": ("no norm", PLAIN, "-"), "noise": ("no norm, noise by channel", PLAIN, "--"),
-    "batch": ("batch norm", BATCH_NORM, "-"),
-    "noisy_batch_channel": ("batch norm, then noise by channel", BATCH_NORM, "--"),
-    "noisy_batch": ("batch norm, then noise by pixel", "#56B4E9", "-"),
+    "none": ("no norm", PLAIN, "s-"), "noise": ("no norm, noise by channel", PLAIN, "s--"),
+    "batch": ("batch norm", BATCH_NORM, "o-"),
+    "noisy_batch_channel": ("batch norm, noise by channel", BATCH_NORM, "o--"),
+    "noisy_batch": ("batch norm, noise by pixel", "#56B4E9", "P-"),
 }
 
 
@@ -158,27 +166,27 @@ def draw_noise(runs: Runs):
     noise lose the gain. The noise in the net without batch norm, which is larger there against what
     it meets, stops training: no fair control."""
     found = {norm: find(runs, "noise", norm=norm) for norm in NOISE_LOOKS}
-    figure = plt.figure(figsize=(12, 6.4))
-    grid = figure.add_gridspec(2, 10)
-    moments = [figure.add_subplot(grid[0, i : i + 2]) for i in range(0, 10, 2)]
-    accuracy, jumps = figure.add_subplot(grid[1, :5]), figure.add_subplot(grid[1, 5:])
+    figure = plt.figure(figsize=(9.6, 5.2))
+    above, below = figure.add_gridspec(2, 1, hspace=0.08)
+    moments = above.subgridspec(1, len(NOISE_LOOKS)).subplots(sharey=True)
+    accuracy, jumps = below.subgridspec(1, 2).subplots()
     for axis, (norm, (label, colour, style)) in zip(moments, NOISE_LOOKS.items(), strict=True):
-        for i, run in enumerate(found[norm]):
+        for run in found[norm]:
             values = 100 * running_mean(run["correct"]) / run["run"]["batch_size"]
-            accuracy.plot(np.arange(1, len(values) + 1), values, style, color=colour,
-                          linewidth=1.2, label=label if i == 0 else None)
+            accuracy.plot(np.arange(1, len(values) + 1), values, style[1:], color=colour,
+                          linewidth=1.2)
         run = found[norm][0]
         axis.plot(run["watch_steps"], run["moment_mean"][:, 3, 0], color=colour, linewidth=1)
-        axis.set_title(label.replace(", ", ",\n"), fontsize=9)
-        axis.set(xlabel="step", ylim=(-1.5, 1.5))
+        axis.set(xlabel="step", ylim=(-1, 1), title=label.replace(", ", ",\n"))
         jump = np.abs(np.diff(run["moment_mean"], axis=0)) / run["moment_std"][1:]
         jump = np.nanmedian(jump, axis=(0, 2))[:CONVOLUTIONS]
-        jumps.plot(np.arange(1, len(jump) + 1), jump, f"o{style}", markersize=4, color=colour)
+        jumps.plot(np.arange(1, len(jump) + 1), jump, style, markersize=5, color=colour,
+                   label=label)
     moments[0].set_ylabel("mean at the ReLU")
     accuracy.set(xlabel="step", ylabel="training accuracy (%)", ylim=(0, None))
-    jumps.set(xlabel="convolution", ylabel="jump of the mean / spread", yscale="log")
-    figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=3,
-                  fontsize=9, handlelength=3)
+    jumps.set(xlabel="convolution", ylabel="jump / spread", yscale="log")
+    jumps.yaxis.set_major_formatter("{x:g}")
+    figure.legend(*jumps.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return entitled(figure, sum(found.values(), []), "plain SGD, LR 0.1")
 
 
@@ -193,7 +201,7 @@ def draw_kinks(runs: Runs):
     of the start."""
     usual, smooth = pair(runs), [(*look, find(runs, "smooth", norm=norm, smooth=True))
                                  for norm, look in PAIR.items()]
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.6), sharey=True)
     drawn = []
     end = smooth[0][2][0]["run"]["steps"]
     for axis, nets, title in zip(axes, (usual, smooth), (
@@ -202,16 +210,19 @@ def draw_kinks(runs: Runs):
             alphas = run["run"]["lr"] * np.array(FINE_GRID)
             fine = np.isfinite(run["smoothness"]).all(1) & (run["probe_steps"] <= end)
             limit = np.median(run["hessian_norm"][run["fine_steps"] <= end])
-            axis.plot(alphas, np.median(run["smoothness"][fine], axis=0), "o-", markersize=4,
-                      color=colour, label=label)
+            axis.plot(alphas, np.median(run["smoothness"][fine], axis=0), f"{MARKS[colour]}-",
+                      markersize=4, color=colour, label=label)
             axis.axhline(limit, color=colour, linestyle="--", linewidth=1)
             drawn.append(run)
-        axis.set(xscale="log", yscale="log", xlabel="length of the step α (1 = the gradient)",
-                 title=title)
+        axis.set(xscale="log", yscale="log", xlabel="step α (1 = the gradient)", title=title)
     axes[0].plot([], [], "--", color="black", linewidth=1, label="‖Hg‖ / ‖g‖")
     axes[0].set_ylabel("secant ‖Δg‖ / (α‖g‖)")
-    axes[0].legend(fontsize=9)
-    return entitled(figure, drawn, "SGD, LR 0.1")
+    axes[0].set_yticks([2, 5, 10, 20, 50, 100], ["2", "5", "10", "20", "50", "100"])
+    for axis in axes:
+        axis.minorticks_off()
+        axis.xaxis.set_major_formatter("{x:g}")
+    axes[0].legend()
+    return entitled(figure, drawn, "SGD, LR 0.1", first=end)
 
 
 def draw_theorem(runs: Runs):
@@ -226,7 +237,7 @@ def draw_theorem(runs: Runs):
         raise NotRun
     run = max(found, key=lambda run: (not run["run"]["smooth"], run["run"]["steps"]))
     measured = run["theorem_measured"]
-    figure, axes = plt.subplots(1, 2, figsize=(9, 4.3), sharex=True, sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.9), sharex=True, sharey=True)
     positive = measured[measured > 0]
     low, high = positive.min() / 3, measured.max() * 3
     for axis, name, title in zip(axes, ("equality", "printed"), (
@@ -234,17 +245,19 @@ def draw_theorem(runs: Runs):
         values = run[f"theorem_{name}"]
         below = values <= low
         axis.plot(values[~below], measured[~below], ".", markersize=3, color=BATCH_NORM, alpha=0.4)
-        axis.plot(np.full(below.sum(), low * 1.2), measured[below], "kx", markersize=3, alpha=0.5)
+        axis.plot(np.full(below.sum(), low * 1.2), measured[below], "kx", markersize=4, alpha=0.5)
         axis.plot([low, high], [low, high], color="black", linewidth=0.8)
         share = 100 * np.mean(values < 0)
         axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high),
                  xlabel="right side of the theorem", title=title)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_major_formatter("{x:g}")
         if share >= 0.5:
-            axis.text(0.03, 0.9, f"× right side below zero: {share:.0f} % of the channels",
-                      transform=axis.transAxes, fontsize=9)
+            axis.text(0.03, 0.82, f"× right side below zero:\n   {share:.0f} % of the channels",
+                      transform=axis.transAxes)
     axes[0].set_ylabel("‖∂L/∂y‖² of a channel, measured")
     kind = ["softplus and average pooling"] if run["run"]["smooth"] else []
-    return entitled(figure, [run], *kind, f"SGD, LR {run['run']['lr']:g}", "after the last step")
+    return entitled(figure, [run], *kind, f"SGD, LR {run['run']['lr']:g}")
 
 
 def draw_scaling(runs: Runs):
@@ -254,65 +267,72 @@ def draw_scaling(runs: Runs):
     linear ones, batch norm's own weights) set κ. A smaller β is thus no property of the function
     alone, and comparing two nets' β says little unless their weights' scales are compared too.
     Without batch norm the function itself changes, and β soon leaves the picture."""
-    figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.8))
+    figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.5))
     for label, colour, (run, *_) in pair(runs):
         c = run["scale"]
         for axis, name in zip(axes, ("loss", "rayleigh", "smoothness"), strict=True):
-            axis.plot(c, np.abs(run[f"scale_{name}"]), "o-", color=colour, label=label)
+            values = np.abs(run[f"scale_{name}"])
+            axis.plot(c, values, f"{MARKS[colour]}-", color=colour, label=label)
     axes[1].plot(c, np.abs(run["scale_rayleigh"][c == 1]) / c**2, ":", color="grey", label="c⁻²")
     for axis, name in zip(axes, ("loss (nats)", "|κ| = |gᵀHg| / ‖g‖²", "effective β"), strict=True):
         axis.set(xlabel="factor c of the filters", ylabel=name, xscale="log", yscale="log")
         axis.set_xticks(c, [f"{value:g}" for value in c])
         axis.minorticks_off()
-    axes[1].legend(fontsize=9)
+        axis.yaxis.set_major_formatter("{x:g}")
+    axes[1].legend()
     if np.isfinite(beta := run["scale_smoothness"]).all():
         axes[2].set_ylim(beta.min() / 10, beta.max() * 10)
     return entitled(figure, [run], f"SGD, LR {run['run']['lr']:g}", "after the last step")
 
 
 def draw_start(runs: Runs):
-    """The first steps, densely (first seed). Left: β; dots mark where the shortest step of the grid
+    """The first steps, densely (first seed). Left: β; marks are where the shortest step of the grid
     gives the largest value. Right: size of the gradient by the input of each ReLU, at the first
     step and a hundred later: at the first, without batch norm it shrinks towards the input and with
     it it grows. At the very start batch norm can be the rougher of the two."""
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8))
+    figure, axes = plt.subplots(1, 2, figsize=(8.3, 3.2))
+    looks = {0: "-", 100: "--"}  # by step
     for label, colour, (run, *_) in pair(runs):
         early = run["probe_steps"] <= run["run"]["dense"]
         steps, smoothness = run["probe_steps"][early], run["smoothness"][early, PAPER]
         beta, shortest = smoothness.max(1), smoothness.argmax(1) == 0
         axes[0].plot(steps, beta, color=colour, label=label)
-        axes[0].plot(steps[shortest], beta[shortest], "o", markersize=4, color=colour)
-        for step, style in ((0, "o-"), (100, "s--")):
+        axes[0].plot(steps[shortest], beta[shortest], MARKS[colour], markersize=4, color=colour)
+        for step, style in looks.items():
             at = np.flatnonzero(run["probe_steps"] == step)
             if len(at):
                 norms = run["activation_gradient_norms"][at[0]]
-                axes[1].plot(np.arange(1, len(norms) + 1), norms, style, markersize=4, color=colour,
-                             label=f"{label}, step {step}")
+                axes[1].plot(np.arange(1, len(norms) + 1), norms, MARKS[colour] + style,
+                             markersize=4, color=colour)
     axes[0].set(xlabel="step", ylabel="effective β", ylim=(0, None))
     axes[1].set(xlabel="ReLU, from the input on", ylabel="‖∂L/∂input‖", yscale="log")
-    axes[0].legend(fontsize=9)
-    axes[1].legend(fontsize=8)
-    return entitled(figure, [run], f"SGD, LR {run['run']['lr']:g}")
+    axes[1].yaxis.set_major_formatter("{x:g}")
+    for step, style in looks.items():
+        axes[1].plot([], [], style, color="black", label=f"step {step}")
+    axes[0].legend()
+    axes[1].legend(loc="lower right")
+    return entitled(figure, [run], f"SGD, LR {run['run']['lr']:g}", first=run["run"]["dense"])
 
 
 def draw_map(runs: Runs):
     """How long the gradient stays good: change of the gradient relative to its size (above) and its
     cosine with itself (below), over the step size (upwards) and training (to the right), first
-    seed. Dark below: a step of that size ends where the gradient no longer points the same way."""
+    seed. Dark in both: a step of that size ends where the gradient is another one."""
     figure, axes = plt.subplots(2, 2, figsize=(10, 6), sharex=True, sharey=True)
     for column, (label, _, (run, *_)) in zip(axes.T, pair(runs), strict=True):
         fine = ~np.isnan(run["distances"]).any(1)
         steps, alphas = run["probe_steps"][fine], run["run"]["lr"] * np.array(FINE_GRID)
         change = run["distances"][fine] / run["gradient_norm"][fine, None]
-        shown = ((np.log10(change), -2), (run["cosines"][fine], -1))
-        images = [axis.pcolormesh(steps, alphas, values.T, cmap="cividis", vmin=low, vmax=1)
-                  for axis, (values, low) in zip(column, shown, strict=True)]
+        shown = (np.log10(change), -2, "cividis_r"), (run["cosines"][fine], -1, "cividis")
+        images = [axis.pcolormesh(steps, alphas, values.T, cmap=colours, vmin=low, vmax=1)
+                  for axis, (values, low, colours) in zip(column, shown, strict=True)]
         column[0].set(title=label, yscale="log")
+        column[0].yaxis.set_major_formatter("{x:g}")
         column[1].set(xlabel="step")
         for axis in column:
             axis.grid(False)
             axis.set_ylabel("step size α") if column[0] is axes[0, 0] else None
-    figure.colorbar(images[0], ax=axes[0], label="log₁₀ ‖Δg‖ / ‖g‖")
+    figure.colorbar(images[0], ax=axes[0], label="log₁₀ ‖Δg‖ / ‖g‖", extend="both")
     figure.colorbar(images[1], ax=axes[1], label="cosine")
     return entitled(figure, [run], f"SGD, LR {run['run']['lr']:g}")
 
