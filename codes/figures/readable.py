@@ -9,7 +9,7 @@ from matplotlib.transforms import Bbox
 
 from VGG_BatchNorm.ground.style import plt
 
-POINTS = 14  # 7 where a picture is printed at half its size
+POINTS = 14  # 7 or more in print, where a figure is no wider than twice what is printed of it
 MARK = 5  # half the width of a mark, in pixels of the figure
 LABELS = [(x, y, across, up) for y, up in ((0, "center"), (7, "bottom"), (-7, "top"))
           for x, across in ((7, "left"), (-7, "right"), (0, "center"))
