@@ -13,6 +13,7 @@ from codes import draw_figures, report
 from codes.figures import front, readable, registry
 from codes.figures.registry import FIGURES
 from VGG_BatchNorm.ground import style
+from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, read_npz, write_npz
 
 DRAWN = [figure for figure in FIGURES if figure.sources]
@@ -129,6 +130,17 @@ def test_numbers_in_captions_are_the_settings():
     assert np.all([figure.section for figure in FIGURES])
 
 
+@pytest.mark.parametrize("name", ["features", "look_alikes"])
+def test_names_of_classes_lie_apart(name):
+    figure = next(figure for figure in FIGURES if figure.file == f"{name}.png")
+    drawn = figure.draw(*figure.read(registry.sources(figure, RESULTS_DIR)))
+    drawn.canvas.draw()
+    for axis in drawn.axes:
+        assert {label.get_text() for label in axis.texts} == set(CLASSES)
+        assert_texts_apart(axis)
+    style.plt.close(drawn)
+
+
 def test_names_beside_the_marks_of_the_front_touch_nothing():
     ours, published = front.read_front([RESULTS_DIR / "runs.csv", RESULTS_DIR / "published.csv"])
     assert {1, 6} == ours[0]["errors"].keys() and all(net["name"] for net in published)
@@ -136,6 +148,6 @@ def test_names_beside_the_marks_of_the_front_touch_nothing():
     figure.canvas.draw()
     for axis, column in zip(figure.axes, ("parameters", "flops"), strict=True):
         shown = [net["name"] for net in published + ours if net[column]]
-        assert [label.get_text() for label in axis.texts] == shown
+        assert [label.get_text().replace("\n", " ") for label in axis.texts] == shown
         assert_texts_apart(axis)
     front.plt.close(figure)
