@@ -62,14 +62,15 @@ def effect_panels(rows: dict[str, list[dict]],
     columns = [[] for _ in range(min(2, len(rows)))]
     for study in sorted(rows, key=lambda study: -len(rows[study])):
         min(columns, key=lambda mine: sum(len(rows[one]) + 3 for one in mine)).append(study)
-    height = max(sum(pitch * len(rows[study]) + 0.85 for study in mine) for mine in columns)
+    height = max(sum(pitch * max(1, len(rows[study])) + 0.85 for study in mine)
+                 for mine in columns)
     figure = plt.figure(figsize=((7.4, 13.3)[len(columns) - 1], height + 1))
     figure.get_layout_engine().set(h_pad=0.08)
     panels = {}
     for part, mine in zip(figure.subfigures(1, len(columns), squeeze=False)[0], columns,
                           strict=True):
-        axes = part.subplots(len(mine), height_ratios=[len(rows[study]) for study in mine],
-                             squeeze=False)[:, 0]
+        axes = part.subplots(len(mine), squeeze=False,
+                             height_ratios=[max(1, len(rows[study])) for study in mine])[:, 0]
         for study, axis in zip(mine, axes, strict=True):
             axis.axvline(0, color="black", linestyle="--", linewidth=1)
             axis.set_yticks(range(len(rows[study])), [row["variant"] for row in rows[study]])

@@ -97,7 +97,7 @@ def draw_look_alikes(data: dict) -> plt.Figure:
     does not say that they look alike to people."""
     images = data["confusion"].sum(1)
     accuracy, alike = 100 * data["confusion"].diagonal() / images, data["look_alikes"]
-    figure, axis = plt.subplots(figsize=(7.2, 5.4))
+    figure, axis = plt.subplots(figsize=(7.2, 4.8))
     axis.plot(alike, accuracy, "o", color=PALETTE[0], markersize=7, clip_on=False, zorder=3)
     line = np.linspace(0, 1.08 * max(1, alike.max()), 60)
     dashes = np.stack([line, 100 * (1 - line / images.mean())], axis=1)
@@ -109,7 +109,7 @@ def draw_look_alikes(data: dict) -> plt.Figure:
              title=minus(f"correlation over the {len(CLASSES)} classes: {correlation:.2f}"))
     axis.legend(loc="lower left")
     figure.canvas.draw()  # settles the layout, in which names are placed
-    crowded = sorted(range(len(alike)), key=lambda i: np.sort(abs(alike - alike[i]))[1])
-    marks = [(CLASSES[i], "black", alike[i], [accuracy[i]]) for i in crowded]  # the closest first
+    marks = [(CLASSES[i], "black", alike[i], [accuracy[i]])
+             for i in accuracy.argsort(kind="stable")]
     place_labels(axis, marks, list(zip(dashes, dashes[1:], strict=False)))
     return figure

@@ -24,7 +24,7 @@ def draw_patches(data: dict) -> plt.Figure:
     where it exceeds the image. The picture shows peaks alone; a channel may answer to other things
     as well."""
     figure, axes = plt.subplots(len(data["layers"]), data["about"]["settings"]["channels"],
-                                squeeze=False, figsize=(7.9, 0.1 + 1.72 * len(data["layers"])))
+                                squeeze=False, figsize=(7.9, 0.45 + 1.6 * len(data["layers"])))
     for axis in axes.flat:
         axis.axis("off")
     for i, (row, name, size) in enumerate(zip(axes, data["layers"], data["sizes"], strict=True)):
@@ -49,7 +49,7 @@ def draw_feature_maps(data: dict) -> plt.Figure:
             *(data[f"maps_{i}"][..., None].repeat(3, axis=3) for i in range(len(data["stages"])))]
     settings = data["about"]["settings"]
     names = [f"test image {settings['image']}\n({CLASSES[data['label']]})", *data["stages"]]
-    figure, axes = plt.subplots(len(rows), 1, figsize=(6.9, 0.54 * len(rows)))
+    figure, axes = plt.subplots(len(rows), 1, figsize=(6.9, 0.62 + 0.47 * len(rows)))
     for axis, pictures, name in zip(axes, rows, names, strict=True):
         layer, _, size = name.partition("\n")
         axis.imshow(mosaic(pictures, columns=settings["maps"]))
