@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.caption import caption
-from codes.figures.comparisons import FIGURES, STUDIES_OF, what_was_trained
+from codes.figures.comparisons import FIGURES, STUDIES_OF, processors, what_was_trained
 from codes.figures.horizons import caption_words, draw_horizons, read_horizons
 from codes.flags import flag_parser
 from codes.results.advice import paragraph
@@ -41,7 +41,8 @@ def page(runs: Comparisons, horizons: tuple | None) -> str:
         horizons: what `read_horizons` gives, if there is a variant that both bases compare.
     """
     text = ["# What makes the network better: one factor at a time\n",
-            f"Drawn by `codes/plot_compare.py`; the base: {what_was_trained(runs)}.\n", READING]
+            f"Drawn by `codes/plot_compare.py`; the base: {what_was_trained(runs)}; "
+            f"{processors(runs)}.\n", READING]
     text += [f"![{name}]({name}.png)\n\n**{name[:2]}** {caption(draw, {})}\n"
              for name, draw in FIGURES.items() if set(STUDIES_OF[name]) & set(runs.studies)]
     if horizons:

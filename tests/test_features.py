@@ -11,7 +11,6 @@ from PIL import Image
 from torch.nn import functional as F
 
 from codes import visualize_features
-from codes.figures.features import boxes_apart
 from codes.insight import small_nets
 from codes.insight.similarity import cka_matrix, layer_outputs, penultimate
 from codes.networks import build
@@ -107,18 +106,6 @@ def test_penultimate_features_are_what_the_head_sees():
         light = build("vgg_a_light").eval()
         torch.testing.assert_close(light.classifier[-1](penultimate(light, x)), light(x))
     assert not any(layer._forward_pre_hooks for layer in net.modules())
-
-
-def test_labels_do_not_overlap():
-    centres = np.random.default_rng(0).random((10, 2))
-    places = boxes_apart(centres, 0.4, 0.1)
-    assert (places[:, 0] == centres[:, 0]).all() and (places[:, 1] >= centres[:, 1]).all()
-    for i in range(10):
-        for j in range(i):
-            near = abs(places[i] - places[j])
-            assert near[0] >= 0.4 or near[1] >= 0.1
-    far = np.array([[0.0, 0.0], [1.0, 0.0]])
-    assert (boxes_apart(far, 0.4, 0.1) == far).all()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The registry of figures: each is drawn from files, without torch; what is amiss is named."""
 
 import os
+import re
 import shutil
 import sys
 
@@ -8,13 +9,17 @@ import numpy as np
 import pytest
 from conftest import ROOT, assert_picture, assert_texts_apart, finish
 
-from codes import draw_figures
+from codes import draw_figures, report
 from codes.figures import front, readable, registry
 from codes.figures.registry import FIGURES
+from VGG_BatchNorm.ground import style
+from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, read_npz, write_npz
 
 DRAWN = [figure for figure in FIGURES if figure.sources]
 PATH = "landscape/path.png"
+PRINTED = {name: int(share or 100) / 100  # of the width of the text
+           for name, share in report.PICTURE.findall(report.SOURCE.read_text(encoding="utf-8"))}
 
 
 def test_every_figure_is_known_once_and_has_a_caption():
@@ -32,6 +37,26 @@ def test_captions_lack_no_number(figure):
     caption = registry.text(figure, RESULTS_DIR)
     assert not set(caption) & set("{}\n")
     assert "…" not in caption.replace("layers, …", "") or not registry.sources(figure, RESULTS_DIR)
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_the_report_prints_no_text_below_seven_points(name, monkeypatch):
+    made = []
+    monkeypatch.setattr(style, "save_figure", lambda figure, _: made.append(figure))
+    figure = next(figure for figure in FIGURES if figure.file == f"{name}.png")
+    if figure.sources:
+        registry.draw(figure, RESULTS_DIR, FIGURES_DIR)
+    else:
+        style.draw_samples(np.zeros((10, 3, 32, 32), np.uint8), np.arange(10), FIGURES_DIR)
+    drawn, = made
+    drawn.canvas.draw()
+    scale = report.TEXT_WIDTH * PRINTED[name] / drawn.get_figwidth()
+    printed = {text.get_text(): round(scale * text.get_fontsize(), 2)
+               for text in drawn.findobj(style.plt.Text)
+               if text.get_visible() and re.search(r"\w", text.get_text())
+               and drawn.bbox.overlaps(text.get_window_extent())}
+    style.plt.close(drawn)
+    assert printed and not {text: size for text, size in printed.items() if size < 7}
 
 
 TORCHLESS = [f"codes.figures.{path.stem}" for path in (ROOT / "codes" / "figures").glob("*.py")]
@@ -105,6 +130,17 @@ def test_numbers_in_captions_are_the_settings():
     assert np.all([figure.section for figure in FIGURES])
 
 
+@pytest.mark.parametrize("name", ["features", "look_alikes"])
+def test_names_of_classes_lie_apart(name):
+    figure = next(figure for figure in FIGURES if figure.file == f"{name}.png")
+    drawn = figure.draw(*figure.read(registry.sources(figure, RESULTS_DIR)))
+    drawn.canvas.draw()
+    for axis in drawn.axes:
+        assert {label.get_text() for label in axis.texts} == set(CLASSES)
+        assert_texts_apart(axis)
+    style.plt.close(drawn)
+
+
 def test_names_beside_the_marks_of_the_front_touch_nothing():
     ours, published = front.read_front([RESULTS_DIR / "runs.csv", RESULTS_DIR / "published.csv"])
     assert {1, 6} == ours[0]["errors"].keys() and all(net["name"] for net in published)
@@ -112,6 +148,6 @@ def test_names_beside_the_marks_of_the_front_touch_nothing():
     figure.canvas.draw()
     for axis, column in zip(figure.axes, ("parameters", "flops"), strict=True):
         shown = [net["name"] for net in published + ours if net[column]]
-        assert [label.get_text() for label in axis.texts] == shown
+        assert [label.get_text().replace("\n", " ") for label in axis.texts] == shown
         assert_texts_apart(axis)
     front.plt.close(figure)

@@ -62,11 +62,12 @@ def draw_samples(images: np.ndarray, labels: np.ndarray, path: Path) -> None:
     Args:
         images, labels: uint8 (N, 3, 32, 32) and (N,).
     """
-    figure, axes = plt.subplots(10, 10, figsize=(7.2, 7.2))
+    figure, axes = plt.subplots(10, 10, figsize=(3.9, 3.2))
+    figure.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
     for label, row in enumerate(axes):
         for axis in row:
             axis.axis("off")
         for axis, image in zip(row, images[labels == label], strict=False):
             axis.imshow(image.transpose(1, 2, 0))
-        row[0].text(-6, 16, CLASSES[label], ha="right", va="center", fontsize=12)
+        row[0].text(-6, 16, CLASSES[label], ha="right", va="center")
     save_figure(figure, path)

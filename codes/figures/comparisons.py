@@ -4,8 +4,9 @@ A function's docstring is the caption of its figure.
 """
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from codes.figures.readable import POINTS, large, place_labels
@@ -16,8 +17,10 @@ from codes.results.words import with_spread
 from VGG_BatchNorm.ground.style import PALETTE, TRAIN, plt
 
 PANELS = tuple(name for name in ORDER if name not in ("losses", "final"))
+DODGE = 1.07  # by which a net with residual connections stands beside the same one without
 SIZES = ("widths", "depth")  # what changes the network's cost
 UNCLEAR = "#777777"
+MARKERS = "os^DvP*X<>ph"
 OUTCOMES = {"better": ("clearly better", PALETTE[0], PALETTE[0]),  # label, line, face of the mark
             "worse": ("clearly worse", PALETTE[1], PALETTE[1]),
             "unclear": ("not clear", UNCLEAR, "white")}
@@ -29,48 +32,60 @@ VARIANT_OF = {"Muon, not rescaling": "Muon", "DampedMuon, not annealed": "Damped
 def what_was_trained(runs: Comparisons, seeds: str = "") -> str:
     """Return what the pictures are of, for their faces."""
     seeds = seeds or advice.seeds([row for rows in runs.studies.values() for row in rows])
-    devices = dict.fromkeys(row["device"].partition(",")[0] for row in runs.rows)
-    return f"{advice.what_was_trained(runs.base)}; {seeds}; {' and '.join(devices)}"
+    return f"{advice.what_was_trained(runs.base)}; {seeds}"
 
 
-def style(name: str, names: list[str]) -> dict:
-    """Return a colour for each; what is another's variant has its colour, dashed."""
+def processors(runs: Comparisons) -> str:
+    return " and ".join(dict.fromkeys(row["device"].partition(",")[0] for row in runs.rows))
+
+
+def style(name: str, names: list[str], colours: Sequence) -> dict:
+    """Return a colour and a marker for each; what is another's variant has its colour, dashed, and
+    so is AdamW, whose line lies on Adam's."""
     mine = VARIANT_OF.get(name, name)
-    whole = [one for one in names if one not in VARIANT_OF][:len(PALETTE)]
-    return dict(color=PALETTE[whole.index(mine)] if mine in whole else UNCLEAR,
-                linestyle="-" if mine == name else "--")
+    whole = [one for one in names if one not in VARIANT_OF][:len(colours)]
+    return dict(color=colours[whole.index(mine)] if mine in whole else UNCLEAR,
+                linestyle="-" if mine == name != "AdamW" else "--",
+                marker=MARKERS[names.index(name) % len(MARKERS)])
 
 
-def effect_panels(rows: dict[str, list[dict]]) -> tuple[plt.Figure, dict[str, plt.Axes]]:
+def effect_panels(rows: dict[str, list[dict]],
+                  pitch: float = 0.32) -> tuple[plt.Figure, dict[str, plt.Axes]]:
     """Return a figure with a panel for each study, and a line in it for each of the rows.
+
+    The panels fill two columns, the largest first, with lines equally far apart.
 
     Args:
         rows: {study: its rows, the lowest line first}.
+        pitch: of the lines, in inches.
     """
-    columns = min(2, len(rows))
-    heights = [0.34 * len(mine) + 0.9 for mine in rows.values()]  # inches
-    heights = [max(heights[i:i + columns]) for i in range(0, len(heights), columns)]
-    figure, axes = plt.subplots(len(heights), columns, squeeze=False, height_ratios=heights,
-                                figsize=(max(8, 6.5 * columns), sum(heights) + 1.5))
-    figure.get_layout_engine().set(h_pad=0.12)
-    panels = dict(zip(rows, axes.flat, strict=False))
-    for study, axis in panels.items():
-        axis.axvline(0, color="black", linestyle="--", linewidth=1)
-        axis.set_yticks(range(len(rows[study])), [row["variant"] for row in rows[study]])
-        axis.set_ylim(-0.6, len(rows[study]) - 0.4)
-        axis.grid(axis="y", visible=False)
-        axis.xaxis.set_major_locator(MaxNLocator(5))
-    for axis in axes.flat[len(rows):]:
-        axis.axis("off")
-    for axis in list(panels.values())[-columns:]:  # the lowest of each column
-        axis.set_xlabel("difference in accuracy (points)")
+    columns = [[] for _ in range(min(2, len(rows)))]
+    for study in sorted(rows, key=lambda study: -len(rows[study])):
+        min(columns, key=lambda mine: sum(len(rows[one]) + 3 for one in mine)).append(study)
+    height = max(sum(pitch * max(1, len(rows[study])) + 0.85 for study in mine)
+                 for mine in columns)
+    figure = plt.figure(figsize=((7.4, 13.3)[len(columns) - 1], height + 1))
+    figure.get_layout_engine().set(h_pad=0.08)
+    panels = {}
+    for part, mine in zip(figure.subfigures(1, len(columns), squeeze=False)[0], columns,
+                          strict=True):
+        axes = part.subplots(len(mine), squeeze=False,
+                             height_ratios=[max(1, len(rows[study])) for study in mine])[:, 0]
+        for study, axis in zip(mine, axes, strict=True):
+            axis.axvline(0, color="black", linestyle="--", linewidth=1)
+            axis.set_yticks(range(len(rows[study])), [row["variant"] for row in rows[study]])
+            axis.set_ylim(-0.6, len(rows[study]) - 0.4)
+            axis.grid(axis="y", visible=False)
+            axis.xaxis.set_major_locator(MaxNLocator(5))
+        axes[-1].set_xlabel("difference in accuracy (points)")
+        panels |= zip(mine, axes, strict=True)
     return figure, panels
 
 
 @large
 def draw_effects(runs: Comparisons):
     """What one change does to the base. The difference in validation accuracy from the study's
-    first variant (dashed line), seed by seed (dots; the same first weights and batches where the
+    first variant (dashed line), seed by seed (ticks; the same first weights and batches where the
     net is the same) and in the mean, with its 95 % interval over seeds (Student's t, from its own
     pairs); filled and coloured where Holm's rule over the study's variants calls it clear (blue:
     better, orange: worse), so that an interval may leave zero out and the difference still not be
@@ -87,7 +102,7 @@ def draw_effects(runs: Comparisons):
             seeds = [value - first[seed] for seed, value in accuracies(runs, row).items()
                      if seed in first]
             _, color, face = OUTCOMES[outcome(row)]
-            axis.plot(seeds, [y] * len(seeds), ".", color=color, alpha=0.45)
+            axis.plot(seeds, [y - 0.3] * len(seeds), "|", color=color, markersize=6)
             axis.errorbar(row["difference"], y, xerr=row["uncertainty"] or 0, fmt="o", color=color,
                           capsize=3, markerfacecolor=face)
         axis.set_title(f"{study.replace('_', ' ')}, against\n{start['variant']}")
@@ -109,8 +124,8 @@ def draw_losses(runs: Comparisons):
     """Loss by regularisation: validation accuracy in percent, mean ± standard deviation over seeds,
     all under Adam, whose rate was tuned for each loss; the strength of a regulariser was tuned on
     cross-entropy. L2 enters the gradient and is rescaled by Adam, decoupled decay is not
-    (Loshchilov & Hutter 2019). In bold: what differs clearly (Holm's rule over all of them) from
-    the first, top left. Outlined: the highest mean."""
+    (Loshchilov & Hutter 2019). Bright is accurate. In bold: what differs clearly (Holm's rule over
+    all of them) from the first, top left. Outlined: the highest mean."""
     rows = {row["variant"]: row for row in runs.studies["losses"]}
     losses = [name for name in rows if " + " not in name]
     added = ["none", *dict.fromkeys(name.partition(" + ")[2] for name in rows if " + " in name)]
@@ -118,7 +133,7 @@ def draw_losses(runs: Comparisons):
              for loss in losses]
     values = [[cell["accuracy"] if cell and cell["accuracy"] is not None else float("nan")
                for cell in line] for line in cells]
-    figure, axis = plt.subplots(figsize=(10.5, 5.5))
+    figure, axis = plt.subplots(figsize=(8.8, 4.7))
     picture = axis.imshow(values, cmap="cividis", aspect="auto")
     middle = statistics.mean(picture.get_clim())
     best = max((value for line in values for value in line if value == value), default=None)
@@ -132,10 +147,9 @@ def draw_losses(runs: Comparisons):
                     axis.add_patch(plt.Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, fill=False,
                                                  edgecolor=PALETTE[1], linewidth=3))
     axis.set_xticks(range(len(added)), [name.replace(" ", "\n") for name in added])
-    axis.set_yticks(range(len(losses)), losses)
-    axis.set(xlabel="regularisation", ylabel="loss")
+    axis.set_yticks(range(len(losses)), [name.replace("binary ", "binary\n") for name in losses])
+    axis.set(xlabel="regularisation", ylabel="loss", title="validation accuracy (%)")
     axis.grid(visible=False)
-    figure.colorbar(picture, label="validation accuracy (%)")
     figure.suptitle(what_was_trained(runs))
     return figure
 
@@ -144,9 +158,10 @@ def draw_losses(runs: Comparisons):
 def draw_cost(runs: Comparisons):
     """What accuracy costs: validation error against parameters and against the FLOPs of training,
     on logarithmic axes, for every net of the studies named in the legend; bars are standard
-    deviations over seeds. The line is the front, of means: no net to the left of it is better. All
-    train for as many epochs; it does not show what a net would reach if each had the epochs that
-    suit it."""
+    deviations over seeds. Nets with residual connections are open marks, drawn a little to the
+    right of their place, which is that of the same net without. The grey line is the front, of
+    means: no net to the left of it is better. All train for as many epochs; it does not show what a
+    net would reach if each had the epochs that suit it."""
     studies = [name for name in SIZES if name in runs.studies]
     rows = [(study, color, marker, row)
             for study, color, marker in zip(studies, PALETTE, "osD^", strict=False)
@@ -154,21 +169,25 @@ def draw_cost(runs: Comparisons):
             if row["changes"] != "{}" and row["accuracy"] is not None]
     base = next(row for study in studies for row in runs.studies[study] if row["changes"] == "{}")
     rows.append(("base", "black", "*", base))
-    figure, axes = plt.subplots(1, 2, figsize=(14, 7), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(11.7, 5.8), sharey=True)
     names = {}
     for axis, column, label, unit in ((axes[0], "parameters", "parameters (thousands)", 1e3),
                                       (axes[1], "flops", "FLOPs to train (10¹²)", 1e12)):
-        front, marks = [], []
+        front, marks, places = [], [], []
         for study, color, marker, row in rows:
             x, error, bar = row[column] / unit, 100 - row["accuracy"], row["deviation"] or 0
-            axis.errorbar(x, error, bar, fmt=marker, color=color, capsize=3, elinewidth=1,
-                          markersize=14 if study == "base" else 7, label=study)
+            beside = "residual" in row["variant"]
+            shown = x * DODGE if beside else x
+            axis.errorbar(shown, error, bar, fmt=marker, color=color, capsize=3, elinewidth=1,
+                          markersize=14 if study == "base" else 7, label="" if beside else study,
+                          markerfacecolor="white" if beside else color)
             name = "base" if study == "base" else advice.short(row)
-            marks.append((name, color, x, [error, error - bar, error + bar]))
-        for x, error in sorted((x, errors[0]) for _, _, x, errors in marks):
+            marks.append((name, color, shown, [error, error - bar, error + bar]))
+            places.append((x, error))
+        for x, error in sorted(places):
             if not front or error < front[-1][1]:
                 front += [(x, front[-1][1]), (x, error)] if front else [(x, error)]
-        axis.plot(*zip(*front, strict=True), color="black", linewidth=1, label="front", zorder=0)
+        axis.plot(*zip(*front, strict=True), color="#999999", linewidth=1, label="front", zorder=0)
         names[axis] = marks, list(zip(front, front[1:], strict=False))
         axis.set(xlabel=label, xscale="log")
         axis.margins(x=0.2, y=0.1)
@@ -181,7 +200,7 @@ def draw_cost(runs: Comparisons):
     figure.suptitle(what_was_trained(runs))
     figure.canvas.draw()  # settles the layout, in which names are placed
     for axis, (marks, lines) in names.items():
-        place_labels(axis, marks, lines, size=POINTS)
+        place_labels(axis, marks, lines, fontsize=POINTS)
     return figure
 
 
@@ -199,7 +218,7 @@ def draw_optimizers(runs: Comparisons):
     columns = max(1, min(4, len(found)))
     lines = max(1, -(-len(found) // columns))
     figure, axes = plt.subplots(lines, columns, squeeze=False, sharex=True, sharey=True,
-                                figsize=(max(8, 3.6 * columns), 3.1 * lines + 0.8))
+                                figsize=(max(8, 3.32 * columns), 2.6 * lines + 0.8))
     for axis, (row, (steps, mean, spread)) in zip(axes.flat, found, strict=False):
         for _, (other_steps, other, _) in found:
             axis.plot(other_steps, other, color="#c4c4c4", linewidth=0.8)
@@ -220,7 +239,7 @@ def draw_optimizers(runs: Comparisons):
         axis.axis("off")
     figure.supxlabel(f"steps of {runs.base['batch_size']} images", fontsize=POINTS)
     figure.supylabel("training loss (label-smoothed cross-entropy, nats)", fontsize=POINTS)
-    figure.suptitle(what_was_trained(runs))
+    figure.suptitle(f"{what_was_trained(runs)}; {processors(runs)}")
     return figure
 
 
@@ -242,16 +261,18 @@ def draw_rates(runs: Comparisons):
     one that was kept. A wide top means little tuning. An optimizer whose best rate is the first or
     last may have a better one outside."""
     studies = [name for name in ("optimizers", "losses") if name in runs.studies]
-    figure, axes = plt.subplots(1, len(studies), figsize=(max(8, 7 * len(studies)), 7.5),
+    figure, axes = plt.subplots(1, len(studies), figsize=(max(8, 6.6 * len(studies)), 7.5),
                                 squeeze=False, sharey=True)
+    others = plt.get_cmap("viridis")(np.linspace(0, 0.85, 5))  # for losses
     for axis, study in zip(axes[0], studies, strict=True):
+        colours = PALETTE if study == "optimizers" else others
         tuned = [row for row in runs.studies[study] if row["tries"] and " + " not in row["variant"]]
         names = [row["variant"] for row in tuned]
         for row in tuned:
             tries, kept = runs.tries(row)
-            look = style(row["variant"], names)
-            axis.plot(*zip(*tries, strict=True), marker=".", **look, label=row["variant"])
-            axis.plot(*kept, "o", color=look["color"], markersize=11, fillstyle="none")
+            look = style(row["variant"], names, colours)
+            axis.plot(*zip(*tries, strict=True), **look, label=row["variant"])
+            axis.plot(*kept, "o", color=look["color"], markersize=15, fillstyle="none")
         axis.set(xscale="log", xlabel="learning rate", title=study)
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, handlelength=4)
     axes[0][0].set_ylabel("validation accuracy (%), seed 0")

@@ -32,7 +32,7 @@ def draw_curves(name: str, log: dict[str, list[float]], result: dict):
     training images, over epochs; the lines are the error on the test set, read once at the end. A
     sudden fall is the change from small images to whole ones. It is one run; the table has the
     spread over seeds."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.9, 3.5))
     left.plot(log["epoch"], log["loss"], "o-", color=TRAIN)
     left.set(xlabel="epoch", ylabel="training loss (label-smoothed\ncross-entropy, nats)")
     right.plot(log["epoch"], [100 * (1 - a) for a in log["accuracy"]], "o-", color=TRAIN,

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from codes.figures.readable import layer_name
 from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.style import plt
 
@@ -30,15 +31,13 @@ def draw_filters(data: dict) -> plt.Figure:
     and what they make of one test image. Where that layer is a fixed whitening, feature maps of the
     first trained convolution follow; its filters have more than three input channels and cannot be
     shown as colours. What a filter looks like does not say what the layers behind it make of it."""
-    first, *second = data["layers"]
     blocks = [(data["image"][None], f"test image: {CLASSES[data['label']]}"),
-              (as_pictures(data["filters"]),
-               f"filters of the first convolution ({first}), grey is 0"),
-              (data["maps_0"], f"its feature maps ({first}), dark is low, bright is high")]
-    blocks += [(data["maps_1"], f"feature maps of the first trained convolution ({name}), "
-                f"the {len(data['maps_1'])} of most contrast") for name in second]
+              (as_pictures(data["filters"]), "filters of the first layer, grey is 0"),
+              (data["maps_0"], "its feature maps, dark is low, bright is high")]
+    blocks += [(data["maps_1"], f"the {len(data['maps_1'])} feature maps of most contrast in "
+                f"{layer_name(name)}") for name in data["layers"][1:]]
     rows = [-(-len(pictures) // COLUMNS) for pictures, _ in blocks]
-    figure = plt.figure(figsize=(9, 0.78 * sum(rows) + 0.4 * len(rows)))
+    figure = plt.figure(figsize=(6.2, 0.54 * sum(rows) + 0.3 * len(rows)))
     parts = figure.subfigures(len(blocks), 1, height_ratios=[count + 0.5 for count in rows])
     for part, (pictures, title) in zip(parts, blocks, strict=True):
         draw_rows(part, pictures, title)

@@ -28,23 +28,25 @@ def read_front(paths: list[Path]) -> tuple[list[dict], list[dict]]:
 def draw_front(ours: list[dict], published: list[dict]):
     """Test error against parameters, and against FLOPs of training where they are known, all axes
     logarithmic. Filled marks are errors of one view of an image, open ones those of six views,
-    averaged; a line joins the two of a net. Of ours, a mark is the mean over seeds. The published
-    numbers are their authors', from other machines and mostly of 200 to 1270 epochs; the table
-    reports/results/published.csv has the epochs and sources."""
-    figure, axes = plt.subplots(1, 2, figsize=(12, 5.6), sharey=True)
+    averaged; a line joins the two of a net. Of ours, a mark is the mean over seeds. PJ2 are public
+    repositories of this course project; the epoch of spoil-ed's was chosen on the test images. The
+    published numbers are their authors', from other machines and mostly of 200 to 1270 epochs; the
+    table reports/results/published.csv has the epochs and sources."""
+    figure, axes = plt.subplots(1, 2, figsize=(9.4, 5.2), sharey=True, width_ratios=(5, 4))
     marks = {}
     for axis, column, unit in ((axes[0], "parameters", 1e6), (axes[1], "flops", 1e15)):
         points = []
-        for nets, color, marker in ((published, PLAIN, "s"), (ours, TRAIN, "o")):
+        for nets, color, marker, size in ((published, PLAIN, "s", 8), (ours, TRAIN, "o", 6)):
             for net in (net for net in nets if net[column]):
                 x, errors = net[column] / unit, net["errors"]
                 axis.plot([x] * len(errors), errors.values(), color=color, linewidth=1)
                 for views, error in errors.items():
-                    axis.plot(x, error, marker, color=color, zorder=3,
+                    axis.plot(x, error, marker, color=color, zorder=3, markersize=size,
                               markerfacecolor=color if views == 1 else "white")
-                points.append((net["name"], color, x, sorted(errors.values())))
-        axis.set(xscale="log", yscale="log")
-        axis.margins(x=0.2, y=0.1)
+                points.append((net["name"].replace(", ", ",\n"), color, x, sorted(errors.values())))
+        places = [x for _, _, x, _ in points]
+        axis.set(xscale="log", yscale="log", xlim=(0.1 * min(places), 3.5 * max(places)))
+        axis.margins(y=0.1)
         axis.xaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_major_locator(FixedLocator([2, 2.5, 3, 4, 5, 6, 7, 8, 9, 10]))
         axis.yaxis.set_major_formatter("{x:g}")
@@ -59,5 +61,5 @@ def draw_front(ours: list[dict], published: list[dict]):
     figure.legend(handles=handles, loc="outside upper center", ncols=4)
     figure.canvas.draw()  # settles the layout, in which labels are placed
     for axis, points in marks.items():
-        place_labels(axis, points)
+        place_labels(axis, points, fontsize=10)
     return figure

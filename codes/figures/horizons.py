@@ -80,7 +80,7 @@ def draw_horizons(short: dict, long: dict, pairs: Pairs):
     rows = {study: sorted(mine[1:], key=lambda pair: pair[1]["difference"])
             for study, mine in pairs.items()}
     figure, panels = effect_panels({study: [row for row, _ in mine]
-                                    for study, mine in rows.items()})
+                                    for study, mine in rows.items()}, pitch=0.5)
     looks = ((PALETTE[3], "o", 0.17), (PALETTE[0], "s", -0.17))  # above and below the line of a row
     for study, axis in panels.items():
         for y, pair in enumerate(rows[study]):
@@ -92,12 +92,15 @@ def draw_horizons(short: dict, long: dict, pairs: Pairs):
                               markerfacecolor=color if row["clear"] else "white")
         axis.set_title(f"{study.replace('_', ' ')} ({seed_counts(rows[study])}),\n"
                        f"against {pairs[study][0][0]['variant']}")
-    handles = [plt.Line2D([], [], color=color, marker=marker, linestyle="none", label=label,
-                          markerfacecolor="white" if "not" in label else color)
-               for base, (color, marker, _) in zip((short, long), looks, strict=True)
-               for label in (f"{widths_and_epochs(base)}: {end}" for end in ("clear", "not clear"))]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    figure.suptitle("What changes with a wider net and longer training")
+    both = [pair for mine in rows.values() for pair in mine]
+    handles = [plt.Line2D([], [], color=color, marker=marker, linestyle="none",
+                          markerfacecolor=color if clear else "white",
+                          label=f"{widths_and_epochs(base)}: {'' if clear else 'not '}clear")
+               for base, (color, marker, _), mine in zip(
+                   (short, long), looks, zip(*both, strict=True), strict=True)
+               for clear in sorted({row["clear"] for row in mine}, reverse=True)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, handlelength=1,
+                  columnspacing=1)
     return figure
 
 

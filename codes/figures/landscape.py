@@ -2,16 +2,19 @@
 
 A docstring is its picture's caption. A plane is what `codes.insight.loss_landscape.fill` wrote."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from codes.results.measurements import eigenvalue_in_words
 from VGG_BatchNorm.ground.style import PALETTE, plt
 
 CEILING = 10.0  # nats; higher losses are shown as this
+FRAME = 0.06  # of a picture's side: nearer to its edge, a number would be cut
+DIRECTIONS = PALETTE[6], PALETTE[5]  # the first, the second; not the colours of nets
 COMPARED = {  # nets of codes/insight/small_nets.py, and what a picture calls them
     "plain": "neither", "residual": "residual connections", "batch_norm": "batch norm",
     "batch_norm_residual": "both"}
@@ -21,11 +24,12 @@ def network_title(plane: dict) -> str:
     return plane["about"]["network"].replace("cifarnet", "CifarNet")
 
 
-def what_the_loss_is(plane: dict) -> str:
-    """Return what the loss is, for the picture's face."""
+def what_the_loss_is(plane: dict, more: str = "", width: int = 70) -> str:
+    """Return what the loss is, for the picture's face, in lines of `width` characters."""
     images = plane["about"]["settings"]["n_items"]
-    return (f"{network_title(plane)}: cross-entropy of {images} training images of 32×32,\n"
-            "evaluation mode, batch-norm statistics recomputed at each point")
+    return textwrap.fill(f"{network_title(plane)}: cross-entropy of {images} training images of "
+                         "32×32, evaluation mode, batch-norm statistics recomputed at each point"
+                         + more, width)
 
 
 def loss_levels(planes: Sequence[dict], steps: int = 15) -> np.ndarray:
@@ -35,15 +39,22 @@ def loss_levels(planes: Sequence[dict], steps: int = 15) -> np.ndarray:
     return np.geomspace(low, max(high, 1.01 * low), steps + 1)
 
 
-def draw_plane(axis, plane: dict, levels: np.ndarray):
-    """Draw filled contours with labelled lines; return what a colour bar needs."""
+def draw_plane(axis, plane: dict, levels: np.ndarray, path: np.ndarray = ()):
+    """Draw filled contours, lines at the colour bar's ticks, and the lines' levels, but none near
+    the frame or the points of a path (N, 2); return what the bar needs."""
     where = plane["xs"], plane["ys"], np.clip(plane["loss"], levels[0], levels[-1])
     filled = axis.contourf(*where, levels, norm=LogNorm(levels[0], levels[-1]), cmap="cividis")
-    labelled = levels[2:-1:3]
+    labelled = levels[3:-1:3]
     colours = ["white" if level < (levels[0] * levels[-1]) ** 0.5 else "black"
                for level in labelled]
-    axis.clabel(axis.contour(*where, labelled, colors=colours, linewidths=0.8), fmt="%.2g",
-                fontsize=9)
+    lines = axis.contour(*where, labelled, colors=colours, linewidths=0.8)
+    kept, step_places = [], [axis.transLimits.transform(step) for step in path]
+    for name in axis.clabel(lines, inline=False):
+        place = axis.transLimits.transform(name.get_position())
+        if min(*place, *(1 - place), *(np.hypot(*(place - one)) for one in step_places)) > FRAME:
+            kept.append(name.get_position())
+        name.remove()
+    axis.clabel(lines, manual=kept, fmt="%.2g", fontsize=plt.rcParams["font.size"])
     axis.grid(visible=False)
     return filled
 
@@ -52,7 +63,7 @@ def draw_around(axis, plane: dict, levels: np.ndarray, title: str):
     """Draw the plane of two random directions: square, a cross on the weights, the eigenvalue."""
     filled = draw_plane(axis, plane, levels)
     axis.plot(0, 0, "+", color="white", markersize=11, markeredgewidth=2)
-    axis.set(title=f"{title}\ntop eigenvalue {eigenvalue_in_words(plane)}", aspect="equal")
+    axis.set(title=f"{title}top eigenvalue {eigenvalue_in_words(plane)}", aspect="equal")
     return filled
 
 
@@ -68,7 +79,7 @@ def draw_surface(plane: dict, *_):
     dimensions, and a random cut is flatter than the steepest: see the eigenvalue above the
     contours."""
     levels = loss_levels([plane])
-    figure = plt.figure(figsize=(7.5, 5.8))
+    figure = plt.figure(figsize=(6.4, 5.4))
     axis = figure.add_subplot(projection="3d")
     x, y = np.meshgrid(plane["xs"], plane["ys"])
     axis.plot_surface(x, y, np.clip(plane["loss"], levels[0], levels[-1]), rstride=1, cstride=1,
@@ -80,41 +91,38 @@ def draw_surface(plane: dict, *_):
         along.labelpad = 9
         along.set_major_locator(MaxNLocator(4, steps=[1, 5, 10]))
     axis.view_init(elev=32, azim=-58)
-    axis.set_box_aspect(None, zoom=0.88)  # else the label of the height may be cut off
     figure.suptitle(what_the_loss_is(plane), fontsize=11)
     return figure
 
 
 def draw_contours(*planes: dict):
     """The same loss from above, lines at equal ratios, a cross on the trained weights; on the
-    right, its two cuts through them. The filters of both directions are as long as the net's own,
-    so that distances mean something though batch norm leaves the filters' scale free. A second
-    plane (dashed on the right), if there is one, keeps the batch-norm statistics of the trained
-    weights: part of what rises there is not the weights' doing but that of statistics which are not
-    theirs. The eigenvalue, of the same loss on the first {hessian_images} images, is the curvature
-    along the steepest direction, which a random plane does not show; it depends on the weights'
-    scale. Training minimised a label-smoothed loss on augmented images, whose minimum need not be
-    this one's. Losses above 10 nats are shown as 10."""
-    levels, names = loss_levels(planes), ("statistics recomputed", "statistics frozen")
-    figure, axes = plt.subplots(1, len(planes) + 1, figsize=(4.6 * (len(planes) + 1), 4.8))
+    right, its two cuts through them, between the same levels. The filters of both directions are as
+    long as the net's own, so that distances mean something though batch norm leaves the filters'
+    scale free. A second plane (dashed on the right), if there is one, keeps the batch-norm
+    statistics of the trained weights: part of what rises there is not the weights' doing but that
+    of statistics which are not theirs. The eigenvalue, of the same loss on the first
+    {hessian_images} images, is the curvature along the steepest direction, which a random plane
+    does not show; it depends on the weights' scale. Training minimised a label-smoothed loss on
+    augmented images, whose minimum need not be this one's. Losses above 10 nats are shown as 10."""
+    levels = loss_levels(planes)
+    figure, axes = plt.subplots(1, len(planes) + 1, figsize=(3.65 * (len(planes) + 1), 3.8))
     cuts = axes[-1]
-    for axis, plane, name, style in zip(axes, planes, names, ("-", "--"), strict=False):
-        filled = draw_around(axis, plane, levels, name)
+    for axis, plane, style in zip(axes, planes, ("-", "--"), strict=False):
+        filled = draw_around(axis, plane, levels, "")
         axis.set(xlabel="first direction", ylabel="second direction")
         middle = len(plane["xs"]) // 2
         suffix = ", frozen" if plane["about"]["settings"]["frozen"] else ""
-        for loss, colour, which in zip((plane["loss"][middle], plane["loss"][:, middle]), PALETTE,
-                                       ("first", "second"), strict=False):
+        for loss, colour, which in zip((plane["loss"][middle], plane["loss"][:, middle]),
+                                       DIRECTIONS, ("first", "second"), strict=True):
             cuts.plot(plane["xs"], loss, style, color=colour, label=f"{which} direction{suffix}")
     add_colour_bar(figure, filled, axes[:-1], levels)
-    cuts.set(xlabel="distance (1: as long as the weights)", ylabel="cross-entropy (nats)",
-             yscale="log")
-    cuts.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    cuts.yaxis.set_major_formatter("{x:g}")
-    cuts.yaxis.set_minor_formatter("")
-    cuts.legend(fontsize=9)
+    cuts.set(xlabel="distance (1: filters' length)", yscale="log")
+    cuts.set_yticks(levels[::3], [f"{level:.2g}" for level in levels[::3]])
+    cuts.minorticks_off()
+    cuts.legend()
     middle_panel = " (middle: those of the cross)" if len(planes) > 1 else ""
-    figure.suptitle(what_the_loss_is(planes[0]) + middle_panel, fontsize=11)
+    figure.suptitle(what_the_loss_is(planes[0], middle_panel), fontsize=11)
     return figure
 
 
@@ -129,14 +137,13 @@ def draw_compare(*planes: dict):
     convolutions: what Li et al. saw residual connections do needs depth. One net and one pair of
     directions each. Losses above 10 nats are shown as 10."""
     levels = loss_levels(planes)
-    figure, axes = plt.subplots(2, 2, figsize=(9.4, 9), sharex=True, sharey=True)
-    for axis, name, plane in zip(axes.flat, COMPARED.values(), planes, strict=True):
+    figure, axes = plt.subplots(1, 4, figsize=(10.4, 3.5), sharey=True)
+    for axis, name, plane in zip(axes, COMPARED.values(), planes, strict=True):
         middle = len(plane["xs"]) // 2
         filled = draw_around(axis, plane, levels,
-                             f"{name}: loss {plane['loss'][middle, middle]:.2f}")
-    for below, left in zip(axes[1], axes[:, 0], strict=True):
-        below.set_xlabel("first direction")
-        left.set_ylabel("second direction")
+                             f"{name}\nloss {plane['loss'][middle, middle]:.2f}\n")
+        axis.set_xlabel("first direction")
+    axes[0].set_ylabel("second direction")
     add_colour_bar(figure, filled, axes, levels)
     figure.suptitle(what_the_loss_is(plane), fontsize=11)
     return figure
@@ -152,8 +159,9 @@ def draw_path(plane: dict):
     two components explain 61 % and 15 % (Antognini & Sohl-Dickstein 2018, arXiv 1806.08805). Losses
     above 10 nats are shown as 10."""
     levels = loss_levels([plane])
-    figure, axis = plt.subplots(figsize=(7.4, 5.6))
-    add_colour_bar(figure, draw_plane(axis, plane, levels), axis, levels)
+    figure, axis = plt.subplots(figsize=(5.4, 4.2))
+    add_colour_bar(figure, draw_plane(axis, plane, levels, plane["coordinates"]), axis,
+                   levels)
     x, y = plane["coordinates"].T
     look = dict(color=PALETTE[1], markeredgecolor="white")
     every = plane["about"]["net"]["every"]
@@ -163,6 +171,6 @@ def draw_path(plane: dict):
     first, second = 100 * plane["explained"]
     axis.set(xlabel=f"first principal direction ({first:.0f} % of the variance)",
              ylabel=f"second principal direction ({second:.0f} %)")
-    axis.legend(frameon=True, framealpha=0.9, fontsize=9)
-    figure.suptitle(what_the_loss_is(plane), fontsize=11)
+    axis.legend(frameon=True, framealpha=0.9)
+    figure.suptitle(what_the_loss_is(plane, width=55), fontsize=11)
     return figure

@@ -32,17 +32,17 @@ def draw_learned_filters(data: dict) -> plt.Figure:
     names = [name for name in TITLES if name in data]
     heights = [-(-data[name].shape[1] // COLUMNS) for name in names]
     figure, axes = plt.subplots(len(names), 2, squeeze=False, height_ratios=heights,
-                                figsize=(8, 0.5 * sum(heights) + 0.32 * len(names)))
+                                figsize=(6.9, 0.43 * sum(heights) + 0.32 * len(names)))
     rights = dict(zip(data["about"]["settings"]["nets"], data["accuracy"], strict=True))
     for row, name in zip(axes, names, strict=True):
         before, after = data[name]
         order = before.std((1, 2, 3)).argsort()[::-1]
         median = np.median(moved(before, after))
-        titles = (f"{TITLES[name]}: before training",
+        titles = (f"{TITLES[name]}, before",
                   f"after: {100 * rights[name]:.0f} % right, moved by {100 * median:.0f} %")
         for axis, filters, title in zip(row, (before, after), titles, strict=True):
             axis.imshow(contact_sheet(as_pictures(filters[order]), COLUMNS, factor=8),
                         interpolation="nearest")
-            axis.set_title(title, fontsize=10, loc="left")
+            axis.set_title(title, fontsize=11, loc="left")
             axis.axis("off")
     return figure

@@ -2,11 +2,16 @@
 
 import numpy as np
 from matplotlib.colors import PowerNorm
+from matplotlib.ticker import MultipleLocator
 
+from codes.figures.readable import place_labels
 from codes.results.measurements import VIEWS
+from codes.results.words import minus
 from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.statistics import expected_calibration_error
 from VGG_BatchNorm.ground.style import PALETTE, TEST, plt
+
+FEW = 50  # images; the share of right ones among fewer is not drawn
 
 
 def draw_confusion(data: dict) -> plt.Figure:
@@ -16,19 +21,19 @@ def draw_confusion(data: dict) -> plt.Figure:
     few images are mostly chance."""
     matrix = data["confusion"]
     mistakes = np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
-    figure, axis = plt.subplots(figsize=(7.6, 6.4))
-    picture = axis.imshow(mistakes, cmap=plt.get_cmap("Blues").with_extremes(bad="#d9d9d9"),
+    figure, axis = plt.subplots(figsize=(5, 4.5))
+    colours = plt.get_cmap("Blues").with_extremes(bad="#d9d9d9")
+    picture = axis.imshow(mistakes, cmap=colours, aspect="auto",
                           norm=PowerNorm(0.5, vmin=0, vmax=max(1, np.nanmax(mistakes))))
     for row, column in zip(*matrix.nonzero(), strict=True):
         dark = row != column and picture.norm(mistakes[row, column]) > 0.6
-        axis.text(column, row, matrix[row, column], ha="center", va="center", fontsize=10,
+        axis.text(column, row, matrix[row, column], ha="center", va="center",
                   color="white" if dark else "black")
     axis.set_xticks(range(len(CLASSES)), CLASSES, rotation=45, ha="right")
     axis.set_yticks(range(len(CLASSES)), CLASSES)
     axis.set(xlabel="what the net says", ylabel="class",
              title=f"{matrix.sum() - matrix.trace():,} mistakes in {matrix.sum():,} test images")
     axis.grid(visible=False)
-    figure.colorbar(picture, label="mistakes (test images)", shrink=0.8)
     return figure
 
 
@@ -51,18 +56,19 @@ def draw_mistakes(data: dict) -> plt.Figure:
 def draw_calibration(data: dict) -> plt.Figure:
     """How sure the net is against how often it is right. Above: the test images in {bins} equal
     bins of confidence (the probability of what it says); bars and dots are the share that is right,
-    with one standard error, each dot at the mean confidence of its bin. On the dashed line a net
+    with one standard error, each dot at the mean confidence of its bin, where this has 50
+    images or more. On the dashed line a net
     would be right as often as it claims; above it, it is too modest, below it too sure. Below: how
     many images are in each bin. ECE, the expected calibration error (Guo et al. 2017), is the mean
     distance from the dashed line, weighted by images. Label smoothing makes a net modest on
     purpose; six views are right more often and hardly surer. Which class a net names, and so its
     error, can be as good."""
-    figure, axes = plt.subplots(2, 2, figsize=(9, 5.6), sharex=True, sharey="row",
+    figure, axes = plt.subplots(2, 2, figsize=(7.1, 4.5), sharex=True, sharey="row",
                                 height_ratios=(3, 1))
     bins = data["about"]["settings"]["bins"]
     edges, width = 100 * np.arange(bins) / bins, 100 / bins
     for (upper, lower), name, table in zip(axes.T, VIEWS, data["reliability"], strict=True):
-        filled = table[0] > 0
+        filled = table[0] >= FEW
         images, confidence, accuracy = table[:, filled]
         upper.bar(edges[filled], 100 * accuracy, width, align="edge", color=TEST, alpha=0.35,
                   edgecolor="white")
@@ -73,11 +79,12 @@ def draw_calibration(data: dict) -> plt.Figure:
                    label="as often as claimed")
         upper.set(title=f"{name}: ECE {100 * expected_calibration_error(table):.1f} %",
                   ylim=(0, 102))
-        lower.bar(edges[filled], 100 * images / images.sum(), width, align="edge", color="#777777",
+        lower.bar(edges, 100 * table[0] / table[0].sum(), width, align="edge", color="#777777",
                   edgecolor="white")
+        lower.yaxis.set_major_locator(MultipleLocator(10))
         lower.set(xlabel="confidence (%)", xlim=(0, 100))
     axes[0][0].set_ylabel("accuracy (%)")
-    axes[0][0].legend(loc="upper left", fontsize=9)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     axes[1][0].set_ylabel("images (%)")
     return figure
 
@@ -90,19 +97,19 @@ def draw_look_alikes(data: dict) -> plt.Figure:
     does not say that they look alike to people."""
     images = data["confusion"].sum(1)
     accuracy, alike = 100 * data["confusion"].diagonal() / images, data["look_alikes"]
-    figure, axis = plt.subplots(figsize=(7.2, 4.6))
+    figure, axis = plt.subplots(figsize=(7.2, 4.8))
     axis.plot(alike, accuracy, "o", color=PALETTE[0], markersize=7, clip_on=False, zorder=3)
-    line = np.array([0, 1.08 * max(1, alike.max())])
-    axis.plot(line, 100 * (1 - line / images.mean()), "--", color="black", linewidth=1,
-              label="as the nearest neighbour")
-    for rank, label in enumerate(accuracy.argsort(kind="stable")):  # in a column, lowest first
-        axis.annotate(CLASSES[label], (alike[label], accuracy[label]), va="center", fontsize=10,
-                      xytext=(1.06, (rank + 0.5) / len(CLASSES)), textcoords="axes fraction",
-                      arrowprops=dict(arrowstyle="-", color="#999999", linewidth=0.7, shrinkB=4))
+    line = np.linspace(0, 1.08 * max(1, alike.max()), 60)
+    dashes = np.stack([line, 100 * (1 - line / images.mean())], axis=1)
+    axis.plot(*dashes.T, "--", color="black", linewidth=1, label="as the nearest neighbour")
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = np.corrcoef(alike, accuracy)[0, 1]
-    axis.set(xlabel=f"look-alikes among the {images.mean():,.0f} test images of a class", xlim=line,
-             ylabel="accuracy (%)", title=f"correlation over the {len(CLASSES)} classes: "
-                   f"{correlation:.2f}".replace("-", "−"))
-    axis.legend(loc="lower left", fontsize=9)
+    axis.set(xlabel=f"look-alikes among the {images.mean():,.0f} test images of a class",
+             xlim=(0, line[-1]), ylabel="accuracy (%)",
+             title=minus(f"correlation over the {len(CLASSES)} classes: {correlation:.2f}"))
+    axis.legend(loc="lower left")
+    figure.canvas.draw()  # settles the layout, in which names are placed
+    marks = [(CLASSES[i], "black", alike[i], [accuracy[i]])
+             for i in accuracy.argsort(kind="stable")]
+    place_labels(axis, marks, list(zip(dashes, dashes[1:], strict=False)))
     return figure

@@ -1,10 +1,10 @@
 """Drawings of what excites a network's layers, from `codes.insight.patches.measure`."""
 
-import re
 from collections import Counter
 
 import numpy as np
 
+from codes.figures.readable import layer_name
 from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.style import contact_sheet, plt
 
@@ -14,24 +14,17 @@ def mosaic(pictures: np.ndarray, columns: int) -> np.ndarray:
     return contact_sheet(pictures, columns, factor=max(1, 64 // pictures.shape[1]), border=4)
 
 
-def readable(layer: str) -> str:
-    """Return "group 2, convolution 1" for CifarNet's "groups.1.convs.0", else the name as it is."""
-    if layer == "stem":
-        return "first layer"
-    found = re.fullmatch(r"groups\.(\d)\.convs\.(\d)", layer)
-    return f"group {int(found[1]) + 1}, convolution {int(found[2]) + 1}" if found else layer
-
-
 def draw_patches(data: dict) -> plt.Figure:
     """What excites a channel: the {patches} test images in which its highest response is the
     largest, cut to what that one unit sees. A row a layer, the last of each group (of other nets:
     one at each resolution); the {channels} channels whose {patches} peaks exceed their mean
     response by the largest factor. Below a channel's number stands the commonest class of the
-    images. Grey lies beyond the edge of an image. A unit's receptive field is an upper limit: what
-    its edge adds is small (Luo et al. 2016, arXiv 1701.04128), the more so where it exceeds the
-    image. The picture shows peaks alone; a channel may answer to other things as well."""
+    images, and of how many it is. Grey lies beyond the edge of an image. A unit's receptive field
+    is an upper limit: what its edge adds is small (Luo et al. 2016, arXiv 1701.04128), the more so
+    where it exceeds the image. The picture shows peaks alone; a channel may answer to other things
+    as well."""
     figure, axes = plt.subplots(len(data["layers"]), data["about"]["settings"]["channels"],
-                                squeeze=False, figsize=(9.5, 0.5 + 1.95 * len(data["layers"])))
+                                squeeze=False, figsize=(7.9, 0.45 + 1.6 * len(data["layers"])))
     for axis in axes.flat:
         axis.axis("off")
     for i, (row, name, size) in enumerate(zip(axes, data["layers"], data["sizes"], strict=True)):
@@ -39,11 +32,10 @@ def draw_patches(data: dict) -> plt.Figure:
                                                   data[f"labels_{i}"], strict=False):
             axis.imshow(mosaic(patches, columns=3))
             (label, count), = Counter(labels.tolist()).most_common(1)
-            axis.set_title(f"channel {channel}\n{count} of {len(labels)}: {CLASSES[label]}",
-                           fontsize=9)
-        seen = f"{size}×{size} pixels" if size < data["image"].shape[0] else "the whole image"
-        row[0].text(-0.06, 0.5, f"{readable(name)}\nsees {seen}", transform=row[0].transAxes,
-                    rotation=90, ha="right", va="center", fontsize=9)
+            axis.set_title(f"channel {channel}\n{CLASSES[label]}: {count}", fontsize=11)
+        seen = f"{size}×{size}" if size < data["image"].shape[0] else "all"
+        row[0].text(-0.06, 0.5, f"{layer_name(name)}\nsees {seen} pixels".replace(", ", ",\n"),
+                    transform=row[0].transAxes, rotation=90, ha="right", va="center")
     return figure
 
 
@@ -57,11 +49,12 @@ def draw_feature_maps(data: dict) -> plt.Figure:
             *(data[f"maps_{i}"][..., None].repeat(3, axis=3) for i in range(len(data["stages"])))]
     settings = data["about"]["settings"]
     names = [f"test image {settings['image']}\n({CLASSES[data['label']]})", *data["stages"]]
-    figure, axes = plt.subplots(len(rows), 1, figsize=(9.5, 0.72 * len(rows)))
+    figure, axes = plt.subplots(len(rows), 1, figsize=(6.9, 0.62 + 0.47 * len(rows)))
     for axis, pictures, name in zip(axes, rows, names, strict=True):
         layer, _, size = name.partition("\n")
         axis.imshow(mosaic(pictures, columns=settings["maps"]))
-        axis.set_yticks([axis.get_ylim()[0] / 2], [f"{readable(layer)}\n{size}"], fontsize=9)
+        size = size.replace(" of ", " channels, ")
+        axis.set_yticks([axis.get_ylim()[0] / 2], [f"{layer_name(layer)}\n{size}"])
         axis.set_anchor("W")  # else the layout takes the names to reach less far
         axis.tick_params(length=0, labelbottom=False)
         axis.spines[:].set_visible(False)
