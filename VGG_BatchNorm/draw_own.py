@@ -44,8 +44,9 @@ def draw_edge(runs: Runs):
             smooth = [np.median(values[max(0, i - 1) : i + 2]) for i in range(len(values))]
             shown = (steps <= SHORTEST).sum()
             axis.plot(steps[:shown], smooth[:shown], color=shades[lr], linewidth=1.2)
-            late = np.concatenate([measures.late_edge(run, SHORTEST) for run in some])
-            middle = np.mean([measures.edge_median(run, SHORTEST) for run in some])
+            whole = measures.finite(some)
+            late = np.concatenate([measures.late_edge(run, SHORTEST) for run in whole])
+            middle = np.mean([measures.edge_median(run, SHORTEST) for run in whole])
             points.append((lr, np.percentile(late, 25), middle, np.percentile(late, 75)))
             failed.append(_failed(some))
             drawn += some
@@ -97,8 +98,8 @@ def draw_heads(runs: Runs):
     largest loss of the first 50 steps: with batch norm the first updates throw it up, and further
     at larger rates; the warm-up is then half way. Right: the share of the units that are negative
     on a whole batch, by layer, at the largest rate and the last look; such units learn nothing.
-    Lines: means over seeds (of the loss, geometric); small dots on the left: each seed, where
-    there are several."""
+    Lines: means over seeds (of the loss, medians; of dead units, over those that did not diverge);
+    small dots on the left: each seed, where there are several."""
     found = {}
     for norm, head, warm in HEAD_LOOKS:
         if head == "plain" and not warm:
@@ -115,7 +116,7 @@ def draw_heads(runs: Runs):
         seeds = measures.by_rate(some)
         right = {lr: [measures.training_percent(run, step) for run in each]
                  for lr, each in seeds.items()}
-        thrown = [np.exp(np.mean([np.log(np.nanmax(run["loss"][:50])) for run in each]))
+        thrown = [np.median([np.nanmax(run["loss"][:50]) for run in each])
                   for each in seeds.values()]
         for axis, values in zip(axes, (list(map(np.mean, right.values())), thrown), strict=False):
             axis.plot(list(seeds), values, style, color=colour, markersize=5, label=label)
@@ -124,7 +125,8 @@ def draw_heads(runs: Runs):
                 axes[0].plot([lr] * len(values), values, ".", color=colour, markersize=3)
         if 0.5 not in seeds:
             continue
-        dead = np.mean([measures.dead_units(run)[1][-1] for run in seeds[0.5]], axis=0)
+        dead = np.mean([measures.dead_units(run)[1][-1]
+                        for run in measures.finite(seeds[0.5])], axis=0)
         at = np.arange(1, len(dead) + 1)
         for part in (slice(CONVOLUTIONS), slice(CONVOLUTIONS, None)):
             axes[2].plot(at[part], 100 * dead[part], style, color=colour, markersize=4)
@@ -136,7 +138,7 @@ def draw_heads(runs: Runs):
         axis.minorticks_off()
     axes[0].set_ylim(0, None)
     axes[1].set_yscale("log")
-    axes[1].set_yticks([2, 5, 10, 20, 50, 100], ["2", "5", "10", "20", "50", "100"])
+    axes[1].set_yticks([2, 5, 10, 20, 50, 100, 200], ["2", "5", "10", "20", "50", "100", "200"])
     axes[2].set(xlabel="layer (9 and 10: linear)", ylabel=f"dead at LR {rates[-1]:g} (%)",
                 ylim=(-2, 102))
     axes[2].axvline(CONVOLUTIONS + 0.5, color="black", linewidth=0.8)
@@ -232,7 +234,7 @@ def draw_theorem(runs: Runs):
     ⟨g, ŷ⟩²/m), and against the theorem as printed, which has √m in place of the last m. With m it
     is an equality; with √m the right side comes out too small, and below zero (crosses at the left
     edge, with what else is off the scale) for some channels, so that it bounds nothing."""
-    found = [run for run in runs.values() if "theorem_measured" in run]
+    found = [run for run in runs.values() if "theorem_measured" in run and not _failed([run])]
     if not found:
         raise NotRun
     run = max(found, key=lambda run: (not run["run"]["smooth"], run["run"]["steps"]))

@@ -32,7 +32,8 @@ def what_was_trained(drawn: list[dict], *extra: str, first: float = np.inf) -> s
     lengths = sorted({run["run"]["steps"] for run in drawn})
     steps = " to ".join(f"{n:,}" for n in dict.fromkeys((lengths[0], lengths[-1])))
     steps = f"first {first:,}" if first < lengths[-1] else steps
-    alike = Counter(tuple((run["run"] | {"seed": None}).items()) for run in drawn).values()
+    alike = Counter(tuple((run["run"] | {"seed": None, "precision": None}).items())
+                    for run in drawn).values()
     seeds = [" or ".join(map(str, sorted(set(alike)))) + " seeds"] if max(alike) > 1 else []
     images = f"{r['batch_size']} images out of {r['n_items']:,}"
     small = ["too small and short to judge the paper's claims"] if r["width"] < 1 else []
@@ -127,7 +128,8 @@ def draw_training(runs: Runs):
         axes[2].plot(run["validation_steps"], 100 * run["validation_accuracy"], color=colour,
                      linewidth=1)
     axes[0].set(xlabel="step", ylabel="training accuracy (%)", ylim=(0, 100))
-    axes[1].set(xlabel="step", ylabel="cross-entropy (nats)", yscale="log", ylim=(None, 5))
+    lowest = min(np.nanmin(running_mean(run["loss"])) for run in drawn)
+    axes[1].set(xlabel="step", ylabel="cross-entropy (nats)", yscale="log", ylim=(lowest / 2, 5))
     axes[1].set_yticks([0.2, 0.5, 1, 2, 5], ["0.2", "0.5", "1", "2", "5"])
     axes[1].minorticks_off()
     axes[2].set(xlabel="step", ylabel="validation accuracy (%)", ylim=(0, 100))

@@ -70,6 +70,11 @@ def by_rate(runs: list[dict]) -> dict[float, list[dict]]:
             for lr in sorted({run["run"]["lr"] for run in runs})}
 
 
+def finite(runs: list[dict]) -> list[dict]:
+    """Return the runs that did not diverge; all, where each did."""
+    return [run for run in runs if np.isfinite(run["loss"][-1])] or runs
+
+
 def late(steps: np.ndarray) -> np.ndarray:
     """Return which of these steps count in a median: from 200 on; in a shorter run, the last."""
     return steps >= min(200, steps.max())
