@@ -170,7 +170,7 @@ def planned_runs(preset: str | None, groups: list[str], train: Split, device: to
     runs = {group: some for group, some in plan(name, precision).items() if group in groups}
     steps = {f"{path.parent.name}/{path.stem}": read_study_run(path)["run"]["steps"]
              for path in (results / name).glob("*/*.npz")}
-    left = {group: [run for run in some if steps.get(f"{group}/{run.name}") != run.steps]
+    left = {group: [run for run in some if steps.get(f"{group}/{run.name}", 0) < run.steps]
             for group, some in runs.items()}
     counts = ", ".join(f"{len(some)} {group}" for group, some in left.items())
     print(f"preset {name}, runs to do: {counts}; "

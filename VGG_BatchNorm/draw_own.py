@@ -24,9 +24,9 @@ def draw_edge(runs: Runs):
     median from step 200 to 500, mean over seeds, against the learning rate, with the middle half of
     all probes; dashed: with a single linear layer. The points are moved sideways a little. Crosses:
     training has failed (training accuracy below 15 %). With batch norm the first steps are off the
-    scale. κ is along the gradient of one batch, on that batch; were there no kinks, it would
-    be no larger than the largest eigenvalue on that way. Where a rate has one seed it is a look;
-    read by Hessian-vector products, the two nets differ less."""
+    scale from a rate of 0.1 on. κ is along the gradient of one batch, on that batch; were there no
+    kinks, it would be no larger than the largest eigenvalue on that way. Where a rate has one seed
+    it is a look; read by Hessian-vector products, the two nets differ less."""
     figure, axes = plt.subplots(1, 3, figsize=(10.2, 3.9), sharey=True)
     drawn = []
     rates = sorted({lr for norm in PAIR for lr in measures.at_rates(runs, norm)})
@@ -48,7 +48,7 @@ def draw_edge(runs: Runs):
             late = np.concatenate([measures.late_edge(run, SHORTEST) for run in whole])
             middle = np.mean([measures.edge_median(run, SHORTEST) for run in whole])
             points.append((lr, np.percentile(late, 25), middle, np.percentile(late, 75)))
-            failed.append(_failed(some))
+            failed.append(measures.failed(some))
             drawn += some
         at, low, middle, high = np.array(points).T
         bars = np.maximum(0, (middle - low, high - middle))  # the mean may lie outside them
@@ -59,7 +59,7 @@ def draw_edge(runs: Runs):
         single = [run for run in runs.values() if run["run"]["head"] == "single"
                   and run["run"]["norm"] == norm]
         single = [(lr, np.mean([measures.edge_median(run, SHORTEST) for run in some]),
-                   _failed(some)) for lr, some in measures.by_rate(single).items()]
+                   measures.failed(some)) for lr, some in measures.by_rate(single).items()]
         if single:
             at, middle, failed = map(np.array, zip(*single, strict=True))
             axes[2].plot(moved * at, middle, f"{MARKS[colour]}--", color=colour, markersize=4,
@@ -75,10 +75,6 @@ def draw_edge(runs: Runs):
     figure.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=6,
                   columnspacing=1, handlelength=1.6)
     return entitled(figure, drawn, "plain SGD", first=SHORTEST)
-
-
-def _failed(runs: list[dict]) -> bool:
-    return np.mean([measures.training_percent(run) for run in runs]) < 15
 
 
 HEAD_LOOKS = {  # norm of the convolutions, head, warm-up?: label, colour, style
@@ -109,6 +105,8 @@ def draw_heads(runs: Runs):
                     bool(run["run"]["warmup"])) == (norm, head, warm)]
         found[norm, head, warm] = [run for run in some if 0.05 <= run["run"]["lr"] != 0.4]
     found = {key: some for key, some in found.items() if some}
+    rates = list(measures.by_rate(found["none", "plain", False]))
+    top = rates[-1]
     step = min(500, *(run["run"]["steps"] for some in found.values() for run in some))
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 4.3))
     for key, some in found.items():
@@ -123,14 +121,13 @@ def draw_heads(runs: Runs):
         for lr, values in right.items():
             if len(values) > 1:
                 axes[0].plot([lr] * len(values), values, ".", color=colour, markersize=3)
-        if 0.5 not in seeds:
+        if top not in seeds:
             continue
         dead = np.mean([measures.dead_units(run)[1][-1]
-                        for run in measures.finite(seeds[0.5])], axis=0)
+                        for run in measures.finite(seeds[top])], axis=0)
         at = np.arange(1, len(dead) + 1)
         for part in (slice(CONVOLUTIONS), slice(CONVOLUTIONS, None)):
             axes[2].plot(at[part], 100 * dead[part], style, color=colour, markersize=4)
-    rates = list(measures.by_rate(found["none", "plain", False]))
     for axis, name in zip(axes, (f"training accuracy at step {step} (%)",
                                  "largest of losses 1 to 50 (nats)"), strict=False):
         axis.set(xlabel="learning rate", ylabel=name, xscale="log")
@@ -139,7 +136,7 @@ def draw_heads(runs: Runs):
     axes[0].set_ylim(0, None)
     axes[1].set_yscale("log")
     axes[1].set_yticks([2, 5, 10, 20, 50, 100, 200], ["2", "5", "10", "20", "50", "100", "200"])
-    axes[2].set(xlabel="layer (9 and 10: linear)", ylabel=f"dead at LR {rates[-1]:g} (%)",
+    axes[2].set(xlabel="layer (9 and 10: linear)", ylabel=f"dead at LR {top:g} (%)",
                 ylim=(-2, 102))
     axes[2].axvline(CONVOLUTIONS + 0.5, color="black", linewidth=0.8)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -229,12 +226,13 @@ def draw_kinks(runs: Runs):
 
 def draw_theorem(runs: Runs):
     """The paper's theorem 4.1: how much smaller batch norm makes the gradient of what it is given.
-    For each channel of the eight batch-norm layers of a trained net, on one batch: the square of
-    that gradient as measured through our own batch norm, against γ²/σ² (‖g‖² − ⟨1, g⟩²/m −
-    ⟨g, ŷ⟩²/m), and against the theorem as printed, which has √m in place of the last m. With m it
-    is an equality; with √m the right side comes out too small, and below zero (crosses at the left
-    edge, with what else is off the scale) for some channels, so that it bounds nothing."""
-    found = [run for run in runs.values() if "theorem_measured" in run and not _failed([run])]
+    For each channel of the eight batch-norm layers of a trained net (the title says which), on one
+    batch: the square of that gradient as measured through our own batch norm, against γ²/σ² (‖g‖² −
+    ⟨1, g⟩²/m − ⟨g, ŷ⟩²/m), and against the theorem as printed, which has √m in place of the last m.
+    With m it is an equality; with √m the right side comes out too small, and below zero (crosses at
+    the left edge, with what else is off the scale) for some channels, so that it bounds nothing."""
+    found = [run for run in runs.values()
+             if "theorem_measured" in run and not measures.failed([run])]
     if not found:
         raise NotRun
     run = max(found, key=lambda run: (not run["run"]["smooth"], run["run"]["steps"]))
@@ -324,7 +322,7 @@ def draw_map(runs: Runs):
     for column, (label, _, (run, *_)) in zip(axes.T, pair(runs), strict=True):
         fine = ~np.isnan(run["distances"]).any(1)
         steps, alphas = run["probe_steps"][fine], run["run"]["lr"] * np.array(FINE_GRID)
-        change = run["distances"][fine] / run["gradient_norm"][fine, None]
+        change = measures.gradient_change(run)[fine]
         shown = (np.log10(change), -2, "cividis_r"), (run["cosines"][fine], -1, "cividis")
         images = [axis.pcolormesh(steps, alphas, values.T, cmap=colours, vmin=low, vmax=1)
                   for axis, (values, low, colours) in zip(column, shown, strict=True)]

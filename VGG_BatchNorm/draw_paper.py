@@ -150,8 +150,8 @@ def draw_envelope(runs: Runs):
     type is of the run that is the band's upper edge most often. So look at which run makes the
     width before you read it: one that has not learnt, and ends where guessing is (dotted), fills a
     band to the top. It mixes the rates' speeds with the landscape besides: a rate of 1e-4 is slow
-    in any landscape. Under Adam the first ten steps are off the scale. The next picture measures
-    the landscape."""
+    in any landscape. Under Adam single batches of the first steps are off the scale. The next
+    picture measures the landscape."""
     found = {(optimizer, norm): find(runs, "envelope", norm=norm, optimizer=optimizer)
              for optimizer in OPTIMIZER_NAMES for norm in PAIR}
     same_rates(found.values())
@@ -215,12 +215,13 @@ def draw_three_panels(runs: Runs):
     off the other scale; then what the paper's ranges hide, the change of the loss and the relative
     change of the gradient against the length of the step, from 1/256 learning rate on (medians from
     step 200 on, a line for each seed; the step that is taken is at 1). With batch norm the loss
-    falls further, and its way up comes later; up to half a learning rate the gradient changes no
+    falls further, and its way up comes later; below half a learning rate the gradient changes no
     less. Bands: first seed; lines for β and the width: pale each seed, strong their median. Grey:
     the paper's curves, read off its figure 4, up to where ours end (its ‖Δg‖ is about four times
-    ours and not drawn; its loss may hold an L2 term). Single probes, most of them of the plain net,
-    leave the frame: "up to" says how far. Dashed: β = 1 over the shortest step; where the gradient
-    has changed by its own size there, β is about that whatever the landscape."""
+    ours and not drawn; its loss may hold an L2 term). Single probes
+    leave the frame: "up to" says how far (of ‖Δg‖ and the width, batch norm's first step). Dashed:
+    β = 1 over the shortest step; where the gradient has changed by its own size there, β is about
+    that whatever the landscape."""
     figure = plt.figure(figsize=(10.4, 5.9))
     above, below = figure.add_gridspec(2, 1)
     loss, gradient, beta = above.subgridspec(1, 3).subplots()
@@ -237,8 +238,8 @@ def draw_three_panels(runs: Runs):
     for _, colour, found in pair(runs):
         draw_seeds(start, colour, found, measures.band_width, 200)
         for run in found:
-            turned = run["distances"] / run["gradient_norm"][:, None]
-            for axis, values in zip(by_length, (measures.loss_change(run), turned), strict=True):
+            for axis, values in zip(by_length, (measures.loss_change(run),
+                                                measures.gradient_change(run)), strict=True):
                 axis.plot(FINE_GRID, measures.late_median(run, values), f"{MARKS[colour]}-",
                           color=colour, linewidth=0.9, markersize=3)
     loss.set(xlabel="step", ylabel="loss (nats)", yscale="log", title="variation of the loss")

@@ -75,6 +75,11 @@ def finite(runs: list[dict]) -> list[dict]:
     return [run for run in runs if np.isfinite(run["loss"][-1])] or runs
 
 
+def failed(runs: list[dict]) -> bool:
+    """Return whether training accuracy is below 15 % in the end, in the mean."""
+    return np.mean([training_percent(run) for run in runs]) < 15
+
+
 def late(steps: np.ndarray) -> np.ndarray:
     """Return which of these steps count in a median: from 200 on; in a shorter run, the last."""
     return steps >= min(200, steps.max())
@@ -157,15 +162,14 @@ def band_width(run: dict) -> np.ndarray:
     return np.ptp(run["losses"][:, PAPER], axis=1)
 
 
-def plane_fall(run: dict) -> np.ndarray:
-    """Return α‖g‖² by probe and by α of `FINE_GRID`: how far the loss would fall on a plane, nats.
-    """
-    return run["run"]["lr"] * np.array(FINE_GRID) * run["gradient_norm"][:, None] ** 2
-
-
 def loss_change(run: dict) -> np.ndarray:
     """Return L(θ − αg) − L(θ) by probe and by α of `FINE_GRID`, in nats; NaN: not measured."""
     return run["losses"] - run["probe_loss"][:, None]
+
+
+def gradient_change(run: dict) -> np.ndarray:
+    """Return ‖Δg‖/‖g‖ by probe and by α of `FINE_GRID`; NaN: not measured."""
+    return run["distances"] / run["gradient_norm"][:, None]
 
 
 def late_median(run: dict, values: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ from VGG_BatchNorm.measures import (
 from VGG_BatchNorm.run_files import read_study_run
 
 SHOWN = 5  # probabilities of an image
-NETS = (("none", "VGG-A", PLAIN, "5 3"), ("batch", "with batch norm", BATCH_NORM, "none"))
+NETS = (("none", "no norm", PLAIN, "5 3"), ("batch", "batch norm", BATCH_NORM, "none"))
 
 
 class Places(NamedTuple):

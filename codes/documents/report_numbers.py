@@ -238,7 +238,7 @@ def edges(runs: measures.Runs) -> dict:
         medians = {lr: np.mean([measures.edge_median(run, measures.SHORTEST)
                                 for run in measures.finite(some)])
                    for lr, some in measures.at_rates(runs, norm).items()
-                   if np.mean([measures.training_percent(run) for run in some]) >= 15}
+                   if not measures.failed(some)}
         found[norm] = ", ".join(f"{value:.1f} at {lr:g}" for lr, value in medians.items())
     return found
 
@@ -256,9 +256,9 @@ def held_out(runs: measures.Runs) -> dict | None:
 
 
 def heads(runs: measures.Runs) -> dict | None:
-    """Return, at the largest rate, by norm and head: how many seeds, training accuracy at step 500,
-    and the largest of the first losses, with the seed where it is least; None where these runs are
-    missing."""
+    """Return, at the largest rate, by norm and head: how many seeds, and how many of them
+    diverged, training accuracy at step 500, and the largest of the first losses, with the seed
+    where it is least; None where these runs are missing."""
     arms: dict[str, list[dict]] = {}
     try:
         for group in ("rates", "heads"):
@@ -273,7 +273,9 @@ def heads(runs: measures.Runs) -> dict | None:
     found = {}
     for arm, some in arms.items():
         right = [measures.training_percent(run, 500) for run in some]
-        found[arm] = {"seeds": len(some), "accuracy": mean_and_deviation(right, 0),
+        found[arm] = {"seeds": len(some),
+                      "diverged": sum(not np.isfinite(run["loss"][-1]) for run in some),
+                      "accuracy": mean_and_deviation(right, 0),
                       "thrown": f"{min(np.nanmax(run['loss'][:50]) for run in some):.0f}"}
     return found
 
@@ -289,7 +291,7 @@ def effect_on_training(rows: list[dict]) -> list[list[str]]:
         groups.setdefault((row["lr"], row["norm"]), []).append(row)
     for (lr, norm), mine in groups.items():
         right = mean_and_deviation([100 * row["validation_accuracy"] for row in mine], 1)
-        lines.append([f"{lr:g}", {"none": "VGG-A", "batch": "with batch norm"}[norm],
+        lines.append([f"{lr:g}", {"none": "no norm", "batch": "batch norm"}[norm],
                       str(len(mine)), str(mine[0]["steps"]), right,
                       *(reached([row[f"steps_to_{accuracy}%"] for row in mine])
                         for accuracy in (50, 70))])
