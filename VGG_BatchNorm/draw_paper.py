@@ -216,32 +216,35 @@ def draw_three_panels(runs: Runs):
     change of the gradient against the length of the step, from 1/256 learning rate on (medians from
     step 200 on, a line for each seed; the step that is taken is at 1). With batch norm the loss
     falls further, and its way up comes later; below half a learning rate the gradient changes no
-    less. Bands: first seed; lines for β and the width: pale each seed, strong their median. Grey:
-    the paper's curves, read off its figure 4, up to where ours end (its ‖Δg‖ is about four times
-    ours and not drawn; its loss may hold an L2 term). Single probes
-    leave the frame: "up to" says how far (of ‖Δg‖ and the width, batch norm's first step). Dashed:
-    β = 1 over the shortest step; where the gradient has changed by its own size there, β is about
-    that whatever the landscape."""
+    less. Bands: first seed, of the longest run there is; lines for β and the width: pale each seed,
+    strong their median, beyond them the longer run. Grey: the paper's curves, read off its figure
+    4, up to where ours end (its ‖Δg‖ is about four times ours and not drawn; its loss may hold an
+    L2 term). Single probes leave the frame: "up to" says how far (of ‖Δg‖ and the width, batch
+    norm's first step). Dashed: β = 1 over the shortest step; where the gradient has changed by its
+    own size there, β is about that whatever the landscape."""
     figure = plt.figure(figsize=(10.4, 5.9))
     above, below = figure.add_gridspec(2, 1)
     loss, gradient, beta = above.subgridspec(1, 3).subplots()
     width, start, *by_length = below.subgridspec(1, 4).subplots()
     drawn = []
-    for label, colour, found in longest(runs):
+    for (label, colour, found), (*_, (long, *_)) in zip(pair(runs), longest(runs), strict=True):
+        steps = long["probe_steps"]
         for axis, name in ((loss, "losses"), (gradient, "distances")):
-            band = found[0][name][:, PAPER]
-            axis.fill_between(found[0]["probe_steps"], band.min(1), band.max(1), color=colour,
-                              alpha=0.35, linewidth=0, label=label)
-        draw_seeds(beta, colour, found, lambda run: run["smoothness"][:, PAPER].max(1))
-        draw_seeds(width, colour, found, measures.band_width)
-        drawn += found
-    for _, colour, found in pair(runs):
+            band = long[name][:, PAPER]
+            axis.fill_between(steps, band.min(1), band.max(1), color=colour, alpha=0.35,
+                              linewidth=0, label=label)
+        for axis, measure in ((beta, lambda run: run["smoothness"][:, PAPER].max(1)),
+                              (width, measures.band_width)):
+            draw_seeds(axis, colour, found, measure)
+            beyond = steps >= found[0]["probe_steps"].max()  # of a longer run
+            axis.plot(steps[beyond], measure(long)[beyond], color=colour, linewidth=0.8)
         draw_seeds(start, colour, found, measures.band_width, 200)
         for run in found:
             for axis, values in zip(by_length, (measures.loss_change(run),
                                                 measures.gradient_change(run)), strict=True):
                 axis.plot(FINE_GRID, measures.late_median(run, values), f"{MARKS[colour]}-",
                           color=colour, linewidth=0.9, markersize=3)
+        drawn += found if long is found[0] else [*found, long]
     loss.set(xlabel="step", ylabel="loss (nats)", yscale="log", title="variation of the loss")
     for axis, name, end, title in ((gradient, "‖Δg‖ (", 35, "gradient predictiveness"),
                                    (beta, "effective β (", 40, "effective β-smoothness"),
