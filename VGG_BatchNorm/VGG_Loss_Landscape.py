@@ -57,7 +57,7 @@ PRESETS = {  # steps of the runs of each group (0: none of them), and what the r
     # two CPU cores, twelve hours; in bfloat16 eight
     "evening": dict(width=1.0, n_items=45_000, seeds=3, probe_every=50, dense=200,
                     other_rates=(0.05, 0.2, 0.5), pair=1500, envelope=351, rates=500, rescue=240,
-                    norms=0, heads=500, edge=500, noise=300, smooth=300, long=5000),
+                    norms=0, heads=500, edge=500, noise=300, smooth=300, long=2500),
     # a small GPU, or a night on a CPU
     "standard": dict(width=1.0, n_items=45_000, seeds=1, probe_every=50, dense=200,
                      other_rates=(0.01, 0.05, 0.2, 0.5), pair=5000, envelope=1755, rates=5000,

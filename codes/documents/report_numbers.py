@@ -212,6 +212,7 @@ def bn(path: Path) -> dict:
             "brief": cells(claims.claims_table(runs, brief=True)),
             "by": {effect.claim.quantity: spoken(effect) for effect in effects},
             "edge": edges(runs), "heads": heads(runs), "held_out": held_out(runs),
+            "long": long_pair(runs),
             "training": effect_on_training(not_empty(read_csv(path, STUDY_RUN))),
             "bands": {optimizer: {
                 norm: band(measures.find(runs, "envelope", optimizer=optimizer, norm=norm))
@@ -241,6 +242,20 @@ def edges(runs: measures.Runs) -> dict:
                    if not measures.failed(some)}
         found[norm] = ", ".join(f"{value:.1f} at {lr:g}" for lr, value in medians.items())
     return found
+
+
+def long_pair(runs: measures.Runs) -> dict | None:
+    """Return, by norm, what the longer runs reach: steps, accuracy on training batches and on the
+    test images in percent, the late median of the band's width and of η·κ; None: not run."""
+    try:
+        found = {norm: measures.find(runs, "long", norm=norm)[0] for norm in ("none", "batch")}
+    except measures.NotRun:
+        return None
+    return {norm: {"steps": f"{len(run['loss']):,}",
+                   "training": f"{measures.training_percent(run):.1f}",
+                   "test": f"{100 * run['test_accuracy'][-1]:.1f}",
+                   "width": f"{measures.late_median(run, measures.band_width(run)):.2f}",
+                   "edge": f"{measures.edge_median(run):.1f}"} for norm, run in found.items()}
 
 
 def held_out(runs: measures.Runs) -> dict | None:
