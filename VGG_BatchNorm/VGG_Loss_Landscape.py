@@ -168,9 +168,12 @@ def planned_runs(preset: str | None, groups: list[str], train: Split, device: to
     """
     name = preset or ("quick" if device.type == "cpu" else "standard")
     runs = {group: some for group, some in plan(name, precision).items() if group in groups}
-    steps = {f"{path.parent.name}/{path.stem}": read_study_run(path)["run"]["steps"]
-             for path in (results / name).glob("*/*.npz")}
-    left = {group: [run for run in some if steps.get(f"{group}/{run.name}", 0) < run.steps]
+
+    def steps_made(path: Path) -> int:
+        return read_study_run(path)["run"]["steps"] if path.exists() else 0
+
+    left = {group: [run for run in some
+                    if steps_made(results / name / group / f"{run.name}.npz") < run.steps]
             for group, some in runs.items()}
     counts = ", ".join(f"{len(some)} {group}" for group, some in left.items())
     print(f"preset {name}, runs to do: {counts}; "
