@@ -75,7 +75,7 @@ RESCUE_RUNS = (  # beside the pair: norm, and what else is changed
 RESCUE_RATES = (0.03, 0.1, 0.3, 1.0)
 HEAD_RUNS = (  # beside the pair at its own rate and at the others
     ("batch", {"head": "single"}), ("none", {"head": "single"}), ("batch", {"head": "batch"}),
-    ("batch", {"warmup": 100}))
+    ("batch", {"warmup": 100}), ("none", {"warmup": 100}))
 HEAD_RATES = (0.5, 0.2, 0.1, 0.05)
 EDGE_RATES = (0.025, 0.4)  # beside the pair's and the others'
 NOISE_NORMS = ("none", "batch", "noisy_batch_channel", "noisy_batch", "noise")

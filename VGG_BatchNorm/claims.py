@@ -6,6 +6,7 @@ Santurkar et al. 2018 (arXiv 1805.11604), and some of our own figures.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -78,17 +79,11 @@ def _scale_slope(run: dict) -> float:
     return float(np.log(np.abs(quarter / whole)) / np.log(1 / 4))
 
 
-def _at_500(run: dict) -> float:
-    return measures.training_percent(run, 500)
-
-
-def _at_300(run: dict) -> float:
-    return measures.training_percent(run, 300)
-
-
-def _paper_accuracy(lr: str, step: int) -> Callable[[str], float]:
-    return lambda net: paper_curves.median(*paper_curves.curve(
-        1, "accuracy", split="train", net=net, lr=lr), step - 100, step)
+def _paper(number: int, column: str, *span: int, **wanted: str) -> Callable[[str], float]:
+    """Return a function of a net: the median of the paper's curve in figure `number`, over a span
+    of steps (default: 200 to 1,500); of a band, that of its upper edge."""
+    return lambda net: paper_curves.median(
+        *paper_curves.curve(number, column, net=net, **wanted), *span)
 
 
 def _paper_steps_to_half(net: str) -> float:
@@ -96,20 +91,10 @@ def _paper_steps_to_half(net: str) -> float:
     return float(steps[values >= 50][0])
 
 
-def _paper_panel(panel: str) -> Callable[[str], float]:
-    """Return a function of a net: the median of steps 200 to 1,500 of a panel of figure 4; of a
-    band, that of its upper edge."""
-    return lambda net: paper_curves.median(*paper_curves.curve(
-        4, "max_or_value", panel=panel, net=net))
-
-
-def _paper_shift(layer: str) -> Callable[[str], float]:
-    return lambda net: paper_curves.median(*paper_curves.curve(
-        3, "value", lr="lr.1", layer=layer, metric="l2", net=net))
-
-
+_paper_shift = partial(_paper, 3, "value", lr="lr.1", metric="l2")
+_at_300, _at_500 = (partial(measures.training_percent, step=step) for step in (300, 500))
 SINGLE, IN_ALL = ({"norm": "batch", "head": head} for head in ("single", "batch"))
-WARMED = {"norm": "batch", "warmup": 100}
+PARTS = slice(1, 4), slice(4, CONVOLUTIONS), slice(CONVOLUTIONS, None)  # of the layers, from 0
 CLAIMS = (
     Claim("Training is faster at the same rate", "mean training loss (nats)",
           lambda run: float(run["loss"].mean()), -1),
@@ -117,18 +102,20 @@ CLAIMS = (
           lambda run: float(measures.steps_to(run, 0.5) or np.inf), -1, _paper_steps_to_half),
     Claim("", "validation accuracy (%)", measures.validation_percent, 1),
     Claim("It bears larger rates", "training accuracy (%) at step 500, LR 0.5, three linear layers",
-          _at_500, 1, _paper_accuracy("0.5", 500), "rates", 0.5),
+          _at_500, 1, _paper(1, "accuracy", 400, 500, split="train", lr="0.5"), "rates", 0.5),
     Claim("", "the same, one linear layer in both nets", _at_500, 1, None, "heads", 0.5,
           {"norm": "none", "head": "single"}, SINGLE),
     Claim("", "the same, batch norm in its linear layers too", _at_500, 1, None, "rates heads", 0.5,
           normed=IN_ALL),
-    Claim("… with a warm-up (ours)", "the same, batch norm with a warm-up", _at_500, 1, None,
-          "rates heads", 0.5, normed=WARMED),
+    Claim("… with a warm-up (ours)", "the same, a warm-up in both nets", _at_500, 1, None, "heads",
+          0.5, {"norm": "none", "warmup": 100}, {"norm": "batch", "warmup": 100}),
     Claim("The loss varies less along the gradient", "median width of the band, ½ to 4 LR (nats)",
           _probes(band_width), -1,
           lambda net: paper_curves.median(*paper_curves.band_width("fig4a", net))),
     Claim("", "the same, 0 to 2 LR", _probes(
         lambda run: np.ptp(np.c_[run["probe_loss"], run["losses"][:, PAPER][:, :3]], axis=1)), -1),
+    Claim("", "the same, ½ to 4 LR, at equal loss, 1.0 to 1.6 nats",
+          lambda run: float(measures.at_equal_loss(run, band_width(run))), -1),
     Claim("", "median distance from a plane's loss, over the plane's fall, 4 LR on",
           _at(4.0, _off_plane), -1),
     Claim("", "the same, 1 LR on", _at(1.0, _off_plane), -1),
@@ -136,31 +123,35 @@ CLAIMS = (
           "median size of the loss's change, 1 LR on (nats)",
           _at(1.0, lambda run: np.abs(measures.loss_change(run))), -1),
     Claim("The gradient is more predictive", "median largest ‖Δg‖, ½ to 4 LR",
-          _probes(_largest("distances")), -1, _paper_panel("fig4b")),
+          _probes(_largest("distances")), -1, _paper(4, "max_or_value", panel="fig4b")),
     Claim("", "the same, over ‖g‖",
           _probes(lambda run: _largest("distances")(run) / run["gradient_norm"]), -1),
     Claim("", "median ‖Δg‖ / ‖g‖, 1 LR on", _at(1.0, measures.gradient_change), -1),
+    Claim("", "the same, at equal loss", lambda run: float(measures.at_equal_loss(
+        run, measures.gradient_change(run))[FINE_GRID.index(1.0)]), -1),
+    Claim("", "the same, ½ LR on", _at(0.5, measures.gradient_change), -1),
     Claim("", "the same, 1/16 LR on", _at(1 / 16, measures.gradient_change), -1),
     Claim("", "median cosine of both gradients, 1 LR on", _at(1.0, lambda run: run["cosines"]), 1),
     Claim("The effective β is smaller", "median β, steps of ½ to 4 LR",
-          _probes(_largest("smoothness")), -1, _paper_panel("fig4c")),
+          _probes(_largest("smoothness")), -1, _paper(4, "max_or_value", panel="fig4c")),
     Claim("Covariate shift is not reduced", "median ‖G − G′‖, convolution 5",
-          _layers(lambda run: run["shift_difference"][:, 4]), 1, _paper_shift("L5")),
+          _layers(lambda run: run["shift_difference"][:, 4]), 1, _paper_shift(layer="L5")),
     Claim("", "median ‖G − G′‖, linear layer 1",
-          _layers(lambda run: run["shift_difference"][:, CONVOLUTIONS]), 1, _paper_shift("L10")),
-    Claim("", "median ‖G − G′‖ / ‖G‖, convolutions 2 on",
-          _layers(lambda run: run["shift_relative"][:, 1:CONVOLUTIONS]), 1),
-    Claim("", "the same, linear layers",
-          _layers(lambda run: run["shift_relative"][:, CONVOLUTIONS:]), 1),
-    Claim("", "median cosine of G and G′, convolutions 2 on",
-          _layers(lambda run: run["shift_cosine"][:, 1:CONVOLUTIONS]), -1),
-    Claim("", "that cosine, linear layers",
-          _layers(lambda run: run["shift_cosine"][:, CONVOLUTIONS:]), -1),
+          _layers(lambda run: run["shift_difference"][:, CONVOLUTIONS]), 1,
+          _paper_shift(layer="L10")),
+    *(Claim("", quantity, _layers(lambda run, name=name, part=part: run[name][:, part]), sign)
+      for name, texts, sign in (
+          ("shift_relative", ("median ‖G − G′‖ / ‖G‖, convolutions 2 to 4",
+                              "the same, convolutions 5 to 8", "the same, linear layers"), 1),
+          ("shift_cosine", ("median cosine of G and G′, convolutions 2 to 4",
+                            "that cosine, convolutions 5 to 8", "that cosine, linear layers"), -1))
+      for quantity, part in zip(texts, PARTS, strict=True)),
     Claim("Noise after batch norm does not undo it", "training accuracy (%) at step 300; with "
           "batch norm: noise by channel after it", _at_300, 1, None, "noise",
           normed={"norm": "noisy_batch_channel"}),
     Claim("(ours) Its curvature along the gradient is larger", "median η·κ, LR 0.1",
           measures.edge_median, 1),
+    Claim("", "the same, from step 1,000 on", partial(measures.edge_median, first=1000), 1),
     Claim("(ours) Free of the weights' scale, its curvature is larger",
           "median over layers of κ‖θ‖², κ = gᵀHg/‖g‖²",
           _layers(lambda run: run["layer_rayleigh"] * run["weight_norm"] ** 2), 1),
@@ -245,8 +236,10 @@ def claims_table(runs: Runs, brief: bool = False) -> Table:
         len({run["run"]["precision"] for run in runs.values()}) > 1)
     machines = " and ".join(sorted({run["device"] for run in runs.values()}))
     return Table("LR 0.1 where no other is named; medians from step 200 on. The paper's values are "
-                 "read off its figures: medians of steps 200 to 1,500; of the accuracy at LR 0.5, "
-                 f"of steps 400 to 500; and its first reading, one in 100 steps, of 50 %.{mixed} "
+                 "read off its figures: medians of steps 200 to 1,500; accuracy at LR 0.5 is of a "
+                 "single batch, at step 499, and 50 % the first of its readings, one batch in 100 "
+                 "steps. Rows \"at equal loss\" and \"from step 1,000 on\" were added when the "
+                 f"runs had been seen.{mixed} "
                  "\"Alone\": by its own interval; Holm's rule over all claims that were tested "
                  "on several seeds does not exclude luck. "
                  f"Computed on {machines}.",

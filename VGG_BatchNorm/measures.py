@@ -104,15 +104,15 @@ def rate_times_curvature(run: dict) -> tuple[np.ndarray, np.ndarray]:
     return run["probe_steps"][fine], rate * 2 * rise / (size**2 * square)
 
 
-def late_edge(run: dict, last: float = np.inf) -> np.ndarray:
-    """Return η·κ from step 200 to `last`; of a shorter run, at its last probe."""
+def late_edge(run: dict, last: float = np.inf, first: int = 200) -> np.ndarray:
+    """Return η·κ from step `first` to `last`; of a shorter run, at its last probe."""
     steps, values = rate_times_curvature(run)
-    return values[late(steps) & (steps <= last)]
+    return values[(steps >= min(first, steps.max())) & (steps <= last)]
 
 
-def edge_median(run: dict, last: float = np.inf) -> float:
-    """Return the median of η·κ from step 200 to `last`."""
-    return float(np.median(late_edge(run, last)))
+def edge_median(run: dict, last: float = np.inf, first: int = 200) -> float:
+    """Return the median of η·κ from step `first` to `last`."""
+    return float(np.median(late_edge(run, last, first)))
 
 
 def validation_percent(run: dict) -> float:
@@ -170,6 +170,19 @@ def loss_change(run: dict) -> np.ndarray:
 def gradient_change(run: dict) -> np.ndarray:
     """Return ‖Δg‖/‖g‖ by probe and by α of `FINE_GRID`; NaN: not measured."""
     return run["distances"] / run["gradient_norm"][:, None]
+
+
+def at_equal_loss(run: dict, values: np.ndarray) -> np.ndarray:
+    """Return the median of `values` (first axis: probes) over the probes from step 100 on at which
+    the batch's loss is 1.0 to 1.6 nats; what is NaN does not count.
+
+    Raises:
+        NotRun: there is none.
+    """
+    there = (run["probe_steps"] >= 100) & (abs(run["probe_loss"] - 1.3) <= 0.3)
+    if not there.any():
+        raise NotRun
+    return np.nanmedian(values[there], axis=0)
 
 
 def late_median(run: dict, values: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from codes.figures.comparisons import FIGURES, STUDIES_OF, processors, what_was_
 from codes.figures.horizons import caption_words, draw_horizons, read_horizons
 from codes.flags import flag_parser
 from codes.results.advice import paragraph
-from codes.results.comparisons import Comparisons, study_table, without_effect_table
+from codes.results.comparisons import Comparisons, overview, study_table, without_effect_table
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write, newest
 from VGG_BatchNorm.ground.script import run_main, user_path
 from VGG_BatchNorm.ground.style import save_figure
@@ -43,6 +43,7 @@ def page(runs: Comparisons, horizons: tuple | None) -> str:
     text = ["# What makes the network better: one factor at a time\n",
             f"Drawn by `codes/plot_compare.py`; the base: {what_was_trained(runs)}; "
             f"{processors(runs)}.\n", READING]
+    text.append(f"{markdown(overview(runs.studies))}\n")
     text += [f"![{name}]({name}.png)\n\n**{name[:2]}** {caption(draw, {})}\n"
              for name, draw in FIGURES.items() if set(STUDIES_OF[name]) & set(runs.studies)]
     if horizons:

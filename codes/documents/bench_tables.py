@@ -60,19 +60,3 @@ def peer_text(peer: dict) -> str:
             f"n = 200): {lines}. So `strong` takes {share:.2f} of its time, each in its faster "
             f"precision (mean of {peer['timed_steps']} steps of each, "
             f"{peer['device'].partition(',')[0]}, {peer['threads']} threads).")
-
-
-def speed_text(bench: dict, study: dict, peer: dict) -> str:
-    """Return in a few sentences what the benchmarks say: the GEMM rate, the peers, the kit."""
-    ours = [step for step in bench["steps"]
-            if step["precision"] == list(bench["gemm_flops_per_second"])[-1]]
-    shares = [100 * step["rate_over_gemm"] for step in ours]
-    kit = {name: [row["ours"][name]["ratio"] for row in study["rows"]]
-           for name in study["gemm_flops_per_second"]}
-    times = ", ".join(f"{min(found):.1f} to {max(found):.1f} in {name}"
-                      for name, found in kit.items())
-    return (f"In {ours[0]['precision']}, a whole training step runs at {min(shares):.0f} to "
-            f"{max(shares):.0f} % of the rate of a plain matrix product ({gemm_rates(bench)}, on "
-            f"{bench['device'].partition(',')[0]}, {bench['threads']} threads). VGG-A's step is "
-            f"faster than the course kit's loop by {times}. "
-            f"{peer_text(peer)}")

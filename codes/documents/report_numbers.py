@@ -211,8 +211,8 @@ def bn(path: Path) -> dict:
     return {"claims": cells(table), "note": table.note,
             "brief": cells(claims.claims_table(runs, brief=True)),
             "by": {effect.claim.quantity: spoken(effect) for effect in effects},
-            "edge": edges(runs), "heads": heads(runs), "held_out": held_out(runs),
-            "long": long_pair(runs),
+            "shortest": shortest(runs), "edge": edges(runs), "heads": heads(runs),
+            "held_out": held_out(runs), "long": long_pair(runs),
             "training": effect_on_training(not_empty(read_csv(path, STUDY_RUN))),
             "bands": {optimizer: {
                 norm: band(measures.find(runs, "envelope", optimizer=optimizer, norm=norm))
@@ -231,6 +231,17 @@ def spoken(effect: claims.Effect) -> dict:
                                                      for end in (mean - half, mean + half)]}
 
 
+def shortest(runs: measures.Runs) -> dict:
+    """Return, by net, at how many of its late probes the shortest of the paper's steps gives β."""
+    found = {}
+    for norm in ("none", "batch"):
+        steps = np.concatenate([
+            run["smoothness"][:, measures.PAPER].argmax(1)[measures.late(run["probe_steps"])]
+            for run in measures.find(runs, "pair", norm=norm)])
+        found[norm] = f"{(steps == 0).sum()} of {len(steps)}"
+    return found
+
+
 def edges(runs: measures.Runs) -> dict:
     """Return, by net, η·κ at each rate at which it trains: its median from step 200 to 500, mean
     over seeds that did not diverge."""
@@ -246,7 +257,8 @@ def edges(runs: measures.Runs) -> dict:
 
 def long_pair(runs: measures.Runs) -> dict | None:
     """Return, by norm, what the longer runs reach: steps, accuracy on training batches and on the
-    test images in percent, the late median of the band's width and of η·κ; None: not run."""
+    test images in percent, the late median of the band's width, and the median of η·κ over the last
+    two fifths of the steps; None: not run."""
     try:
         found = {norm: measures.find(runs, "long", norm=norm)[0] for norm in ("none", "batch")}
     except measures.NotRun:
@@ -255,7 +267,9 @@ def long_pair(runs: measures.Runs) -> dict | None:
                    "training": f"{measures.training_percent(run):.1f}",
                    "test": f"{100 * run['test_accuracy'][-1]:.1f}",
                    "width": f"{measures.late_median(run, measures.band_width(run)):.2f}",
-                   "edge": f"{measures.edge_median(run):.1f}"} for norm, run in found.items()}
+                   "edge_from": f"{len(run['loss']) * 3 // 5:,}",
+                   "edge": f"{measures.edge_median(run, first=len(run['loss']) * 3 // 5):.1f}"}
+            for norm, run in found.items()}
 
 
 def held_out(runs: measures.Runs) -> dict | None:
@@ -283,7 +297,7 @@ def heads(runs: measures.Runs) -> dict | None:
                 arms.setdefault(arm, []).append(run)
     except measures.NotRun:
         return None
-    if len(arms) < 6:
+    if len(arms) < 7:
         return None
     found = {}
     for arm, some in arms.items():
