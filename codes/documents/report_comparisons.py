@@ -5,14 +5,15 @@ from pathlib import Path
 
 from codes.documents.tables import cells
 from codes.results.advice import better_worse_or_unclear, says, seeds, short
-from codes.results.compare_results import leans, sorted_by_effect
-from codes.results.comparisons import Comparisons, study_table, without_effect
+from codes.results.compare_results import FACTOR, judged, leans, sorted_by_effect
+from codes.results.comparisons import Comparisons, study_table
 from codes.results.words import listed, mean_and_deviation, percent, with_spread
 from codes.studies import STUDIES
 from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.ground.statistics import t_interval
 
 ASIDE = ("damped_muon", "losses_muon", "final")  # studies that the report can do without
-TUNING = ["optimizer", "rates that were tried", "best", "accuracy (%)", "median of all"]
+TUNING = ["optimizer", "rates that were tried", "best", "accuracy (%)", "next below / above"]
 
 
 def comparisons_for_report(path: Path) -> dict:
@@ -20,24 +21,38 @@ def comparisons_for_report(path: Path) -> dict:
     runs = Comparisons(path.parent)
     if missing := [name for name in STUDIES if name not in (*runs.studies, *ASIDE)]:
         raise UserError(f"no study {missing[0]}")
-    first, base = runs.seeds("{}").values(), runs.base
-    sensitivity = tuning(runs)
-    train, validation = ([100 * row[f"{name}_accuracy"] for row in first]
-                         for name in ("train", "validation"))
+    base, sensitivity = runs.base, tuning(runs)
     return {"base": {"checksum": base["data_md5"], "epochs": base["epochs"],
                      "batch_size": base["batch_size"],
                      "widths": ", ".join(map(str, base["widths"])),
                      "small_share": percent(base["small_share"], 0),
-                     "seeds": seeds(sum(runs.studies.values(), [])),
-                     "memorises": statistics.mean(train) > statistics.mean(validation),
-                     "train": mean_and_deviation(train, 2),
-                     "validation": mean_and_deviation(validation, 2)},
+                     "seeds": seeds(sum(runs.studies.values(), [])), **fit(runs, "{}")},
+            "component_fit": fit(runs, runs.studies["components"][0]["changes"]),
             "studies": {name: study_for_report(rows) for name, rows in runs.studies.items()},
-            "tuning": {"table": [TUNING, *(row for row, _ in sensitivity)],
+            "tuning": {"table": [TUNING, *(row for row, _ in sensitivity)], "factor": f"{FACTOR:g}",
                        "least": min(sensitivity, key=lambda row: row[1])[0][0],
                        "most": max(sensitivity, key=lambda row: row[1])[0][0]},
-            "edge": [row["variant"] for row in runs.studies["optimizers"] if row["edge"]],
-            "without_effect": without_effect_by_study(runs)}
+            "directions": paired(runs, "Muon, not rescaling", "SGD, Nesterov, on filters"),
+            "edge": [row["variant"] for row in runs.studies["optimizers"] if row["edge"]]}
+
+
+def fit(runs: Comparisons, changes: str) -> dict:
+    """Return a variant's accuracy (%) on training and held-out images, and whether the first is
+    the higher one."""
+    train, validation = ([100 * row[f"{name}_accuracy"] for row in runs.seeds(changes).values()]
+                         for name in ("train", "validation"))
+    return {"memorises": statistics.mean(train) > statistics.mean(validation),
+            "train": mean_and_deviation(train, 2), "validation": mean_and_deviation(validation, 2)}
+
+
+def paired(runs: Comparisons, one: str, other: str) -> str:
+    """Return by how many points one optimizer is ahead of another, with the 95 % interval's half,
+    over the seeds that both have."""
+    sides = [runs.seeds(row["changes"]) for name in (one, other)
+             for row in runs.studies["optimizers"] if row["variant"] == name]
+    both = sorted(sides[0].keys() & sides[1].keys())
+    differences = [judged(sides[0][seed]) - judged(sides[1][seed]) for seed in both]
+    return with_spread(*t_interval(differences), "+")
 
 
 def study_for_report(rows: list[dict]) -> dict:
@@ -73,22 +88,16 @@ def verdicts(first: dict, others: list[dict]) -> str:
 
 
 def tuning(runs: Comparisons) -> list[tuple[list[str], float]]:
-    """Return, for each optimizer, a row on its rates, and how much the best beats the median."""
+    """Return, for each optimizer, a row on its rates, and how much the rates next to the best lose,
+    at the worse of its sides."""
     rows = []
     for row in runs.studies["optimizers"]:
         tries, kept = runs.tries(row)
-        median, tried = statistics.median(right for _, right in tries), [lr for lr, _ in tries]
-        rows.append(([row["variant"], f"{len(tries)}, from {min(tried):g} to {max(tried):g}",
-                      f"{kept[0]:g}", f"{kept[1]:.2f}", f"{median:.2f}"], kept[1] - median))
+        rates, right = zip(*tries, strict=True)
+        place = rates.index(kept[0])
+        beside = [right[i] if 0 <= i < len(right) else None for i in (place - 1, place + 1)]
+        rows.append(([row["variant"], f"{len(tries)}, from {min(rates):g} to {max(rates):g}",
+                      f"{kept[0]:g}", f"{kept[1]:.2f}",
+                      " / ".join("–" if one is None else f"{one:.2f}" for one in beside)],
+                     kept[1] - min(one for one in beside if one is not None)))
     return rows
-
-
-def without_effect_by_study(runs: Comparisons) -> list[list[str]]:
-    """Return what did not help, a row a study: what is worse, leans to a side, and does neither."""
-    rows = {}
-    for row in without_effect(runs.studies):
-        parts = rows.setdefault(row["study"].replace("_", " "), ([], [], []))
-        mine = 0 if better_worse_or_unclear(row) == "worse" else 1 if leans(row) else 2
-        parts[mine].append(f"{row['variant']} ({with_spread(row['difference'], None, '+')})")
-    return [["study", "clearly worse (points)", "by its own interval only", "not told apart"],
-            *([name, *("; ".join(part) or "–" for part in row)] for name, row in rows.items())]

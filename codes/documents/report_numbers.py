@@ -190,9 +190,11 @@ def scratch(path: Path) -> dict:
 def bench(path: Path) -> dict:
     found = read_json(path)
     table = bench_tables.bench_table(found)
-    rates = [one["rate_over_gemm"] for one in found["steps"]]
-    return {"table": cells(table), "note": table.note,
-            "low": percent(min(rates), 0), "high": percent(max(rates), 0)}
+    shares: dict[str, list[float]] = {}
+    for one in found["steps"]:
+        shares.setdefault(one["precision"], []).append(100 * one["rate_over_gemm"])
+    return {"table": cells(table), "note": table.note, "shares": listed(
+        [f"{min(some):.0f} to {max(some):.0f} % in {name}" for name, some in shares.items()])}
 
 
 def bn_bench(path: Path) -> dict:
