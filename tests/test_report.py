@@ -61,9 +61,8 @@ def write_studies(folder):
                             "uncertainty": 0.5 if i else "", "p": 0.01, "clear": i > 0,
                             "tries": len(variant.tries),
                             "edge": False, "parameters": 99, "flops": 10**12, "seconds": 5})
-            for one in tries:
-                runs[key(variant.changes | one, BASE), 0] = 0.8
-    runs |= {("{}", seed): 0.8 for seed in (1, 2, 3)}
+            runs |= {(key(variant.changes | one, BASE), 0): 0.8 for one in tries}
+            runs |= {(changes, seed): 0.8 for seed in (1, 2, 3)}
     write_csv(folder / "summary.csv", summary)
     write_json(folder / "base.json", BASE)
     write_csv(folder / "runs.csv", [
@@ -119,7 +118,7 @@ def write_batch_norm(folder):
                   {"run": run, "device": "abacus", "seconds_per_step": 0.1},
                   probes | dict(loss=np.full(500, value), correct=np.full(500, 96),
                                 validation_accuracy=[1 - value], probe_steps=[0, 250, 500],
-                                gradient_norm=np.full(3, value), probe_loss=np.full(3, value),
+                                gradient_norm=np.full(3, value), probe_loss=np.full(3, 1.2),
                                 fine_steps=[0, 250, 500], scale_rayleigh=[16.0, 4, 1, 0.25, 0.1]))
         rows.append({"group": group, "norm": norm, "lr": lr, "seed": 0, "steps": 60,
                      "precision": "float32", "validation_accuracy": 1 - value,
