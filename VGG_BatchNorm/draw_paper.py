@@ -231,11 +231,12 @@ def draw_three_panels(runs: Runs):
     learning rate on (medians from step 200 on, a line for each seed; the step that is taken is at
     1). With batch norm the loss falls further, and its way up comes later; below half a learning
     rate the gradient changes no less. Bands: first seed, of the longest run there is; lines over
-    steps: pale each seed, strong their median, and a thin one where one longer run leads on. Grey:
-    the paper's curves, read off its figure 4, up to where ours end (its ‖Δg‖ is about four times
-    ours and not drawn; its loss may hold an L2 term). Single probes leave the frame: "up to" says
-    how far (of ‖Δg‖ and the width, batch norm's first step). Dashed: β = 1 over the shortest step;
-    where the gradient has changed by its own size there, β is about that whatever the landscape."""
+    steps: pale each seed, strong their median, and a thin one where one longer run leads on. Grey,
+    pale behind the bands: the paper's curves, read off its figure 4, up to where ours end (its ‖Δg‖
+    is about four times ours and not drawn; its loss may hold an L2 term). Single probes leave the
+    frame: "up to" says how far (of ‖Δg‖ and the width, batch norm's first step). Dashed: β = 1 over
+    the shortest step; where the gradient has changed by its own size there, β is about that
+    whatever the landscape."""
     figure = plt.figure(figsize=(10.4, 5.7))
     above, below = figure.add_gridspec(2, 1)
     loss, gradient, beta, width = above.subgridspec(1, 4).subplots()

@@ -49,7 +49,8 @@ def draw_front(ours: list[dict], published: list[dict]):
                 for views, error in errors.items():
                     axis.plot(x, error, marker, color=shade, zorder=3, markersize=size,
                               markerfacecolor=shade if views == 1 else "white")
-                name = "" if net["name"] in PALE else textwrap.fill(net["name"], 14)
+                name = "" if net["name"] in PALE else textwrap.fill(
+                    net["name"], 14, break_long_words=False)
                 points.append((name, color, x, sorted(errors.values())))
         places = [x for _, _, x, _ in points]
         axis.set(xscale="log", yscale="log", xlim=(0.3 * min(places), 2.5 * max(places)))
