@@ -3,38 +3,37 @@
     FIGURES["01_training"](read_runs(folder))  # a figure; its caption: the function's docstring
 """
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
 
 from VGG_BatchNorm import draw_paper, measures
 from VGG_BatchNorm.draw_paper import MARKS, PAIR, entitled, pair, running_mean
-from VGG_BatchNorm.ground.style import BATCH_NORM, PLAIN, plt
+from VGG_BatchNorm.ground.style import AMBER, BATCH_NORM, BROWN, GREEN, PINK, PLAIN, SKY, plt
 from VGG_BatchNorm.measures import CONVOLUTIONS, PAPER, SHORTEST, NotRun, Runs, find
 from VGG_BatchNorm.run_files import FINE_GRID
-
-DARK_TO_PALE = plt.get_cmap("viridis")
 
 
 def draw_edge(runs: Runs):
     """Training near the edge of stability. κ is the curvature of the loss along the gradient, from
     the loss a sixteenth of a learning rate on; gradient descent at rate η on a quadratic is stable
     where η·κ < 2 (black line; Cohen et al. 2021). Left and middle: η·κ over training, a line for
-    each learning rate, the paler the larger (first seed, median over three probes). Right: its
+    each learning rate, from dark to yellow (first seed, median over three probes). Right: its
     median from step 200 to 500, mean over seeds, against the learning rate, with the middle half of
     all probes; dashed: with a single linear layer. The points are moved sideways a little. Crosses:
     training has failed (training accuracy below 15 %). With batch norm the first steps are off the
     scale from a rate of 0.1 on. κ is along the gradient of one batch, on that batch; were there no
     kinks, it would be no larger than the largest eigenvalue on that way. Where a rate has one seed
     it is a look; read by Hessian-vector products, the two nets differ less."""
-    figure, axes = plt.subplots(1, 3, figsize=(10.2, 3.9), sharey=True)
+    figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.6), sharey=True, width_ratios=(4, 4, 5))
     drawn = []
     rates = sorted({lr for norm in PAIR for lr in measures.at_rates(runs, norm)})
-    shades = dict(zip(rates, DARK_TO_PALE(np.linspace(0, 0.9, len(rates))), strict=True))
-    for lr, shade in shades.items():
-        axes[2].plot([], [], color=shade, label=f"LR {lr:g}")
-    axes[2].plot([], [], "k--", linewidth=1, label="single linear layer")
-    axes[2].plot([], [], "kx", markersize=8, label="failed")
+    looks = {lr: dict(color=shade, marker=mark, markersize=4, linewidth=1.2) for lr, shade, mark in
+             zip(rates, plt.get_cmap("plasma")(np.linspace(0, 0.9, len(rates))), "osD^v*P",
+                 strict=False)}
+    for lr, look in looks.items():
+        axes[1].plot([], [], **look, label=f"{lr:g}")
     for axis, (norm, (label, colour)), moved in zip(axes, PAIR.items(), (0.97, 1.03), strict=False):
         points, failed = [], []
         for lr, some in measures.at_rates(runs, norm).items():
@@ -43,7 +42,7 @@ def draw_edge(runs: Runs):
             steps, values = steps[order], values[order]
             smooth = [np.median(values[max(0, i - 1) : i + 2]) for i in range(len(values))]
             shown = (steps <= SHORTEST).sum()
-            axis.plot(steps[:shown], smooth[:shown], color=shades[lr], linewidth=1.2)
+            axis.plot(steps[:shown], smooth[:shown], **looks[lr])
             whole = measures.finite(some)
             late = np.concatenate([measures.late_edge(run, SHORTEST) for run in whole])
             middle = np.mean([measures.edge_median(run, SHORTEST) for run in whole])
@@ -66,36 +65,43 @@ def draw_edge(runs: Runs):
                          linewidth=1)
             axes[2].plot(moved * at[failed], middle[failed], "kx", markersize=8, zorder=3)
     for axis in axes:
-        axis.axhline(2, color="black", linewidth=1.2, label="η·κ = 2")
+        axis.axhline(2, color="black", linewidth=1.2)
     axes[0].set_ylabel("η·κ")
-    axes[2].set(title="medians", xlabel="learning rate η", xscale="log")
-    axes[2].set_xticks(rates, [f"{rate:g}" if 1.3 * rate < after else ""
-                               for rate, after in zip(rates, [*rates[1:], np.inf], strict=True)])
+    axes[1].legend(title="learning rate η", ncols=2, columnspacing=1)
+    axes[2].plot([], [], "k--", linewidth=1, label="single linear layer")
+    axes[2].plot([], [], "kx", markersize=8, label="failed")
+    axes[2].set(title=f"medians, steps 200 to {SHORTEST}", xlabel="learning rate η", xscale="log")
+    names = axes[2].set_xticks(rates, [f"{rate:g}" for rate in rates])
+    for (low, rate), (high, after) in itertools.pairwise(zip(names, rates, strict=True)):
+        if after < 1.3 * rate:  # their labels would touch
+            low.label1.set_ha("right")
+            high.label1.set_ha("left")
     axes[2].minorticks_off()
-    figure.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=6,
-                  columnspacing=1, handlelength=1.6)
+    axes[2].legend(loc="upper left", ncols=2, columnspacing=1)
     return entitled(figure, drawn, "plain SGD", first=SHORTEST)
 
 
 HEAD_LOOKS = {  # norm of the convolutions, head, warm-up?: label, colour, style
     ("none", "plain", False): ("no norm", PLAIN, "s-"),
-    ("none", "single", False): ("no norm, single linear layer", PLAIN, "s--"),
+    ("none", "single", False): ("no norm, single linear layer", AMBER, "P--"),
+    ("none", "plain", True): ("no norm, warm-up", BROWN, "^:"),
     ("batch", "plain", False): ("batch norm", BATCH_NORM, "o-"),
-    ("batch", "single", False): ("batch norm, single linear layer", BATCH_NORM, "o--"),
-    ("batch", "batch", False): ("batch norm, in the linear layers too", "#CC79A7", "D-"),
-    ("batch", "plain", True): ("batch norm, warm-up", BATCH_NORM, "^:"),
+    ("batch", "single", False): ("batch norm, single linear layer", SKY, "X--"),
+    ("batch", "batch", False): ("batch norm, in the linear layers too", PINK, "D-"),
+    ("batch", "plain", True): ("batch norm, warm-up", GREEN, "v:"),
 }
 
 
 def draw_heads(runs: Runs):
     """Where is batch norm fragile at large rates? Left: training accuracy at one step against the
     learning rate, for VGG-A's three linear layers as they are, with batch norm in them too, for a
-    single linear layer in their place, and with a warm-up over the first 100 steps. Middle: the
-    largest loss of the first 50 steps: with batch norm the first updates throw it up, and further
-    at larger rates; the warm-up is then half way. Right: the share of the units that are negative
-    on a whole batch, by layer, at the largest rate and the last look; such units learn nothing.
-    Lines: means over seeds (of the loss, medians; of dead units, over those that did not diverge);
-    small dots on the left: each seed, where there are several."""
+    single linear layer in their place, and with a warm-up over the first 100 steps (without batch
+    norm at the largest rate alone); the marks are moved sideways a little. Middle: the largest loss
+    of the first 50 steps: with batch norm the first updates throw it up, and further at larger
+    rates; the warm-up is then half way. Right: the share of the units that are negative on a whole
+    batch, by layer, at the largest rate and the last look; such units learn nothing. Lines: means
+    over seeds (of the loss, medians; of dead units, over those that did not diverge); small dots on
+    the left: each seed, where there are several."""
     found = {}
     for norm, head, warm in HEAD_LOOKS:
         if head == "plain" and not warm:
@@ -109,35 +115,39 @@ def draw_heads(runs: Runs):
     top = rates[-1]
     step = min(500, *(run["run"]["steps"] for some in found.values() for run in some))
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 4.3))
-    for key, some in found.items():
+    for i, (key, some) in enumerate(found.items()):
         label, colour, style = HEAD_LOOKS[key]
+        moved = 1.045 ** (i - 3)
         seeds = measures.by_rate(some)
         right = {lr: [measures.training_percent(run, step) for run in each]
                  for lr, each in seeds.items()}
         thrown = [np.median([np.nanmax(run["loss"][:50]) for run in each])
                   for each in seeds.values()]
         for axis, values in zip(axes, (list(map(np.mean, right.values())), thrown), strict=False):
-            axis.plot(list(seeds), values, style, color=colour, markersize=5, label=label)
+            axis.plot([moved * lr for lr in seeds], values, style, color=colour, markersize=6,
+                      linewidth=1.4, label=label)
         for lr, values in right.items():
             if len(values) > 1:
-                axes[0].plot([lr] * len(values), values, ".", color=colour, markersize=3)
+                axes[0].plot([moved * lr] * len(values), values, ".", color=colour, markersize=3)
         if top not in seeds:
             continue
         dead = np.mean([measures.dead_units(run)[1][-1]
                         for run in measures.finite(seeds[top])], axis=0)
         at = np.arange(1, len(dead) + 1)
         for part in (slice(CONVOLUTIONS), slice(CONVOLUTIONS, None)):
-            axes[2].plot(at[part], 100 * dead[part], style, color=colour, markersize=4)
-    for axis, name in zip(axes, (f"training accuracy at step {step} (%)",
-                                 "largest of losses 1 to 50 (nats)"), strict=False):
-        axis.set(xlabel="learning rate", ylabel=name, xscale="log")
+            axes[2].plot(at[part], 100 * dead[part], style, color=colour, markersize=6,
+                         linewidth=1.4)
+    for axis, name, title in zip(axes, (f"training accuracy at step {step} (%)",
+                                        "largest of losses 1 to 50 (nats)"),
+                                 ("accuracy", "spike of the loss"), strict=False):
+        axis.set(xlabel="learning rate", ylabel=name, xscale="log", title=title)
         axis.set_xticks(rates, [f"{rate:g}" for rate in rates])
         axis.minorticks_off()
     axes[0].set_ylim(0, None)
     axes[1].set_yscale("log")
     axes[1].set_yticks([2, 5, 10, 20, 50, 100, 200], ["2", "5", "10", "20", "50", "100", "200"])
-    axes[2].set(xlabel="layer (9 and 10: linear)", ylabel=f"dead at LR {top:g} (%)",
-                ylim=(-2, 102))
+    axes[2].set(xlabel="layer (9 and 10: linear)", ylabel="units that never activate (%)",
+                ylim=(-2, 102), title=f"dead units at LR {top:g}")
     axes[2].axvline(CONVOLUTIONS + 0.5, color="black", linewidth=0.8)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return entitled(figure, sum(found.values(), []), "plain SGD", first=step)
@@ -147,7 +157,7 @@ NOISE_LOOKS = {  # norm: label, colour, style
     "none": ("no norm", PLAIN, "s-"), "noise": ("no norm, noise by channel", PLAIN, "s--"),
     "batch": ("batch norm", BATCH_NORM, "o-"),
     "noisy_batch_channel": ("batch norm, noise by channel", BATCH_NORM, "o--"),
-    "noisy_batch": ("batch norm, noise by pixel", "#56B4E9", "P-"),
+    "noisy_batch": ("batch norm, noise by pixel", SKY, "P-"),
 }
 
 
@@ -157,18 +167,20 @@ def draw_noise(runs: Runs):
     channel of convolution 4, at the ReLU, over training. By our reading a unit of a convolution is
     a channel, all of whose pixels move together; drawn by pixel, the channel's mean hardly moves in
     the first layers, and little is tested there. Below, left: mean training accuracy over 25
-    batches, a line for each seed. Right: by how much the means of four channels jump from one look
-    to the next, over their standard deviation, by layer (median, first seed). If batch norm worked
-    by steady first moments, noise by channel would have to undo what it does: by this measure they
-    are then less steady than in the plain net. All of this is of training batches: on held-out
-    images, where the noise is off but running statistics are of noisy inputs, nets trained with
-    noise lose the gain. The noise in the net without batch norm, which is larger there against what
-    it meets, stops training: no fair control."""
+    batches, a line for each seed. Middle and right: by how much the means and the standard
+    deviations σ of four channels jump from one look to the next, over σ, by layer (median, first
+    seed). If batch norm worked by steady first moments, noise by channel would have to undo what it
+    does: by this measure they are then less steady than in the plain net. The spreads tell another
+    story: with that noise they are less steady than in the plain net in the first three
+    convolutions alone, and steadier from the fifth on. All of this is of training batches: on
+    held-out images, where the noise is off but running statistics are of noisy inputs, nets trained
+    with noise lose the gain. The noise in the net without batch norm, which is larger there against
+    what it meets, stops training: no fair control."""
     found = {norm: find(runs, "noise", norm=norm) for norm in NOISE_LOOKS}
     figure = plt.figure(figsize=(9.6, 5.2))
     above, below = figure.add_gridspec(2, 1, hspace=0.08)
     moments = above.subgridspec(1, len(NOISE_LOOKS)).subplots(sharey=True)
-    accuracy, jumps = below.subgridspec(1, 2).subplots()
+    accuracy, *jumps = below.subgridspec(1, 3).subplots()
     for axis, (norm, (label, colour, style)) in zip(moments, NOISE_LOOKS.items(), strict=True):
         for run in found[norm]:
             values = 100 * running_mean(run["correct"]) / run["run"]["batch_size"]
@@ -177,15 +189,19 @@ def draw_noise(runs: Runs):
         run = found[norm][0]
         axis.plot(run["watch_steps"], run["moment_mean"][:, 3, 0], color=colour, linewidth=1)
         axis.set(xlabel="step", ylim=(-1, 1), title=label.replace(", ", ",\n"))
-        jump = np.abs(np.diff(run["moment_mean"], axis=0)) / run["moment_std"][1:]
-        jump = np.nanmedian(jump, axis=(0, 2))[:CONVOLUTIONS]
-        jumps.plot(np.arange(1, len(jump) + 1), jump, style, markersize=5, color=colour,
-                   label=label)
+        for panel, name in zip(jumps, ("mean", "std"), strict=True):
+            jump = np.abs(np.diff(run[f"moment_{name}"], axis=0)) / run["moment_std"][1:]
+            jump = np.nanmedian(jump, axis=(0, 2))[:CONVOLUTIONS]
+            panel.plot(np.arange(1, len(jump) + 1), jump, style, markersize=5, color=colour,
+                       label=label)
     moments[0].set_ylabel("mean at the ReLU")
     accuracy.set(xlabel="step", ylabel="training accuracy (%)", ylim=(0, None))
-    jumps.set(xlabel="convolution", ylabel="jump / spread", yscale="log")
-    jumps.yaxis.set_major_formatter("{x:g}")
-    figure.legend(*jumps.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    for panel, name, title in zip(jumps, ("|Δμ| / σ", "|Δσ| / σ"), (
+            "jumps of the means", "jumps of the spreads"), strict=True):
+        panel.set(xlabel="convolution", ylabel=name, yscale="log", title=title)
+        panel.set_xticks(range(2, CONVOLUTIONS + 1, 2))
+        panel.yaxis.set_major_formatter("{x:g}")
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return entitled(figure, sum(found.values(), []), "plain SGD, LR 0.1")
 
 
@@ -213,7 +229,8 @@ def draw_kinks(runs: Runs):
                       markersize=4, color=colour, label=label)
             axis.axhline(limit, color=colour, linestyle="--", linewidth=1)
             drawn.append(run)
-        axis.set(xscale="log", yscale="log", xlabel="step α (1 = the gradient)", title=title)
+        axis.set(xscale="log", yscale="log", xlabel="step length α (step: −α · gradient)",
+                 title=title)
     axes[0].plot([], [], "--", color="black", linewidth=1, label="‖Hg‖ / ‖g‖")
     axes[0].set_ylabel("secant ‖Δg‖ / (α‖g‖)")
     axes[0].set_yticks([2, 5, 10, 20, 50, 100], ["2", "5", "10", "20", "50", "100"])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from VGG_BatchNorm import measures, paper_curves
-from VGG_BatchNorm.ground.style import BATCH_NORM, PLAIN, apart, plt
+from VGG_BatchNorm.ground.style import BATCH_NORM, BROWN, GREEN, PLAIN, SKY, apart, plt
 from VGG_BatchNorm.measures import CONVOLUTIONS, PAPER, NotRun, Runs, find
 from VGG_BatchNorm.run_files import FINE_GRID, GRID
 
@@ -94,6 +94,17 @@ def longest(runs: Runs) -> list[tuple[str, str, list[dict]]]:
         return pair(runs)
 
 
+def draw_beyond(axis: plt.Axes, colour: str, steps: np.ndarray, values: np.ndarray,
+                last: int) -> None:
+    """Draw the part of a longer run's curve that leads on from step `last`."""
+    shown = slice(max(0, np.searchsorted(steps, last, side="right") - 1), None)
+    axis.plot(steps[shown], values[shown], color=colour, linewidth=0.8)
+
+
+def beyond(last: int) -> str:
+    return f"beyond {last:,} steps:\none longer run each"
+
+
 def running_mean(values: np.ndarray, window: int = 25) -> np.ndarray:
     """Return the mean of the last `window` values; of as many as there are at the start."""
     total = np.cumsum(np.insert(values.astype(float), 0, 0.0))
@@ -104,11 +115,11 @@ def running_mean(values: np.ndarray, window: int = 25) -> np.ndarray:
 def draw_training(runs: Runs):
     """Training with batch norm (blue) and without, at the paper's two learning rates. Lines are
     means over the last 25 batches, one for each seed; the pale ones behind are single batches of
-    the first. Grey (paler: at 0.5): the paper's own curves at the same rates (right: on its test
-    images, every 1,000 steps), read off its figure 1; its net has 13 layers or more, ours 11, and
-    single batches are drawn there. At 0.5 its net with batch norm learns and ours hardly does: see
-    11. The loss is on a logarithmic axis, off which the first steps with batch norm throw it: see
-    11, too."""
+    the first. The thin lines on the right that go on beyond all others are of one longer run each.
+    Grey (paler: at 0.5): the paper's own curves at the same rates (right: on its test images, every
+    1,000 steps), read off its figure 1; its net has 13 layers or more, ours 11, and single batches
+    are drawn there. At 0.5 its net with batch norm learns and ours hardly does: see 11. The loss is
+    on a logarithmic axis, off which the first steps with batch norm throw it: see 11, too."""
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.6))
     drawn = []
     for lr, style, face in ((0.1, "-", None), (0.5, "--", "white")):
@@ -124,9 +135,12 @@ def draw_training(runs: Runs):
                              marker=MARKS[colour], markersize=4, markerfacecolor=face,
                              color=colour, label=name)
             drawn += found
+    last = max(run["run"]["steps"] for run in drawn)
     for _, colour, (run, *_) in longest(runs):
-        axes[2].plot(run["validation_steps"], 100 * run["validation_accuracy"], color=colour,
-                     linewidth=1)
+        draw_beyond(axes[2], colour, run["validation_steps"], 100 * run["validation_accuracy"],
+                    last)
+    if run["run"]["steps"] > last:
+        axes[2].text(0.98, 0.27, beyond(last), transform=axes[2].transAxes, ha="right", va="center")
     axes[0].set(xlabel="step", ylabel="training accuracy (%)", ylim=(0, 100))
     lowest = min(np.nanmin(running_mean(run["loss"])) for run in drawn)
     axes[1].set(xlabel="step", ylabel="cross-entropy (nats)", yscale="log", ylim=(lowest / 2, 5))
@@ -208,69 +222,73 @@ def draw_seeds(axis: plt.Axes, colour: str, found: list[dict], measure: Callable
 
 def draw_three_panels(runs: Runs):
     """The paper's figure 4: at each step, the loss and the gradient are measured ½, 1, 2 and 4
-    learning rates along the gradient, on the same batch. Above: range of the loss, range of the
-    distance between the gradient there and here, and the largest distance over the length of the
-    way. Below: the width of the band of the loss in nats, since a logarithmic axis shows ratios and
-    turns the picture round; the same over the first 200 steps, where batch norm's first one is far
-    off the other scale; then what the paper's ranges hide, the change of the loss and the relative
-    change of the gradient against the length of the step, from 1/256 learning rate on (medians from
-    step 200 on, a line for each seed; the step that is taken is at 1). With batch norm the loss
-    falls further, and its way up comes later; below half a learning rate the gradient changes no
-    less. Bands: first seed, of the longest run there is; lines for β and the width: pale each seed,
-    strong their median, beyond them the longer run. Grey: the paper's curves, read off its figure
-    4, up to where ours end (its ‖Δg‖ is about four times ours and not drawn; its loss may hold an
-    L2 term). Single probes leave the frame: "up to" says how far (of ‖Δg‖ and the width, batch
-    norm's first step). Dashed: β = 1 over the shortest step; where the gradient has changed by its
-    own size there, β is about that whatever the landscape."""
-    figure = plt.figure(figsize=(10.4, 5.9))
+    learning rates along the gradient, on the same batch. Above, over training: range of the loss,
+    range of the distance between the gradient there and here, the largest distance over the length
+    of the way, and the width of the band of the loss in nats, since a logarithmic axis shows ratios
+    and turns the picture round. Below, left: the width over the first 200 steps, where batch norm's
+    first one is far off the other scale. Below, right: what the paper's ranges hide, the change of
+    the loss and the relative change of the gradient against the length of the step, from 1/256
+    learning rate on (medians from step 200 on, a line for each seed; the step that is taken is at
+    1). With batch norm the loss falls further, and its way up comes later; below half a learning
+    rate the gradient changes no less. Bands: first seed, of the longest run there is; lines over
+    steps: pale each seed, strong their median, and a thin one where one longer run leads on. Grey,
+    pale behind the bands: the paper's curves, read off its figure 4, up to where ours end (its ‖Δg‖
+    is about four times ours and not drawn; its loss may hold an L2 term). Single probes leave the
+    frame: "up to" says how far (of ‖Δg‖ and the width, batch norm's first step). Dashed: β = 1 over
+    the shortest step; where the gradient has changed by its own size there, β is about that
+    whatever the landscape."""
+    figure = plt.figure(figsize=(10.4, 5.7))
     above, below = figure.add_gridspec(2, 1)
-    loss, gradient, beta = above.subgridspec(1, 3).subplots()
-    width, start, *by_length = below.subgridspec(1, 4).subplots()
+    loss, gradient, beta, width = above.subgridspec(1, 4).subplots()
+    start, *by_length = below.subgridspec(1, 3, width_ratios=(2, 3, 3)).subplots()
     drawn = []
     for (label, colour, found), (*_, (long, *_)) in zip(pair(runs), longest(runs), strict=True):
         steps = long["probe_steps"]
         for axis, name in ((loss, "losses"), (gradient, "distances")):
             band = long[name][:, PAPER]
-            axis.fill_between(steps, band.min(1), band.max(1), color=colour, alpha=0.35,
-                              linewidth=0, label=label)
+            axis.fill_between(steps, band.min(1), band.max(1), color=colour, alpha=0.4, linewidth=1)
         for axis, measure in ((beta, lambda run: run["smoothness"][:, PAPER].max(1)),
                               (width, measures.band_width)):
             draw_seeds(axis, colour, found, measure)
-            beyond = steps >= found[0]["probe_steps"].max()  # of a longer run
-            axis.plot(steps[beyond], measure(long)[beyond], color=colour, linewidth=0.8)
+            draw_beyond(axis, colour, steps, measure(long), found[0]["probe_steps"].max())
         draw_seeds(start, colour, found, measures.band_width, 200)
         for run in found:
             for axis, values in zip(by_length, (measures.loss_change(run),
                                                 measures.gradient_change(run)), strict=True):
                 axis.plot(FINE_GRID, measures.late_median(run, values), f"{MARKS[colour]}-",
-                          color=colour, linewidth=0.9, markersize=3)
-        drawn += found if long is found[0] else [*found, long]
-    loss.set(xlabel="step", ylabel="loss (nats)", yscale="log", title="variation of the loss")
-    for axis, name, end, title in ((gradient, "‖Δg‖ (", 35, "gradient predictiveness"),
-                                   (beta, "effective β (", 40, "effective β-smoothness"),
-                                   (width, "width of the band (nats;\n", 6, None)):
-        axis.set(xlabel="step", ylabel=f"{name}up to {axis.dataLim.y1:.0f})", ylim=(0, end),
-                 title=title)
-    start.set(xlabel="step", ylabel="width of the band (nats;\nsteps 0 to 200)", yscale="log")
-    by_length[0].set(ylabel="change of the loss (nats)", ylim=(-0.6, 2))
+                          color=colour, linewidth=1.2, markersize=4)
+        by_length[0].plot([], [], f"{MARKS[colour]}-", color=colour, label=label)
+        drawn += found
+    for axis, name, end, title in ((gradient, "‖Δg‖", 35, "gradient predictiveness"),
+                                   (beta, "β", 40, "effective β-smoothness"),
+                                   (width, "nats", 6, "width of the loss band")):
+        axis.set(ylabel=f"{name} (up to {axis.dataLim.y1:.0f})", ylim=(0, end), title=title)
+    loss.set(ylabel="nats", yscale="log", title="variation of the loss")
+    start.set(ylabel="nats", yscale="log", title="width, steps 0 to 200")
+    by_length[0].set(ylabel="nats", ylim=(-0.6, 2), title="change of the loss")
     by_length[0].axhline(0, color="black", linewidth=0.8)
-    by_length[1].set(ylabel="‖Δg‖ / ‖g‖", yscale="log")
+    by_length[1].set(ylabel="‖Δg‖ / ‖g‖", yscale="log", title="change of the gradient")
     by_length[1].set_yticks([0.03, 0.1, 0.3, 1, 3], ["0.03", "0.1", "0.3", "1", "3"])
     for axis in (loss, start):
         axis.yaxis.set_major_formatter("{x:g}")
+    for axis in (loss, gradient, beta, width, start):
+        axis.set_xlabel("step")
     for axis in by_length:
-        axis.set(xlabel="step length (LR)", xscale="log")
+        axis.set(xlabel="length of the step (learning rates)", xscale="log")
         axis.set_xticks([1 / 256, 1 / 16, 1, 4], ["1/256", "1/16", "1", "4"])
         axis.minorticks_off()
         axis.axvline(1, color="black", linewidth=0.8)
     for norm in PAIR:
         for edge in ("min", "max_or_value"):
-            draw_paper_curve(loss, norm, 4, edge, panel="fig4a")
+            draw_paper_curve(loss, norm, 4, edge, pale=True, panel="fig4a")
         draw_paper_curve(beta, norm, 4, "max_or_value", panel="fig4c")
         draw_behind(width, norm, *paper_curves.band_width("fig4a", paper_curves.NETS[norm]))
     beta.axhline(1 / (GRID[0] * drawn[0]["run"]["lr"]), color="black", linestyle="--", linewidth=1)
-    paper_legend(gradient)
-    figure.legend(*gradient.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    paper_legend(by_length[0])
+    last = drawn[0]["run"]["steps"]
+    if long["run"]["steps"] > last:
+        by_length[0].plot([], [], color="black", linewidth=0.8, label=beyond(last))
+    figure.legend(*by_length[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return entitled(figure, drawn, f"SGD, LR {drawn[0]['run']['lr']:g}")
 
 
@@ -321,11 +339,11 @@ def draw_covariate_shift(runs: Runs):
 
 RESCUE_LOOKS = {  # (norm, warm-up?, only γ and β?): label and style
     ("none", False, False): ("no norm", PLAIN, "s-"),
-    ("none", True, False): ("no norm, warm-up", PLAIN, "^:"),
+    ("none", True, False): ("no norm, warm-up", BROWN, "^:"),
     ("batch", False, False): ("batch norm", BATCH_NORM, "o-"),
     ("batch", False, True): ("batch norm, only γ and β", BATCH_NORM, "v--"),
-    ("noisy_batch", False, False): ("batch norm, noise by pixel", "#56B4E9", "P-"),
-    ("group", False, False): ("group norm", "#009E73", "D-"),
+    ("noisy_batch", False, False): ("batch norm, noise by pixel", SKY, "P-"),
+    ("group", False, False): ("group norm", GREEN, "D-"),
 }
 
 

@@ -12,6 +12,7 @@ bytes. Ten seconds; needs the packages typst and pylopdf-fonts-zh-cn (requiremen
 """
 
 import importlib.util
+import io
 import json
 import re
 import sys
@@ -33,7 +34,8 @@ SETTINGS = ("title", "student", "student_id", "code", "dataset", "weights")
 FONTS = "pylopdf-fonts-zh-cn"  # Noto Serif SC
 PICTURE = re.compile(r'#picture\("([^"]+)"(?:, width: (\d+)%)?')
 TEXT_WIDTH, DPI = 17 / 2.54, 150  # inches, pixels an inch
-COLOURS, LITTLE = 64, 2  # LITTLE: mean over pixels of the largest change of a colour, of 255
+COLOURS, BLOCK = (64, 256), 16
+LITTLE, BLOTCH = 2, 16  # largest change of a colour, of 255: means over the picture, over a block
 
 
 def read_settings(path: Path) -> dict:
@@ -70,10 +72,25 @@ def find_fonts(text: str) -> dict:
                     "or write it in Latin letters")
 
 
+def looks_alike(picture: Image.Image, few: Image.Image) -> bool:
+    """Return whether a picture is little changed in few colours, in none of its BLOCKs much."""
+    change = np.asarray(ImageChops.difference(picture, few.convert("RGB"))).max(2)
+    blocks = np.pad(change, [(0, -side % BLOCK) for side in change.shape])
+    blocks = blocks.reshape(len(blocks) // BLOCK, BLOCK, -1, BLOCK).mean((1, 3))
+    return change.mean() <= LITTLE and blocks.max() <= BLOTCH
+
+
+def encoded(picture: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, optimize=True, **options)
+    return buffer.getvalue()
+
+
 def for_print(source: Path, target: Path, share: float) -> Path:
     """Write a picture again, with the pixels that are printed on a share of the text's width.
 
-    In COLOURS colours where that changes it little, as with lines and text; else as a JPEG.
+    In the fewest of COLOURS that change it little, as with lines and text, or with all of them, or
+    as a JPEG, whichever file is the smallest.
 
     Returns:
         `target`, with the suffix of its format.
@@ -92,15 +109,14 @@ def for_print(source: Path, target: Path, share: float) -> Path:
     if width < picture.width:
         size = width, round(picture.height * width / picture.width)
         picture = picture.resize(size, Image.Resampling.LANCZOS)
-    few = picture.quantize(COLOURS, dither=Image.Dither.NONE, kmeans=1000)
-    change = np.asarray(ImageChops.difference(picture, few.convert("RGB"))).max(2).mean()
+    fewer = (picture.quantize(n, dither=Image.Dither.NONE, kmeans=1000) for n in COLOURS)
+    few = next((one for one in fewer if looks_alike(picture, one)), picture)
+    files = {".png": encoded(few, "png"),
+             ".jpg": encoded(picture, "jpeg", quality=85, subsampling=0, progressive=True)}
+    suffix = min(files, key=lambda suffix: len(files[suffix]))
+    target = target.with_suffix(suffix)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if change <= LITTLE:
-        target = target.with_suffix(".png")
-        few.save(target, optimize=True)
-    else:
-        target = target.with_suffix(".jpg")
-        picture.save(target, quality=85, subsampling=0)
+    target.write_bytes(files[suffix])
     return target
 
 

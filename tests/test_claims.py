@@ -126,10 +126,10 @@ def test_heads_are_drawn_and_told_as_means_over_seeds():
                 runs[f"pair/{norm}-{seed}"] = run_of(norm, seed, 0.1)
     accuracy, loss, dead, *_ = FIGURES["11_heads"](runs).axes
     at_half = [line.get_ydata()[-1] for line in accuracy.lines if line.get_marker() != "."]
-    assert at_half == pytest.approx(6 * [37.5])
+    assert at_half == pytest.approx(len(HEAD_LOOKS) * [37.5])
     assert all(line.get_ydata() == pytest.approx(37.5) for line in dead.lines[:2])
     told = report_numbers.heads(runs)
-    assert len(told) == 6
+    assert len(told) == len(HEAD_LOOKS)
     assert told["batch-batch"] == {"seeds": 2, "diverged": 0, "accuracy": "38 ± 18", "thrown": "1"}
 
 

@@ -79,6 +79,8 @@ def test_two_horizons_match_variants_by_name(tmp_path):
         assert part in text, text
     figure = horizons.draw_horizons(*found)
     assert "depth (3 seeds, then 1 to 3 seeds),\nagainst first: 8, 8" == figure.axes[0].get_title()
+    assert {name.get_text() for name in figure.legends[0].texts} == {
+        "8, 8; 4 epochs: clear", "8, 8; 16 epochs: clear", "8, 8; 16 epochs: one seed"}
     save_figure(figure, tmp_path / "h.png")
     assert_picture(tmp_path / "h.png")
 
@@ -108,12 +110,21 @@ def test_every_net_is_named_beside_its_mark_and_text_is_large():
     plt.close(figure)
 
 
+def test_effects_have_one_scale_but_those_on_whole_images():
+    figure = comparisons.draw_effects(Comparisons(RESULTS_DIR / "compare" / "quick"))
+    limits = {axis.get_title(): axis.get_xlim() for axis in figure.axes}
+    own, = (title for title in limits if "own scale" in title)
+    assert own.startswith("whole images") and list(limits.values()).count(limits[own]) == 1
+    assert len({ends for title, ends in limits.items() if title != own}) == 1
+    plt.close(figure)
+
+
 def test_each_optimizer_has_a_panel_in_order_of_accuracy():
     runs = Comparisons(RESULTS_DIR / "compare" / "quick")
     rows = sorted(runs.studies["optimizers"], key=lambda one: -one["accuracy"])
     figure = comparisons.draw_optimizers(runs)
     for axis, one in zip(figure.axes, rows, strict=False):
-        assert axis.get_title().startswith(f"{one['variant']}\n{one['accuracy']:.2f} %")
+        assert axis.get_title("right").startswith(f"{one['variant']}\n{one['accuracy']:.2f} %")
         assert len(axis.lines) == len(rows) + 2  # all in grey, its own, the change of size
     plt.close(figure)
 

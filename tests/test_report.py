@@ -184,6 +184,17 @@ def test_a_name_is_printed_in_its_own_script(call, refused, flags):
     assert "no font here can print" in refused(report, *flags)
 
 
+def test_a_photograph_in_a_picture_of_lines_keeps_its_colours(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    drawn, photograph = image.new("RGB", (800, 600), "white"), image.radial_gradient("L")
+    bands = photograph, photograph.rotate(90), image.linear_gradient("L")
+    drawn.paste(image.merge("RGB", bands).resize((64, 64)), (320, 320))
+    drawn.save(tmp_path / "source.png")
+    assert not report.looks_alike(drawn, drawn.quantize(8)) and report.looks_alike(drawn, drawn)
+    with image.open(report.for_print(tmp_path / "source.png", tmp_path / "target", 1)) as made:
+        assert report.looks_alike(drawn, made)
+
+
 def test_pictures_have_the_pixels_that_are_printed(tmp_path):
     image = pytest.importorskip("PIL.Image")
     source, target = tmp_path / "source.png", tmp_path / "folder" / "picture"

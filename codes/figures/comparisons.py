@@ -19,6 +19,7 @@ from VGG_BatchNorm.ground.style import PALETTE, TRAIN, plt
 PANELS = tuple(name for name in ORDER if name not in ("losses", "final"))
 DODGE = 1.07  # by which a net with residual connections stands beside the same one without
 SIZES = ("widths", "depth")  # what changes the network's cost
+OWN_SCALE = "whole_images"  # whose differences are several times as large
 UNCLEAR = "#777777"
 MARKERS = "os^DvP*X<>ph"
 OUTCOMES = {"better": ("clearly better", PALETTE[0], PALETTE[0]),  # label, line, face of the mark
@@ -89,9 +90,10 @@ def draw_effects(runs: Comparisons):
     net is the same) and in the mean, with its 95 % interval over seeds (Student's t, from its own
     pairs); filled and coloured where Holm's rule over the study's variants calls it clear (blue:
     better, orange: worse), so that an interval may leave zero out and the difference still not be
-    clear. Each panel has its own scale. It is true of this length of training; dropout, strong
-    augmentation and depth are known to need more than a few epochs. Components are
-    compared under AdamW, each net at the best of its own rates: Muon rescales filters."""
+    clear. All panels have one scale but that of whole images. It is true of this length of
+    training; dropout, strong augmentation and depth are known to need more than a few epochs.
+    Components are compared under AdamW, each net at the best of its own rates: Muon rescales
+    filters."""
     rows = {name: [row for row in sorted_by_effect(runs.studies[name][1:])
                    if row["difference"] is not None] for name in PANELS if name in runs.studies}
     figure, panels = effect_panels(rows)
@@ -105,7 +107,12 @@ def draw_effects(runs: Comparisons):
             axis.plot(seeds, [y - 0.3] * len(seeds), "|", color=color, markersize=6)
             axis.errorbar(row["difference"], y, xerr=row["uncertainty"] or 0, fmt="o", color=color,
                           capsize=3, markerfacecolor=face)
-        axis.set_title(f"{study.replace('_', ' ')}, against\n{start['variant']}")
+        own = " (own scale)" if study == OWN_SCALE else ""
+        axis.set_title(f"{study.replace('_', ' ')}, against\n{start['variant']}{own}")
+    alike = [axis for study, axis in panels.items() if study != OWN_SCALE]
+    limits = [end for axis in alike for end in axis.get_xlim()]
+    for axis in alike:
+        axis.set_xlim(min(limits), max(limits))
     figure.legend(handles=[plt.Line2D([], [], marker="o", color=color, markerfacecolor=face,
                                       label=label) for label, color, face in OUTCOMES.values()],
                   loc="outside lower center", ncols=3)
@@ -124,8 +131,8 @@ def draw_losses(runs: Comparisons):
     """Loss by regularisation: validation accuracy in percent, mean ± standard deviation over seeds,
     all under Adam, whose rate was tuned for each loss; the strength of a regulariser was tuned on
     cross-entropy. L2 enters the gradient and is rescaled by Adam, decoupled decay is not
-    (Loshchilov & Hutter 2019). Bright is accurate. In bold: what differs clearly (Holm's rule over
-    all of them) from the first, top left. Outlined: the highest mean."""
+    (Loshchilov & Hutter 2019). Bright is accurate, outlined the highest mean. What differs clearly
+    from the first, top left, the table on losses says."""
     rows = {row["variant"]: row for row in runs.studies["losses"]}
     losses = [name for name in rows if " + " not in name]
     added = ["none", *dict.fromkeys(name.partition(" + ")[2] for name in rows if " + " in name)]
@@ -141,14 +148,14 @@ def draw_losses(runs: Comparisons):
         for x, cell in enumerate(line):
             if cell:
                 axis.text(x, y, with_spread(cell["accuracy"], cell["deviation"]), ha="center",
-                          va="center", color="white" if values[y][x] < middle else "black",
-                          fontweight="bold" if cell["clear"] else "normal")
+                          va="center", color="white" if values[y][x] < middle else "black")
                 if values[y][x] == best:
                     axis.add_patch(plt.Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, fill=False,
                                                  edgecolor=PALETTE[1], linewidth=3))
     axis.set_xticks(range(len(added)), [name.replace(" ", "\n") for name in added])
     axis.set_yticks(range(len(losses)), [name.replace("binary ", "binary\n") for name in losses])
-    axis.set(xlabel="regularisation", ylabel="loss", title="validation accuracy (%)")
+    axis.set(xlabel="regularisation", ylabel="loss",
+             title="validation accuracy (%); outlined: the highest mean")
     axis.grid(visible=False)
     figure.suptitle(what_was_trained(runs))
     return figure
@@ -159,9 +166,9 @@ def draw_cost(runs: Comparisons):
     """What accuracy costs: validation error against parameters and against the FLOPs of training,
     on logarithmic axes, for every net of the studies named in the legend; bars are standard
     deviations over seeds. Nets with residual connections are open marks, drawn a little to the
-    right of their place, which is that of the same net without. The grey line is the front, of
-    means: no net to the left of it is better. All train for as many epochs; it does not show what a
-    net would reach if each had the epochs that suit it."""
+    right of their place, which is that of the same net without. The grey line joins the best so
+    far, of means: no net to the left of it is better. All train for as many epochs; it does not
+    show what a net would reach if each had the epochs that suit it."""
     studies = [name for name in SIZES if name in runs.studies]
     rows = [(study, color, marker, row)
             for study, color, marker in zip(studies, PALETTE, "osD^", strict=False)
@@ -187,7 +194,8 @@ def draw_cost(runs: Comparisons):
         for x, error in sorted(places):
             if not front or error < front[-1][1]:
                 front += [(x, front[-1][1]), (x, error)] if front else [(x, error)]
-        axis.plot(*zip(*front, strict=True), color="#999999", linewidth=1, label="front", zorder=0)
+        axis.plot(*zip(*front, strict=True), color="#999999", linewidth=1, label="best so far",
+                  zorder=0)
         names[axis] = marks, list(zip(front, front[1:], strict=False))
         axis.set(xlabel=label, xscale="log")
         axis.margins(x=0.2, y=0.1)
@@ -208,17 +216,17 @@ def draw_cost(runs: Comparisons):
 def draw_optimizers(runs: Comparisons):
     """The optimizers, each at the rate that was best for it, the most accurate first: the training
     loss over steps, mean over seeds, with the standard deviation as a band; the others' means are
-    grey. The titles say the validation accuracy in the end and the seconds of training. Dotted:
-    the change from small images to whole ones, whose steps take longer; an optimizer is judged
-    here by how it bears that change too, so compare the losses before and after it. The Muons and
-    what is "on filters" leave biases and the head to SGD at rates of their own; the others have one
-    rate for everything."""
+    grey. Under its name: the validation accuracy in the end and the seconds of training. Dotted:
+    the change from small images to whole ones, whose steps take longer; an optimizer is judged here
+    by how it bears that change too, so compare the losses before and after it. The Muons and what
+    is "on filters" leave biases and the head to SGD at rates of their own; the others have one rate
+    for everything."""
     found = [(row, curve) for row in reversed(sorted_by_effect(runs.studies["optimizers"]))
              if (curve := loss_curve(runs, row["changes"]))]
     columns = max(1, min(4, len(found)))
     lines = max(1, -(-len(found) // columns))
     figure, axes = plt.subplots(lines, columns, squeeze=False, sharex=True, sharey=True,
-                                figsize=(max(8, 3.32 * columns), 2.6 * lines + 0.8))
+                                figsize=(max(8, 3.32 * columns), 2.15 * lines + 0.8))
     for axis, (row, (steps, mean, spread)) in zip(axes.flat, found, strict=False):
         for _, (other_steps, other, _) in found:
             axis.plot(other_steps, other, color="#c4c4c4", linewidth=0.8)
@@ -227,11 +235,15 @@ def draw_optimizers(runs: Comparisons):
                           [m + s for m, s in zip(mean, spread, strict=True)],
                           color=TRAIN, alpha=0.25, linewidth=0)
         if 0 < runs.base["small_share"] < 1:
-            axis.axvline(runs.base["small_share"] * steps[-1], color="black", linestyle=":",
-                         linewidth=1)
+            axis.axvline(runs.base["small_share"] * steps[-1], ymax=0.66, color="black",
+                         linestyle=":", linewidth=1)
         cost = "" if row["seconds"] is None else f", {row['seconds']:.0f} s"
-        axis.set_title(f"{row['variant']}\n{with_spread(row['accuracy'], None)} %{cost}")
+        axis.set_title(f"{row['variant']}\n{with_spread(row['accuracy'], None)} %{cost}",
+                       loc="right", y=0.98, va="top")
         axis.xaxis.set_major_locator(MaxNLocator(4))
+        axis.yaxis.set_major_locator(MaxNLocator(4))
+    low, high = axes[0, 0].get_ylim()
+    axes[0, 0].set_ylim(low, high + 0.3 * (high - low))  # for the names
     for column in range(columns):
         lowest = (len(found) - 1 - column) // columns
         axes[lowest, column].tick_params(labelbottom=True)

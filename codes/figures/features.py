@@ -65,19 +65,22 @@ def draw_similarity(data: dict) -> plt.Figure:
     nothing of how well a net classifies, and is one pair of nets a panel here."""
     settings = data["about"]["settings"]
     first, pairs = settings["nets"][0], settings["pairs"]
-    figure, axes = plt.subplots(1, len(pairs), figsize=(10.4, 3.65))
+    figure, axes = plt.subplots(1, len(pairs), figsize=(10.4, 3.75))
     blocks = range(data["cka"].shape[1])
     for axis, pair, matrix, right in zip(axes, pairs, data["cka"], data["accuracy"], strict=True):
-        axis.imshow(matrix, vmin=0, vmax=1, cmap="cividis", origin="lower")
+        image = axis.imshow(matrix, vmin=0, vmax=1, cmap="cividis", origin="lower")
         for (row, column), value in np.ndenumerate(matrix):
             axis.text(column, row, f"{value:.2f}".lstrip("0"), ha="center", va="center",
                       color="white" if value < 0.5 else "black")
         down, across = (f"{CALLED[name]}, seed {seed} ({100 * share:.0f} % right)"
                         for (name, seed), share in zip(pair, right, strict=True))
-        axis.set(xlabel=across, ylabel=down)
+        one, other = (CALLED[name] for name, _ in pair)
+        axis.set(xlabel=across, ylabel=down,
+                 title=f"two seeds, {one}" if one == other else f"{one} beside {other}")
         axis.set_xticks(blocks, [f"{block + 1}" for block in blocks])
         axis.set_yticks(blocks, [f"{block + 1}" for block in blocks])
         axis.grid(visible=False)
-    figure.suptitle(f"linear CKA of blocks of CifarNet {', '.join(map(str, first['widths']))}, "
+    figure.colorbar(image, ax=axes, label="linear CKA", pad=0.01)
+    figure.suptitle(f"blocks of CifarNet {', '.join(map(str, first['widths']))}, "
                     f"{first['epochs']} epochs; {settings['images']:,} test images", fontsize=11)
     return figure

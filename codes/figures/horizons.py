@@ -94,14 +94,19 @@ def draw_horizons(short: dict, long: dict, pairs: Pairs):
                        f"against {pairs[study][0][0]['variant']}")
     both = [pair for mine in rows.values() for pair in mine]
     handles = [plt.Line2D([], [], color=color, marker=marker, linestyle="none",
-                          markerfacecolor=color if clear else "white",
-                          label=f"{widths_and_epochs(base)}: {'' if clear else 'not '}clear")
+                          markerfacecolor=color if said == "clear" else "white",
+                          label=f"{widths_and_epochs(base)}: {said}")
                for base, (color, marker, _), mine in zip(
                    (short, long), looks, zip(*both, strict=True), strict=True)
-               for clear in sorted({row["clear"] for row in mine}, reverse=True)]
+               for said in sorted({clearness(row) for row in mine})]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, handlelength=1,
                   columnspacing=1)
     return figure
+
+
+def clearness(row: dict) -> str:
+    return ("clear" if row["clear"] else
+            "one seed" if row["uncertainty"] is None else "not clear")
 
 
 def seed_counts(pairs: list[tuple[dict, dict]]) -> str:

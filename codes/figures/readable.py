@@ -48,7 +48,7 @@ def place_labels(axis: plt.Axes, points: Sequence[tuple[str, str, float, Sequenc
 
     Args:
         points: (name, colour, x, the y of each mark, the best to stand beside first), in data's
-            units.
+            units; a mark whose name is empty is left free.
         lines: the two ends (x, y) of each, level or upright, in data's units.
         look: of the names, as `annotate` has it, such as their `fontsize`.
     """
@@ -57,7 +57,7 @@ def place_labels(axis: plt.Axes, points: Sequence[tuple[str, str, float, Sequenc
         corners = axis.transData.transform([(x, min(ys)), (x, max(ys))])
         taken.append(Bbox(corners).padded(MARK))
     taken += [Bbox(np.sort(axis.transData.transform(ends), axis=0)).padded(1) for ends in lines]
-    for name, color, x, ys in points:
+    for name, color, x, ys in (point for point in points if point[0]):
         for (right, up, across, along), y in itertools.product(LABELS, ys):
             label = axis.annotate(name, (x, y), xytext=(right, up), textcoords="offset points",
                                   ha=across, va=along, color=color, in_layout=False, **look)

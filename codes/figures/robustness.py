@@ -57,7 +57,7 @@ def draw_attacks(axis, data: dict) -> None:
     axis.set_xticks(epsilons, [f"{eps:g}" for eps in epsilons])
     axis.minorticks_off()
     axis.set(ylim=(0, 102), xlabel="ε, largest change of a pixel (1/255)", ylabel="accuracy (%)",
-             title=f"attacks, {settings['attacked']:,} of them")
+             title=f"adversarial attacks, {settings['attacked']:,} test images")
 
 
 def draw_noise(axis, noise: dict) -> None:
@@ -96,6 +96,7 @@ def draw_robustness(data: dict, noise: dict):
     rest."""
     colours = dict(zip(data["about"]["settings"]["corruptions"], PALETTE, strict=False))
     figure = plt.figure(figsize=(9.4, 6.4))
+    figure.get_layout_engine().set(hspace=0.07)
     left, right = figure.subfigures(1, 2, width_ratios=(1.28, 1))
     draw_examples(left.subplots(), data, colours)
     above, middle, below = right.subplots(3, 1)
