@@ -23,18 +23,11 @@ from codes.documents.tables import html, marked_up
 from codes.figures import registry
 from codes.figures.gallery import explanations
 from codes.figures.landscape import COMPARED, loss_levels, network_title
+from VGG_BatchNorm import measures
 from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.files import read_npz
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.style import BATCH_NORM, PALETTE, PLAIN, plt
-from VGG_BatchNorm.measures import (
-    CONVOLUTIONS,
-    PAPER,
-    NotRun,
-    dead_units,
-    find,
-    rate_times_curvature,
-)
 from VGG_BatchNorm.run_files import read_study_run
 
 SHOWN = 5  # probabilities of an image
@@ -169,20 +162,21 @@ def live(results: Path) -> dict | None:
     nets = []
     for norm, name, colour, dash in NETS:
         try:
-            mine = find(runs, "pair", norm=norm)
-        except NotRun:
+            mine = measures.find(runs, "pair", norm=norm)
+        except measures.NotRun:
             return None
-        bands = [run["losses"][:, PAPER] for run in mine]
-        dead = [dead_units(run)[1] for run in mine]
+        bands = [run["losses"][:, measures.PAPER] for run in mine]
+        edges = [measures.rate_times_curvature(run)[1] for run in mine]
+        dead = [measures.dead_units(run)[1] for run in mine]
         nets.append({
             "name": name, "colour": colour, "dash": dash,
-            "edge_steps": rounded(rate_times_curvature(mine[0])[0]),
+            "edge_steps": rounded(measures.rate_times_curvature(mine[0])[0]),
             "low": rounded(np.median([band.min(1) for band in bands], 0)),
             "high": rounded(np.median([band.max(1) for band in bands], 0)),
-            "edge": rounded(np.median([rate_times_curvature(run)[1] for run in mine], 0)),
+            "edge": rounded(np.median(edges, 0)),
             "dead": rounded(np.median(dead, 0))})
-    linear = dead[0].shape[1] - CONVOLUTIONS
-    layers = [*map(str, range(1, CONVOLUTIONS + 1)), *(f"L{k + 1}" for k in range(linear))]
+    first = range(1, measures.CONVOLUTIONS + 1)
+    layers = [*map(str, first), *(f"L{k + 1}" for k in range(dead[0].shape[1] - len(first)))]
     return {"steps": mine[0]["probe_steps"].astype(int).tolist(), "layers": layers,
             "seeds": len(mine), "nets": nets}
 

@@ -1,22 +1,11 @@
 """What README.md, MODEL_CARD.md and the report say of presets and weights."""
 
-import json
 import statistics
 from pathlib import Path
 
 from codes.documents.bench_tables import speed_text
+from codes.results import presets
 from codes.results.comparisons import by_study, overview
-from codes.results.presets import (
-    PRESET_RUN,
-    PUBLISHED,
-    SCRATCH_RUN,
-    by_preset,
-    by_the_clock,
-    errors_in_percent,
-    minutes,
-    on_a_gpu,
-    preset_runs,
-)
 from codes.results.words import mean_and_deviation
 from VGG_BatchNorm import claims, measures
 from VGG_BatchNorm.ground.files import RESULTS_DIR, SHIPPED_WEIGHTS, digest, read_csv, read_json
@@ -29,13 +18,13 @@ def accuracy_table(rows: list[dict]) -> Table:
     head = ("preset", "test error, one view", "six views", "seeds", "parameters", "PFLOP to train",
             "precision", "minutes of CPU", "by the clock", "peak memory")
     lines = []
-    for preset, mine in by_preset(sorted(rows, key=lambda row: row["flops"])).items():
+    for preset, mine in presets.by_preset(sorted(rows, key=lambda row: row["flops"])).items():
         memory = max(row["peak_memory_bytes"] or 0 for row in mine) / 2**30
-        errors = [f"{mean_and_deviation(some, 2)} %" for some in errors_in_percent(mine)]
+        errors = [f"{mean_and_deviation(some, 2)} %" for some in presets.errors_in_percent(mine)]
         lines.append((Code(preset), *errors, str(len(mine)),
                       f"{mine[0]['parameters'] / 1e6:.2f} M", f"{mine[0]['flops'] / 1e15:.3f}",
                       " and ".join(sorted({row.get("precision") or "float32" for row in mine})),
-                      mean_and_deviation(minutes(mine), 1), by_the_clock(mine),
+                      mean_and_deviation(presets.minutes(mine), 1), presets.by_the_clock(mine),
                       f"{memory:.1f} GiB" if memory else "not known"))
     return Table("", head, lines)
 
@@ -43,13 +32,14 @@ def accuracy_table(rows: list[dict]) -> Table:
 def front_table(rows: list[dict], published: list[dict]) -> Table:
     """One line a net, by its error: ours from runs.csv, and published ones of known cost."""
     lines = []
-    for preset, mine in by_preset(rows).items():
-        one, six = errors_in_percent(mine)
+    for preset, mine in presets.by_preset(rows).items():
+        one, six = presets.errors_in_percent(mine)
         errors = [f"{mean_and_deviation(some, 2)} %" for some in (one, six)]
-        place = mine[0]["device"] if on_a_gpu(mine[0]) else f"{mine[0]['threads']} CPU cores"
-        clock = f"{mean_and_deviation(minutes(mine), 1)} min ({by_the_clock(mine)} by the clock)"
+        on_a_gpu, clock = presets.on_a_gpu(mine[0]), presets.by_the_clock(mine)
+        place = mine[0]["device"] if on_a_gpu else f"{mine[0]['threads']} CPU cores"
+        took = f"{mean_and_deviation(presets.minutes(mine), 1)} min ({clock} by the clock)"
         lines.append((statistics.mean(six), Code(preset), *errors, mine[0]["parameters"],
-                      mine[0]["flops"], f"{place}, {clock}", len(mine)))
+                      mine[0]["flops"], f"{place}, {took}", len(mine)))
     for row in published:
         if row["trained_on"]:
             error = 100 * (1 - row["test_accuracy"])
@@ -88,9 +78,9 @@ def model_card(results: Path) -> Table:
         if about.get("sha1") != digest(SHIPPED_WEIGHTS):
             raise UserError(f"{results / name}.json is of {about['checkpoint']} as it was, not of "
                             "the shipped weights; measure these")
-    rows = [row for row in preset_runs(results / "runs.csv")
+    rows = [row for row in presets.preset_runs(results / "runs.csv")
             if row["preset"] == run["preset"]]
-    recipe = [f"{mean_and_deviation(some, 2)} %" for some in errors_in_percent(rows)]
+    recipe = [f"{mean_and_deviation(some, 2)} %" for some in presets.errors_in_percent(rows)]
     by_class = shipped["accuracy_by_class_six_views"]
     worst, *_, best = sorted(by_class.items(), key=lambda item: item[1])
     pairs = ", ".join(f"{pair['true']} taken for {pair['said']} ({pair['images']})"
@@ -122,12 +112,13 @@ def larger_weights(results: Path) -> Table:
     lines = []
     for path in sorted(SHIPPED_WEIGHTS.parent.glob(f"{SHIPPED_WEIGHTS.stem}-*.pt")):
         run = read_json(results / path.stem / "result.json",
-                        *(name for name in PRESET_RUN if name != "peak_memory_bytes"))
-        (one,), (six,) = errors_in_percent([run])
+                        *(name for name in presets.PRESET_RUN if name != "peak_memory_bytes"))
+        (one,), (six,) = presets.errors_in_percent([run])
         name = Code(path.name)
         lines.append((name, f"{run['preset']}, seed {run['seed']}", f"{one:.2f} %", f"{six:.2f} %",
                       f"{run['parameters'] / 1e6:.2f} M", f"{run['flops'] / 1e15:.2f}",
-                      run["precision"], f"{run['seconds'] / 60:.0f}", f"{minutes([run])[0]:.0f}"))
+                      run["precision"], f"{run['seconds'] / 60:.0f}",
+                      f"{presets.minutes([run])[0]:.0f}"))
     return Table("", ("weights", "trained as", "test error, one view", "six views", "parameters",
                       "PFLOP to train", "precision", "minutes by the clock", "of CPU time"), lines)
 
@@ -140,12 +131,12 @@ def readme(results: Path = RESULTS_DIR) -> dict[str, str]:
         bench, study, peer = (read_json(results / name)
                               for name in ("bench.json", "bn/bench.json", "peer.json"))
         tables = {
-            "front": front_table(preset_runs(results / "runs.csv"),
-                                 read_csv(results / "published.csv", PUBLISHED)),
+            "front": front_table(presets.preset_runs(results / "runs.csv"),
+                                 read_csv(results / "published.csv", presets.PUBLISHED)),
             "bn": claims.claims_table(measures.read_runs(results / "bn" / "evening"), brief=True),
             "compare": overview(studies)}
+        scratch = read_csv(results / "from_scratch.csv", presets.SCRATCH_RUN)
         return {name: markdown(table) for name, table in tables.items()} | {
-            "speed": speed_text(bench, study, peer),
-            "from-scratch": from_scratch_text(read_csv(results / "from_scratch.csv", SCRATCH_RUN))}
-    except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
+            "speed": speed_text(bench, study, peer), "from-scratch": from_scratch_text(scratch)}
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"a file in {results} has another shape than expected: {error!r}") from None
