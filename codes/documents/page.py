@@ -19,7 +19,7 @@ from matplotlib.colors import to_hex
 from PIL import Image, UnidentifiedImageError
 
 from codes.documents.figure_tables import TABLES, claim_tables, run_tables
-from codes.documents.tables import html, marked_up
+from codes.documents.tables import marked_up
 from codes.figures import registry
 from codes.figures.gallery import explanations
 from codes.figures.landscape import COMPARED, loss_levels, network_title
@@ -181,6 +181,16 @@ def live(results: Path) -> dict | None:
             "seeds": len(mine), "nets": nets}
 
 
+def template(name: str) -> jinja2.Template:
+    """Return the template of this name, which lies beside this file."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["marked_up"] = lambda text: Markup(marked_up(text))
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    return environment.get_template(name)
+
+
 def build(places: Places, data: dict) -> str:
     """Return the whole page.
 
@@ -190,12 +200,6 @@ def build(places: Places, data: dict) -> str:
     Raises:
         UserError: a file of results has another shape than expected, or a figure is no picture.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
-        lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters["marked_up"] = lambda text: Markup(marked_up(text))
-    environment.filters["element"] = lambda table: Markup(html(table))
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     try:
         parts = {"accuracy": run_tables(places.results), "claims": claim_tables(places.results),
                  "figures": plates(places), "planes": surfaces(places.results),
@@ -205,5 +209,4 @@ def build(places: Places, data: dict) -> str:
         raise UserError(f"a file in {places.results} has another shape than expected: "
                         f"{error!r}") from None
     colours = list(map(to_hex, plt.get_cmap("cividis")(np.linspace(0, 1, 64))))
-    template = environment.get_template("page.html.j2")
-    return template.render(palette=PALETTE, colours=colours, **parts)
+    return template("page.html.j2").render(palette=PALETTE, colours=colours, **parts)

@@ -10,7 +10,7 @@ from codes.results.words import mean_and_deviation
 from VGG_BatchNorm import claims, measures
 from VGG_BatchNorm.ground.files import RESULTS_DIR, SHIPPED_WEIGHTS, digest, read_csv, read_json
 from VGG_BatchNorm.ground.script import UserError
-from VGG_BatchNorm.ground.tables import Code, Table, markdown
+from VGG_BatchNorm.ground.tables import Table, markdown
 
 
 def accuracy_table(rows: list[dict]) -> Table:
@@ -21,7 +21,7 @@ def accuracy_table(rows: list[dict]) -> Table:
     for preset, mine in presets.by_preset(sorted(rows, key=lambda row: row["flops"])).items():
         memory = max(row["peak_memory_bytes"] or 0 for row in mine) / 2**30
         errors = [f"{mean_and_deviation(some, 2)} %" for some in presets.errors_in_percent(mine)]
-        lines.append((Code(preset), *errors, str(len(mine)),
+        lines.append((f"`{preset}`", *errors, str(len(mine)),
                       f"{mine[0]['parameters'] / 1e6:.2f} M", f"{mine[0]['flops'] / 1e15:.3f}",
                       " and ".join(sorted({row.get("precision") or "float32" for row in mine})),
                       mean_and_deviation(presets.minutes(mine), 1), presets.by_the_clock(mine),
@@ -38,7 +38,7 @@ def front_table(rows: list[dict], published: list[dict]) -> Table:
         on_a_gpu, clock = presets.on_a_gpu(mine[0]), presets.by_the_clock(mine)
         place = mine[0]["device"] if on_a_gpu else f"{mine[0]['threads']} CPU cores"
         took = f"{mean_and_deviation(presets.minutes(mine), 1)} min ({clock} by the clock)"
-        lines.append((statistics.mean(six), Code(preset), *errors, mine[0]["parameters"],
+        lines.append((statistics.mean(six), f"`{preset}`", *errors, mine[0]["parameters"],
                       mine[0]["flops"], f"{place}, {took}", len(mine)))
     for row in published:
         if row["trained_on"]:
@@ -114,8 +114,8 @@ def larger_weights(results: Path) -> Table:
         run = read_json(results / path.stem / "result.json",
                         *(name for name in presets.PRESET_RUN if name != "peak_memory_bytes"))
         (one,), (six,) = presets.errors_in_percent([run])
-        name = Code(path.name)
-        lines.append((name, f"{run['preset']}, seed {run['seed']}", f"{one:.2f} %", f"{six:.2f} %",
+        lines.append((f"`{path.name}`", f"{run['preset']}, seed {run['seed']}",
+                      f"{one:.2f} %", f"{six:.2f} %",
                       f"{run['parameters'] / 1e6:.2f} M", f"{run['flops'] / 1e15:.2f}",
                       run["precision"], f"{run['seconds'] / 60:.0f}",
                       f"{presets.minutes([run])[0]:.0f}"))
