@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.flags import flag_parser
 from codes.settings import DEFAULTS, PRESETS, Settings
 from codes.trainer import Trainer
 from VGG_BatchNorm.ground.cifar10 import Split
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.flops import training_flops
 from VGG_BatchNorm.ground.machine import environment, peak_memory, pick_precision, use_device
 from VGG_BatchNorm.ground.script import run_main, user_path

@@ -9,37 +9,22 @@ and their defaults are those of its constructor, in networks.py.
 
 import argparse
 import dataclasses
+import math
 
 import torch
 
 from codes.augment import AUGMENTS, MIXING
-from codes.flags import flag_parser
 from codes.losses import LOSSES
 from codes.networks import NETWORKS, network_arguments
 from codes.optimizers import OPTIMIZERS
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.machine import PRECISIONS, pick_precision
-from VGG_BatchNorm.ground.script import UserError, count, positive, user_path
+from VGG_BatchNorm.ground.script import UserError, count, number, positive, user_path
 
-
-def not_negative(text: str) -> float:
-    return float(text) and positive(text)
-
-
-def share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def some_share(text: str) -> float:
-    return positive(text) and share(text)
-
-
-def below_one(text: str) -> float:
-    if share(text) == 1:
-        raise argparse.ArgumentTypeError(f"{text} is not below 1")
-    return share(text)
+not_negative = number(float, "a number from 0 up", lambda value: 0 <= value < math.inf)
+share = number(float, "between 0 and 1", lambda value: 0 <= value <= 1)
+some_share = number(float, "above 0 and at most 1", lambda value: 0 < value <= 1)
+below_one = number(float, "from 0 up and below 1", lambda value: 0 <= value < 1)
 
 
 def widths(text: str) -> tuple[int, ...]:

@@ -18,11 +18,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.documents.map import room_map
 from codes.documents.preset_tables import larger_weights, model_card, readme
-from codes.flags import flag_parser
 from codes.results.presets import PRESET_RUN, preset_runs
 from codes.settings import DEFAULTS, choose_settings, make_parser
 from VGG_BatchNorm.ground import files
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.ground.tables import markdown
 

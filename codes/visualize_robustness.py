@@ -16,7 +16,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.robustness import draw_robustness
-from codes.flags import picture_parser
 from codes.insight import robustness
 from codes.insight.corruptions import CORRUPTIONS
 from codes.insight.measured import made_from, measured
@@ -25,6 +24,7 @@ from codes.open_weights import open_network
 from codes.results.measurements import robustness_for_report
 from VGG_BatchNorm.ground.cifar10 import data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import FIGURES_DIR, write_json
+from VGG_BatchNorm.ground.flags import picture_parser
 from VGG_BatchNorm.ground.machine import use_device
 from VGG_BatchNorm.ground.script import UserError, count, run_main
 from VGG_BatchNorm.ground.style import save_figure
