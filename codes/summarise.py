@@ -18,7 +18,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.documents.map import room_map
 from codes.documents.preset_tables import larger_weights, model_card, readme
-from codes.results.presets import PRESET_RUN, preset_runs
+from codes.results.presets import PRESET_RUN
 from codes.settings import DEFAULTS, choose_settings, make_parser
 from VGG_BatchNorm.ground import files
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
@@ -35,7 +35,7 @@ PAGES = {"README.md": readme,
 
 def collect(folders: list[Path], table: Path) -> None:
     """Add or replace a row of `table` for each finished run of a preset as it stands."""
-    rows = {(row["preset"], row["seed"]): row for row in preset_runs(table)}
+    rows = {(row["preset"], row["seed"]): row for row in files.read_csv(table, PRESET_RUN)}
     for folder in folders:
         settings = files.read_json(folder / "config.json", "settings")["settings"]
         settings = DEFAULTS | settings  # a run that does not name a setting is older than it

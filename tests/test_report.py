@@ -100,7 +100,6 @@ def write_insights(folder):
 
 def write_batch_norm(folder):
     """Runs of both nets in each group; with batch norm every number is half of one without."""
-    rows = []
     for group, norm, optimizer, lr in (
             ("pair", "none", "sgd", 0.1), ("pair", "batch", "sgd", 0.1),
             ("rates", "none", "sgd", 0.5), ("rates", "batch", "sgd", 0.5),
@@ -122,10 +121,6 @@ def write_batch_norm(folder):
                                 validation_accuracy=[1 - value], probe_steps=[0, 250, 500],
                                 gradient_norm=np.full(3, value), probe_loss=np.full(3, value),
                                 fine_steps=[0, 250, 500], scale_rayleigh=[16.0, 4, 1, 0.25, 0.1]))
-        rows.append({"group": group, "norm": norm, "lr": lr, "seed": 0, "steps": 60,
-                     "precision": "float32", "validation_accuracy": 1 - value,
-                     "steps_to_50%": 51, "steps_to_70%": ""})
-    write_csv(folder / "summary.csv", rows)
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def model_card(results: Path) -> Table:
         if about.get("sha1") != digest(SHIPPED_WEIGHTS):
             raise UserError(f"{results / name}.json is of {about['checkpoint']} as it was, not of "
                             "the shipped weights; measure these")
-    rows = [row for row in presets.preset_runs(results / "runs.csv")
+    rows = [row for row in read_csv(results / "runs.csv", presets.PRESET_RUN)
             if row["preset"] == run["preset"]]
     recipe = [f"{mean_and_deviation(some, 2)} %" for some in presets.errors_in_percent(rows)]
     by_class = shipped["accuracy_by_class_six_views"]
@@ -131,7 +131,7 @@ def readme(results: Path = RESULTS_DIR) -> dict[str, str]:
         bench, study, peer = (read_json(results / name)
                               for name in ("bench.json", "bn/bench.json", "peer.json"))
         tables = {
-            "front": front_table(presets.preset_runs(results / "runs.csv"),
+            "front": front_table(read_csv(results / "runs.csv", presets.PRESET_RUN),
                                  read_csv(results / "published.csv", presets.PUBLISHED)),
             "bn": claims.claims_table(measures.read_runs(results / "bn" / "evening"), brief=True),
             "compare": overview(studies)}
