@@ -70,10 +70,8 @@ class Comparison:
         self.environment = environment(device)  # as it is when the runs begin
         self.flops: dict[str, int] = {}  # by changes
         self.base_seconds = 0.0
-        self.whole, self.test = load_cifar10(data)
+        self.whole, self.test = (split.to(device) for split in load_cifar10(data))
         self.train, self.validation = split_validation(self.whole)
-        self.train, self.validation, self.whole, self.test = (
-            split.to(device) for split in (self.train, self.validation, self.whole, self.test))
 
     def study(self, variant_rows: list[Variant], seeds: int) -> None:
         """Run what is missing of these variants."""

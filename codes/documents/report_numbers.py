@@ -8,7 +8,6 @@ PARTS names the files, what makes each, and the function that reads it.
 """
 
 import contextlib
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from codes.results.measurements import eigenvalue_in_words
 from codes.results.words import listed, mean_and_deviation, minus, percent
 from codes.settings import DEFAULTS, PRESETS, Settings
 from VGG_BatchNorm import claims, measures
-from VGG_BatchNorm.ground.cifar10 import CLASSES, MEAN, ROW, STD, split_validation
+from VGG_BatchNorm.ground.cifar10 import CLASSES, MEAN, ROW, STD, VALIDATION_SHARE
 from VGG_BatchNorm.ground.files import read_csv, read_json, read_npz
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.VGG import get_number_of_parameters
@@ -70,7 +69,7 @@ def front(path: Path) -> list[list]:
 def data(path: Path) -> dict:
     """evaluation.json, and what else defines the data: its parts, checksum and constants."""
     train = read_csv(path.with_name("runs.csv"), presets.PRESET_RUN)[0]["images"]
-    held_out = round(train * inspect.signature(split_validation).parameters["fraction"].default)
+    held_out = round(train * VALIDATION_SHARE)
     evaluation = read_json(path)
     by_class = evaluation["accuracy_by_class_six_views"]
     shares = sorted((share, name) for name, share in by_class.items())
