@@ -159,11 +159,11 @@ class NoisyBatchNorm2d(nn.BatchNorm2d):
 
 
 class Noise2d(nn.Module):
-    """`jitter` in training with no norm before it: the control of `NoisyBatchNorm2d`."""
+    """`jitter` by channel in training with no norm before it: the control of `NoisyBatchNorm2d`."""
 
-    def __init__(self, seed: int = 0, by: str = "channel"):
+    def __init__(self, seed: int = 0):
         super().__init__()
-        self.seed, self.by = seed, by
+        self.seed = seed
         self.register_buffer("num_batches_tracked", torch.tensor(0))
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
@@ -171,7 +171,7 @@ class Noise2d(nn.Module):
             return y
         with torch.no_grad():
             self.num_batches_tracked += 1
-        noisy = jitter(_wide(y), self.seed * 1_000_003 + int(self.num_batches_tracked), self.by)
+        noisy = jitter(_wide(y), self.seed * 1_000_003 + int(self.num_batches_tracked), "channel")
         return noisy.to(y.dtype)
 
 

@@ -29,10 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
 from VGG_BatchNorm.ground.flags import flag_parser
-from VGG_BatchNorm.ground.flops import training_flops
 from VGG_BatchNorm.ground.machine import environment, pick_precision, use_device
 from VGG_BatchNorm.ground.script import run_main, user_path
-from VGG_BatchNorm.ground.timing import best_seconds, gemm_rate
+from VGG_BatchNorm.ground.timing import best_seconds, gemm_rate, training_flops
 from VGG_BatchNorm.probes import loss_and_gradient, probe, trainable
 from VGG_BatchNorm.run import Run
 from VGG_BatchNorm.study import StudyRun

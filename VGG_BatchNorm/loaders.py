@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.ground.cifar10 import CLASSES, Split, load_cifar10, normalize, split_validation
@@ -115,19 +115,12 @@ def resize(x: torch.Tensor, size: int) -> torch.Tensor:
     return F.interpolate(x, size=(size, size), mode="bilinear", antialias=True)
 
 
-class PartialDataset(Dataset):
+class PartialDataset(Subset):
     """The first `n_items` items of a dataset; fewer if it has fewer."""
 
     def __init__(self, dataset: Dataset, n_items: int = 10):
-        self.dataset, self.n_items = dataset, n_items
-
-    def __getitem__(self, index: int):
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        return self.dataset[index]
-
-    def __len__(self) -> int:
-        return min(self.n_items, len(self.dataset))
+        super().__init__(dataset, range(min(n_items, len(dataset))))
+        self.n_items = n_items
 
 
 class KitImages(Dataset):

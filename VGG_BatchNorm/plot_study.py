@@ -13,14 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.claims import claims_table, twins
 from VGG_BatchNorm.draw_own import FIGURES
-from VGG_BatchNorm.ground.files import (
-    FIGURES_DIR,
-    RESULTS_DIR,
-    ROOT,
-    atomic_write,
-    newest,
-    read_json,
-)
+from VGG_BatchNorm.ground import files
+from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, ROOT
 from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.ground.style import save_figure
@@ -30,10 +24,11 @@ from VGG_BatchNorm.measures import LAST_STUDY, NotRun, read_runs
 
 def newest_study(results: Path) -> Path:
     """Return the folder of the study that ran last; in a fresh clone, of the newest results."""
-    if LAST_STUDY.exists() and (last := ROOT / read_json(LAST_STUDY, "folder")["folder"]).exists():
+    last = ROOT / files.read_json(LAST_STUDY, "folder")["folder"] if LAST_STUDY.exists() else None
+    if last and last.exists():
         return last
-    return newest(results, "*/summary.csv", f"no finished study in {results}; "
-                  "`make bn-landscape` makes one").parent
+    return files.newest(results, "*/summary.csv", f"no finished study in {results}; "
+                        "`make bn-landscape` makes one").parent
 
 
 def main() -> None:
@@ -62,7 +57,7 @@ def main() -> None:
         print(f"picture    {args.out / name}.png")
     if len(text) == head:
         raise UserError(f"{folder} holds none of the runs that the pictures need")
-    with atomic_write(args.out / "README.md") as file:
+    with files.atomic_write(args.out / "README.md") as file:
         file.write("\n".join(text).encode())
 
 

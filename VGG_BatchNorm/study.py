@@ -114,13 +114,11 @@ class StudyRun:
             means.append(mean.tolist())
             spreads.append(spread.tolist())
 
-        hooks = [layer.register_forward_pre_hook(keep) for layer in self.net.modules()
-                 if isinstance(layer, (nn.ReLU, nn.Softplus))]
-        try:
+        with contextlib.ExitStack() as hooks:
+            for layer in self.net.modules():
+                if isinstance(layer, (nn.ReLU, nn.Softplus)):
+                    hooks.enter_context(layer.register_forward_pre_hook(keep))
             yield
-        finally:
-            for hook in hooks:
-                hook.remove()
         self.add(watch_steps=self.step, dead=dead, moment_mean=means, moment_std=spreads)
 
     def _probe_edge(self, x: torch.Tensor, y: torch.Tensor,
@@ -269,15 +267,12 @@ def theorem(net: nn.Module, batch: probes.Batch) -> dict[str, np.ndarray]:
         given.append((args[0], out))
         return out.clone()  # the ReLU works in place
 
-    hooks = [layer.register_forward_hook(keep) for layer in norms]
     buffers = list(net.buffers())
-    try:
-        with _swapped(buffers, [b.clone() for b in buffers]):
-            F.cross_entropy(net.train()(batch[0]), batch[1]).backward()
-    finally:
-        for hook in hooks:
-            hook.remove()
-        net.zero_grad(set_to_none=True)
+    with contextlib.ExitStack() as hooks, _swapped(buffers, [b.clone() for b in buffers]):
+        for layer in norms:
+            hooks.enter_context(layer.register_forward_hook(keep))
+        F.cross_entropy(net.train()(batch[0]), batch[1]).backward()
+    net.zero_grad(set_to_none=True)
     sides = [theorem_4_1(y, out.grad, layer) for (y, out), layer in zip(given, norms, strict=True)]
     return {f"theorem_{name}": torch.cat([side[name] for side in sides]).cpu().numpy()
             for name in sides[0]}

@@ -18,15 +18,14 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.flags import flag_parser
-from codes.settings import DEFAULTS, PRESETS, Settings
+from codes.settings import DEFAULTS, PRESETS, WHOLE, Settings
 from codes.trainer import Trainer
 from VGG_BatchNorm.ground.cifar10 import Split
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
-from VGG_BatchNorm.ground.flops import training_flops
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.machine import environment, peak_memory, pick_precision, use_device
 from VGG_BatchNorm.ground.script import run_main, user_path
-from VGG_BatchNorm.ground.timing import best_seconds, gemm_rate
+from VGG_BatchNorm.ground.timing import best_seconds, gemm_rate, training_flops
 
 
 def random_images(n: int) -> Split:
@@ -37,10 +36,7 @@ def random_images(n: int) -> Split:
 def measure_steps(preset: str, size: int, device: torch.device, repeats: int,
                   gemm: dict) -> list[dict]:
     """Return seconds, rate and loader's share of a step on size² images, a row a precision."""
-    other = ("middle_size", "middle_share", "keep_share", "select_from", "proxy_widths",
-             "proxy_size")  # all images of a batch, and all of one size
-    settings = {**DEFAULTS, **PRESETS[preset], **{name: DEFAULTS[name] for name in other},
-                "small_size": size, "small_share": 1.0}
+    settings = DEFAULTS | PRESETS[preset] | WHOLE | {"small_size": size, "small_share": 1.0}
     data = random_images(2 * settings["batch_size"]).to(device)
     trainers = {name: Trainer(Settings.from_dict(settings | {"precision": name}), data, device)
                 for name in gemm}

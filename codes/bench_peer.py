@@ -25,12 +25,12 @@ import torch
 import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.flags import flag_parser
 from codes.schedule import image_size
 from codes.settings import DEFAULTS, PRESETS, Settings
 from codes.trainer import Trainer
 from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.machine import environment, pick_precision, use_device
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 

@@ -29,7 +29,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.estimate import expected_seconds
-from codes.flags import flag_parser
 from codes.results.compare_results import SUMMARY, Results, best, judged, key, summary_rows
 from codes.results.comparisons import study_table
 from codes.settings import Settings
@@ -37,6 +36,7 @@ from codes.studies import BASES, COMBINED, MORE, STUDIES, Variant, beyond, varia
 from codes.trainer import NotFinite, Trainer
 from VGG_BatchNorm.ground.cifar10 import data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, write_csv
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.machine import environment, pick_precision, use_device
 from VGG_BatchNorm.ground.predictions import accuracy, predict
 from VGG_BatchNorm.ground.script import GOES_ON, UserError, run_main, user_path
@@ -70,10 +70,8 @@ class Comparison:
         self.environment = environment(device)  # as it is when the runs begin
         self.flops: dict[str, int] = {}  # by changes
         self.base_seconds = 0.0
-        self.whole, self.test = load_cifar10(data)
+        self.whole, self.test = (split.to(device) for split in load_cifar10(data))
         self.train, self.validation = split_validation(self.whole)
-        self.train, self.validation, self.whole, self.test = (
-            split.to(device) for split in (self.train, self.validation, self.whole, self.test))
 
     def study(self, variant_rows: list[Variant], seeds: int) -> None:
         """Run what is missing of these variants."""

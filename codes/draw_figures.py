@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.registry import FIGURES, draw, out_of_date, sources
-from codes.flags import flag_parser
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.measures import NotRun
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.flags import flag_parser
 from codes.insight.measured import made_from
 from codes.open_weights import open_network
 from VGG_BatchNorm.ground import predictions
 from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10
 from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.files import RESULTS_DIR, SHIPPED_WEIGHTS, write_json
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.machine import environment, use_device
 from VGG_BatchNorm.ground.script import run_main, user_path
 from VGG_BatchNorm.VGG import get_number_of_parameters

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.flags import flag_parser
 from codes.optimizers import SGD
 from codes.results.presets import SCRATCH_RUN
 from codes.schedule import schedule
 from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10, normalize
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, write_csv
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.machine import environment, use_device
 from VGG_BatchNorm.ground.script import UserError, count, positive, run_main, user_path
 from VGG_BatchNorm.loaders import BatchLoader

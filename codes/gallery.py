@@ -19,11 +19,11 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.documents.page import Places, build
-from codes.flags import picture_parser
 from codes.insight import gallery
 from codes.insight.exported import NotExportable, exported
 from codes.insight.measured import measured, net_and_data
 from VGG_BatchNorm.ground.files import FIGURES_DIR, ROOT, atomic_write
+from VGG_BatchNorm.ground.flags import picture_parser
 from VGG_BatchNorm.ground.script import run_main, user_path
 
 

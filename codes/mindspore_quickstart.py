@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.flags import flag_parser
 from VGG_BatchNorm.ground.files import RUNS_DIR, atomic_write, read_npz, write_npz
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.script import UserError, count, positive, run_main, user_path
 
 BATCH_SIZE, LR, MOMENTUM, COMPARED = 128, 0.05, 0.9, 100

@@ -45,14 +45,10 @@ class DiracConv3x3(Conv3x3):
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation with β alone trained; its statistics span all processes.
+    """Batch normalisation with β alone trained; its statistics span all processes."""
 
-    Args:
-        momentum: share of the newest batch in the running statistics.
-    """
-
-    def __init__(self, channels: int, momentum: float = 0.4, eps: float = 1e-12):
-        super().__init__(channels, eps=eps, momentum=momentum)
+    def __init__(self, channels: int):
+        super().__init__(channels, eps=1e-12, momentum=0.4)
         self.weight.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:

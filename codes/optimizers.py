@@ -130,10 +130,8 @@ class Muon(Optimizer):
                          precision=precision, **more)
 
     def update(self, p, grad, state, group):
-        if not state:
+        if "momentum" not in state:
             state["momentum"] = torch.zeros_like(p)
-            self.start(p, state)
-        self.observe(grad, state, group)
         mu = group["momentum"]
         buffer = state["momentum"].mul_(mu).add_(grad)
         nesterov = torch.add(grad, buffer, alpha=mu).flatten(1)
@@ -142,12 +140,6 @@ class Muon(Optimizer):
         dtype = getattr(torch, group["precision"]) if group["precision"] else p.dtype
         direction = self.direction(nesterov.to(dtype), state, group).to(p.dtype)
         p.add_(direction.reshape(p.shape), alpha=-group["lr"])
-
-    def start(self, p: Tensor, state: dict) -> None:
-        """Add to a fresh `state`."""
-
-    def observe(self, grad: Tensor, state: dict, group: dict) -> None:
-        """See the gradient before it enters the momentum."""
 
     def direction(self, matrix: Tensor, state: dict, group: dict) -> Tensor:
         """Return where to go, given the momentum as a matrix (K, C·h·w)."""
@@ -202,10 +194,9 @@ class DampedMuon(Muon):
         super().__init__(params, lr, momentum, steps, rescale, precision, damping=damping,
                          anneal=anneal, full_length=full_length, peak_lr=0.0)
 
-    def start(self, p, state):
-        state["variance"], state["seen"] = p.new_zeros(()), 0
-
-    def observe(self, grad, state, group):
+    def update(self, p, grad, state, group):
+        if not state:
+            state["variance"], state["seen"] = p.new_zeros(()), 0
         mu = group["momentum"]
         if state["seen"]:  # before that, there is no mean to compare with
             weight = (1 - mu) / (1 - mu ** state["seen"])  # of the sum that the momentum is
@@ -213,6 +204,7 @@ class DampedMuon(Muon):
             now = noise.norm().square() / grad.numel() * (1 + mu) / 2
             state["variance"].lerp_(now, max(0.05, 1 / state["seen"]))
         state["seen"] += 1
+        super().update(p, grad, state, group)
 
     def direction(self, matrix, state, group):
         mu = group["momentum"]

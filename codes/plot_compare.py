@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.caption import caption
 from codes.figures.comparisons import FIGURES, STUDIES_OF, processors, what_was_trained
 from codes.figures.horizons import caption_words, draw_horizons, read_horizons
-from codes.flags import flag_parser
 from codes.results.advice import paragraph
 from codes.results.comparisons import Comparisons, overview, study_table, without_effect_table
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write, newest
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.script import run_main, user_path
 from VGG_BatchNorm.ground.style import save_figure
 from VGG_BatchNorm.ground.tables import markdown

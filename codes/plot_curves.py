@@ -10,8 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.curves import draw_curves, read_log
-from codes.flags import flag_parser
 from VGG_BatchNorm.ground.files import RUNS_DIR, newest
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.script import run_main, user_path
 from VGG_BatchNorm.ground.style import save_figure
 

@@ -24,9 +24,9 @@ from PIL import Image, ImageChops, UnidentifiedImageError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.documents.report_numbers import collect
-from codes.flags import flag_parser
 from codes.results.words import listed
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, ROOT, atomic_write, read_json
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 
 SOURCE = ROOT / "reports" / "report.typ"

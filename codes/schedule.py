@@ -5,7 +5,7 @@ Here too: the settings of the proxy net that picks a run's hard examples.
 
 import dataclasses
 
-from codes.settings import Settings
+from codes.settings import WHOLE, Settings
 
 
 def schedule(step: int, steps: int, warmup: float = 0.0, end: float = 0.0) -> float:
@@ -30,6 +30,4 @@ def proxy_settings(settings: Settings) -> Settings:
     """Return those of the small net that picks a run's hard examples (see `Trainer.select`)."""
     return dataclasses.replace(
         settings, network="cifarnet", config={"widths": settings.proxy_widths}, average=0.0,
-        small_size=settings.proxy_size, small_share=1.0, middle_size=Settings.middle_size,
-        middle_share=0.0, keep_share=1.0, select_from=Settings.select_from,
-        proxy_widths=Settings.proxy_widths, proxy_size=Settings.proxy_size)
+        **WHOLE | {"small_size": settings.proxy_size, "small_share": 1.0})

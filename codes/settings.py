@@ -9,37 +9,22 @@ and their defaults are those of its constructor, in networks.py.
 
 import argparse
 import dataclasses
+import math
 
 import torch
 
 from codes.augment import AUGMENTS, MIXING
-from codes.flags import flag_parser
 from codes.losses import LOSSES
 from codes.networks import NETWORKS, network_arguments
 from codes.optimizers import OPTIMIZERS
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.machine import PRECISIONS, pick_precision
-from VGG_BatchNorm.ground.script import UserError, count, positive, user_path
+from VGG_BatchNorm.ground.script import UserError, count, number, positive, user_path
 
-
-def not_negative(text: str) -> float:
-    return float(text) and positive(text)
-
-
-def share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def some_share(text: str) -> float:
-    return positive(text) and share(text)
-
-
-def below_one(text: str) -> float:
-    if share(text) == 1:
-        raise argparse.ArgumentTypeError(f"{text} is not below 1")
-    return share(text)
+not_negative = number(float, "a number from 0 up", lambda value: 0 <= value < math.inf)
+share = number(float, "between 0 and 1", lambda value: 0 <= value <= 1)
+some_share = number(float, "above 0 and at most 1", lambda value: 0 < value <= 1)
+below_one = number(float, "from 0 up and below 1", lambda value: 0 <= value < 1)
 
 
 def widths(text: str) -> tuple[int, ...]:
@@ -70,13 +55,20 @@ def _fits(value, kind) -> bool:
         return False
 
 
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _refuse(what: str, given: dict, takes) -> None:
     """Raise a UserError for the first name in `given` that `what` does not take."""
-    flags = [f"--{name.replace('_', '-')}" for name in takes]
     for name in given:
         if name not in takes:
-            raise UserError(f"{what} does not take --{name.replace('_', '-')}; "
-                            f"it takes {', '.join(flags) or 'no arguments'}")
+            raise UserError(f"{what} does not take {_flag(name)}; "
+                            f"it takes {', '.join(map(_flag, takes)) or 'no arguments'}")
+
+
+NEEDS = {"small_size": "small_share", "middle_size": "middle_share", "select_from": "keep_share",
+         "proxy_widths": "keep_share", "proxy_size": "keep_share"}  # without which it does nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,13 +132,10 @@ class Settings:
             value, kind = getattr(self, field.name), field.metadata.get("kind")
             if kind and value != field.default and not _fits(value, kind):
                 raise UserError(f"{field.name} cannot be {value!r}")
-        for name in ("small", "middle"):
-            size, of = f"{name}_size", getattr(self, f"{name}_share")
-            if not of and getattr(self, size) != getattr(Settings, size):
-                raise UserError(f"--{name}-size does nothing without --{name}-share")
-        for name in ("select_from", "proxy_widths", "proxy_size"):
-            if self.keep_share == 1 and getattr(self, name) != getattr(Settings, name):
-                raise UserError(f"--{name.replace('_', '-')} does nothing without --keep-share")
+        changed = {name for name, default in WHOLE.items() if getattr(self, name) != default}
+        for name, other in NEEDS.items():
+            if name in changed and other not in changed:
+                raise UserError(f"{_flag(name)} does nothing without {_flag(other)}")
         if self.keep_share < 1 and self.augment in MIXING:
             raise UserError(f"--keep-share picks whole images, and --augment {self.augment} mixes "
                             "them; choose one of the two")
@@ -175,6 +164,7 @@ class Settings:
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings) if field.name != "config"}
+WHOLE = {name: FIELDS[name].default for name in (*NEEDS, *NEEDS.values())}  # all images, at 32×32
 OF_A_RUN = ("preset", "seed", "validation", "n_items", "compile")
 DEFAULTS = {name: value for name, value in Settings().as_dict().items() if name not in OF_A_RUN}
 PRESETS = {
@@ -232,7 +222,7 @@ def _add_flag(group, name: str, kind, **more) -> None:
         more |= {"choices": kind, "type": type(next(iter(kind)))}
     if isinstance(kind, range):
         more["metavar"] = "PIXELS"
-    group.add_argument(f"--{name.replace('_', '-')}", **more)
+    group.add_argument(_flag(name), **more)
 
 
 def choose_settings(args: argparse.Namespace, device: torch.device) -> Settings:
@@ -252,7 +242,7 @@ def choose_settings(args: argparse.Namespace, device: torch.device) -> Settings:
     optimizer = Settings.optimizer
     left_out = {"keep_share"} if flags.get("augment") in MIXING else set()
     if flags.get("network", Settings.network) != Settings.network:
-        left_out = arguments | {"small_share", "middle_share", "keep_share"}
+        left_out = arguments | set(NEEDS.values())
         optimizer = "sgd"
     start = {name: value for name, value in PRESETS[preset].items() if name not in left_out}
     optimizer = flags.get("optimizer", optimizer)

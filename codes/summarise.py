@@ -18,33 +18,26 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.documents.map import room_map
 from codes.documents.preset_tables import larger_weights, model_card, readme
-from codes.flags import flag_parser
-from codes.results.presets import PRESET_RUN, preset_runs
+from codes.results.presets import PRESET_RUN
 from codes.settings import DEFAULTS, choose_settings, make_parser
+from VGG_BatchNorm.ground import files
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
-from VGG_BatchNorm.ground.files import (
-    RESULTS_DIR,
-    ROOT,
-    SHIPPED_WEIGHTS,
-    atomic_write,
-    read_json,
-    write_csv,
-)
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.ground.tables import markdown
 
 PAGES = {"README.md": readme,
          "MODEL_CARD.md": lambda results: {"model": markdown(model_card(results)),
                                            "larger": markdown(larger_weights(results))},
-         "codes/README.md": lambda results: {"map": room_map(ROOT, "codes")},
-         "VGG_BatchNorm/README.md": lambda results: {"map": room_map(ROOT, "VGG_BatchNorm")}}
+         "codes/README.md": lambda results: {"map": room_map(files.ROOT, "codes")},
+         "VGG_BatchNorm/README.md": lambda results: {"map": room_map(files.ROOT, "VGG_BatchNorm")}}
 
 
 def collect(folders: list[Path], table: Path) -> None:
     """Add or replace a row of `table` for each finished run of a preset as it stands."""
-    rows = {(row["preset"], row["seed"]): row for row in preset_runs(table)}
+    rows = {(row["preset"], row["seed"]): row for row in files.read_csv(table, PRESET_RUN)}
     for folder in folders:
-        settings = read_json(folder / "config.json", "settings")["settings"]
+        settings = files.read_json(folder / "config.json", "settings")["settings"]
         settings = DEFAULTS | settings  # a run that does not name a setting is older than it
         flags = make_parser("").parse_args(["--preset", settings["preset"]])
         preset = choose_settings(flags, torch.device("cpu")).as_dict()
@@ -53,9 +46,9 @@ def collect(folders: list[Path], table: Path) -> None:
         if changed:
             raise UserError(f"{folder} is not the preset {settings['preset']}: "
                             f"{', '.join(changed)} differ")
-        result = read_json(folder / "result.json", "preset", "seed")
+        result = files.read_json(folder / "result.json", "preset", "seed")
         rows[result["preset"], result["seed"]] = {name: result.get(name) for name in PRESET_RUN}
-    write_csv(table, [dict.fromkeys(PRESET_RUN) | rows[key] for key in sorted(rows)])
+    files.write_csv(table, [dict.fromkeys(PRESET_RUN) | rows[key] for key in sorted(rows)])
 
 
 def renew(text: str, tables: dict[str, str]) -> str:
@@ -81,7 +74,7 @@ def ship(folder: Path, path: Path, log: Path) -> None:
     save_checkpoint(path, content["network"], content["config"], weights,
                     settings=content["settings"], epoch=content["epoch"])
     for name in ("log.csv", "result.json"):
-        with atomic_write(log / name) as file:
+        with files.atomic_write(log / name) as file:
             file.write((folder / name).read_bytes())
 
 
@@ -90,19 +83,20 @@ def main() -> None:
     add = parser.add_argument
     add("runs", nargs="*", type=user_path, help="run folders")
     add("--ship", type=user_path, metavar="RUN", help="the run whose weights the repository ships")
-    add("--as", dest="name", default=SHIPPED_WEIGHTS.stem,
+    add("--as", dest="name", default=files.SHIPPED_WEIGHTS.stem,
         help="name of these weights in reports/models/ (default: %(default)s, which is drawn)")
     args = parser.parse_args()
-    if args.name != SHIPPED_WEIGHTS.stem and not args.ship:
+    if args.name != files.SHIPPED_WEIGHTS.stem and not args.ship:
         raise UserError("--as names the weights of --ship; give both")
     if args.ship:
-        ship(args.ship, SHIPPED_WEIGHTS.with_name(f"{args.name}.pt"), RESULTS_DIR / args.name)
-    collect(args.runs, RESULTS_DIR / "runs.csv")
+        weights = files.SHIPPED_WEIGHTS.with_name(f"{args.name}.pt")
+        ship(args.ship, weights, files.RESULTS_DIR / args.name)
+    collect(args.runs, files.RESULTS_DIR / "runs.csv")
     for name, found in PAGES.items():
-        text = renew((ROOT / name).read_text(encoding="utf-8"), found(RESULTS_DIR))
-        with atomic_write(ROOT / name) as file:
+        text = renew((files.ROOT / name).read_text(encoding="utf-8"), found(files.RESULTS_DIR))
+        with files.atomic_write(files.ROOT / name) as file:
             file.write(text.encode())
-        print(ROOT / name)
+        print(files.ROOT / name)
 
 
 if __name__ == "__main__":

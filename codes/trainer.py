@@ -23,9 +23,9 @@ from codes.schedule import image_size, proxy_settings, schedule
 from codes.settings import Settings
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
-from VGG_BatchNorm.ground.flops import training_flops
 from VGG_BatchNorm.ground.machine import autocast
 from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.ground.timing import training_flops
 from VGG_BatchNorm.loaders import BatchLoader, resize
 
 
@@ -63,6 +63,7 @@ class Trainer:
             seed=settings.seed, rank=self.rank, world=self.world)
         self.mix = batch_transform(settings.augment)
         self.steps = max(1, round(settings.epochs * len(self.loader)))
+        self.epochs = math.ceil(self.steps / len(self.loader))
         torch.manual_seed(settings.seed)
         self.net = build(settings.network, **settings.config).to(device)
         if hasattr(self.net, "prepare"):
@@ -84,10 +85,6 @@ class Trainer:
         if settings.compile:
             with _one_line_errors():
                 self.net.compile()
-
-    @property
-    def epochs(self) -> int:
-        return math.ceil(self.steps / len(self.loader))
 
     def images_kept(self, number: int) -> int:
         """Return how many images of step `number` the net trains on, of this process's share.

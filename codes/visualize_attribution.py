@@ -14,10 +14,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.attribution import draw_attribution
-from codes.flags import picture_parser
 from codes.insight import attribution
 from codes.insight.measured import measured, net_and_data
 from VGG_BatchNorm.ground.files import FIGURES_DIR
+from VGG_BatchNorm.ground.flags import picture_parser
 from VGG_BatchNorm.ground.script import run_main
 from VGG_BatchNorm.ground.style import save_figure
 

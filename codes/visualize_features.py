@@ -18,13 +18,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.features import draw_features, draw_similarity
-from codes.flags import picture_parser
 from codes.insight.features import compare_nets, neighbour_points, nets_of, principal_points
 from codes.insight.measured import measured, net_and_data
 from codes.insight.similarity import SIDE
 from codes.insight.small_nets import net_settings
 from VGG_BatchNorm.ground.cifar10 import data_checksum
 from VGG_BatchNorm.ground.files import RESULTS_DIR
+from VGG_BatchNorm.ground.flags import picture_parser
 from VGG_BatchNorm.ground.script import UserError, run_main
 from VGG_BatchNorm.ground.style import save_figure
 

@@ -22,11 +22,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.filters import draw_filters
 from codes.figures.learned_filters import TITLES, draw_learned_filters
-from codes.flags import picture_parser, refuse
 from codes.insight import filters
 from codes.insight.measured import measured, net_and_data, training_parts
 from codes.insight.small_nets import net_settings
 from VGG_BatchNorm.ground.files import FIGURES_DIR
+from VGG_BatchNorm.ground.flags import picture_parser, refuse
 from VGG_BatchNorm.ground.script import run_main
 from VGG_BatchNorm.ground.style import save_figure
 

@@ -26,7 +26,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.landscape import COMPARED, draw_compare, draw_contours, draw_path, draw_surface
-from codes.flags import picture_parser, refuse
 from codes.insight.loss_landscape import fill, path_plane, random_plane
 from codes.insight.measured import made_from, training_parts
 from codes.insight.small_nets import net_settings, opened, read_path, small_net
@@ -35,6 +34,7 @@ from codes.results.measurements import TOLERANCE
 from VGG_BatchNorm.ground.checkpoint import find_checkpoint
 from VGG_BatchNorm.ground.cifar10 import normalize
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR
+from VGG_BatchNorm.ground.flags import picture_parser, refuse
 from VGG_BatchNorm.ground.script import GOES_ON, UserError, count, positive, run_main
 from VGG_BatchNorm.ground.style import save_figure
 

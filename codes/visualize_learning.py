@@ -13,10 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.learning import draw_frames, write_gif
-from codes.flags import picture_parser
 from codes.insight.learning import small_recipe, watch
 from codes.insight.measured import measured, training_parts
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR
+from VGG_BatchNorm.ground.flags import picture_parser
 from VGG_BatchNorm.ground.script import count, run_main
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.mistakes import draw_calibration, draw_confusion, draw_look_alikes, draw_mistakes
-from codes.flags import picture_parser
 from codes.insight import mistakes
 from codes.insight.measured import measured, net_and_data
 from codes.results.measurements import mistakes_for_report
 from VGG_BatchNorm.ground.files import write_json
+from VGG_BatchNorm.ground.flags import picture_parser
 from VGG_BatchNorm.ground.predictions import SURE_MARGIN
 from VGG_BatchNorm.ground.script import run_main
 from VGG_BatchNorm.ground.style import save_figure

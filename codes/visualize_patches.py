@@ -14,9 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.patches import draw_feature_maps, draw_patches
-from codes.flags import picture_parser
 from codes.insight import patches
 from codes.insight.measured import measured, net_and_data
+from VGG_BatchNorm.ground.flags import picture_parser
 from VGG_BatchNorm.ground.script import run_main
 from VGG_BatchNorm.ground.style import save_figure
 

@@ -16,16 +16,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.robustness import draw_robustness
-from codes.flags import picture_parser
 from codes.insight import robustness
 from codes.insight.corruptions import CORRUPTIONS
-from codes.insight.measured import made_from, measured
+from codes.insight.measured import measured, net_and_data
 from codes.insight.small_nets import net_settings
-from codes.open_weights import open_network
 from codes.results.measurements import robustness_for_report
-from VGG_BatchNorm.ground.cifar10 import data_checksum, load_cifar10, split_validation
+from VGG_BatchNorm.ground.cifar10 import data_checksum, split_validation
 from VGG_BatchNorm.ground.files import FIGURES_DIR, write_json
-from VGG_BatchNorm.ground.machine import use_device
+from VGG_BatchNorm.ground.flags import picture_parser
 from VGG_BatchNorm.ground.script import UserError, count, run_main
 from VGG_BatchNorm.ground.style import save_figure
 
@@ -39,20 +37,19 @@ def main() -> None:
     args = parser.parse_args()
     if args.n_items <= (example := robustness.SETTINGS["example"]):
         raise UserError(f"--n-items takes more than {example}, not {args.n_items}")
-    device = use_device(args.device)
-    path, net = open_network(args.ckpt, device, args.network)
-    train, test = load_cifar10(args.data_dir)
-    images = min(args.n_items, len(test.labels))
-    about = made_from(path, args.data_dir, args.network) | {"pgd_step": robustness.PGD_STEP}
-    data = measured(args.results / "robustness.npz", about, robustness.measure, net, test,
-                    images=images, attacked=images // 4, **robustness.SETTINGS)
+    about, net, train, test = net_and_data(args)
+    test, images = test.to("cpu"), min(args.n_items, len(test.labels))
+    data = measured(args.results / "robustness.npz", about | {"pgd_step": robustness.PGD_STEP},
+                    robustness.measure, net, test, images=images, attacked=images // 4,
+                    **robustness.SETTINGS)
     write_json(args.results / "robustness.json", robustness_for_report(data))
     nets = {name: net_settings(name, 0, data_checksum(args.data_dir)) for name in FIRST_LAYERS}
     noise = measured(args.results / "robustness_noise.npz", {}, robustness.noise_by_first_layer,
-                     split_validation(train)[0].to(device), test, images=images, nets=nets,
+                     split_validation(train)[0], test, images=images, nets=nets,
                      strengths=CORRUPTIONS[robustness.NOISE][1])
     save_figure(draw_robustness(data, noise), args.out)
-    print(f"{path}\nnumbers    {args.results / 'robustness.npz'}\npicture    {args.out}")
+    print(f"{about['checkpoint']}\nnumbers    {args.results / 'robustness.npz'}\n"
+          f"picture    {args.out}")
 
 
 if __name__ == "__main__":

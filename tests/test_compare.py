@@ -18,7 +18,7 @@ from VGG_BatchNorm.ground.cifar10 import data_checksum
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json, write_csv, write_json
 from VGG_BatchNorm.ground.machine import pick_precision
 from VGG_BatchNorm.ground.script import UserError
-from VGG_BatchNorm.ground.tables import Strong, Table, markdown
+from VGG_BatchNorm.ground.tables import Table, markdown
 
 ROW = dict(validation_accuracy=0.5, test_accuracy=None, parameters=1, flops=1, seconds=1.0,
            failure=None)
@@ -348,6 +348,6 @@ def test_every_study_has_its_place_on_the_page():
 
 
 def test_a_table_in_markdown():
-    table = Table("below", ("net", "-1"), [("a", Strong("no"))])
+    table = Table("below", ("net", "-1"), [("a", "**no**")])
     assert markdown(table) == "| net | -1 |\n|---|---|\n| a | **no** |\n\nbelow"
     assert markdown(table._replace(note="")).endswith("| **no** |")

@@ -67,7 +67,6 @@ def test_flags_are_those_of_the_script(name):
             text_of_help = settings.make_parser("").format_help()
             source += re.sub(r"(--[a-z][a-z0-9-]*)", r'"\1"', text_of_help)
         if "picture_parser(" in source:
-            source += (ROOT / "codes/flags.py").read_text()
             source += (ROOT / "VGG_BatchNorm/ground/flags.py").read_text()
         for flag in re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", rest):
             known = f'"{flag.replace("--no-", "--")}"' in source or flag == "--help"

@@ -12,7 +12,7 @@ from conftest import ROOT, finish, write_data
 
 from VGG_BatchNorm import bench_study
 from VGG_BatchNorm.ground.files import read_json
-from VGG_BatchNorm.ground.flops import training_flops
+from VGG_BatchNorm.ground.timing import training_flops
 from VGG_BatchNorm.run import Run
 from VGG_BatchNorm.VGG import VGG, VGG_A
 

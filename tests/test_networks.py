@@ -11,8 +11,8 @@ from codes.open_weights import restore
 from codes.settings import DEFAULTS, PRESETS, Settings
 from VGG_BatchNorm.ground.checkpoint import SHIPPED_WEIGHTS, load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import normalize
-from VGG_BatchNorm.ground.flops import training_flops
 from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.ground.timing import training_flops
 from VGG_BatchNorm.VGG import get_number_of_parameters
 
 SMALL = dict(widths=(8, 16))

@@ -9,7 +9,8 @@ import pytest
 
 from codes import report
 from codes.documents import report_numbers
-from codes.documents.tables import cells, html
+from codes.documents.page import template
+from codes.documents.tables import cells
 from codes.insight.small_nets import NETS
 from codes.results.advice import better_worse_or_unclear, says
 from codes.results.compare_results import key
@@ -17,7 +18,7 @@ from codes.results.words import listed
 from codes.studies import BASES, STUDIES, variants
 from VGG_BatchNorm.ground.cifar10 import CLASSES
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_json, write_csv, write_json, write_npz
-from VGG_BatchNorm.ground.tables import Code, Strong, Table
+from VGG_BatchNorm.ground.tables import Table
 
 ENVIRONMENT = {"device": "abacus, beads", "threads": 2, "torch": "7.5"}
 BASE = BASES["quick"] | {"data_md5": "0a1b2c"}
@@ -98,7 +99,6 @@ def write_insights(folder):
 
 def write_batch_norm(folder):
     """Runs of both nets in each group; with batch norm every number is half of one without."""
-    rows = []
     for group, norm, optimizer, lr in (
             ("pair", "none", "sgd", 0.1), ("pair", "batch", "sgd", 0.1),
             ("rates", "none", "sgd", 0.5), ("rates", "batch", "sgd", 0.5),
@@ -120,10 +120,6 @@ def write_batch_norm(folder):
                                 validation_accuracy=[1 - value], probe_steps=[0, 250, 500],
                                 gradient_norm=np.full(3, value), probe_loss=np.full(3, 1.2),
                                 fine_steps=[0, 250, 500], scale_rayleigh=[16.0, 4, 1, 0.25, 0.1]))
-        rows.append({"group": group, "norm": norm, "lr": lr, "seed": 0, "steps": 60,
-                     "precision": "float32", "validation_accuracy": 1 - value,
-                     "steps_to_50%": 51, "steps_to_70%": ""})
-    write_csv(folder / "summary.csv", rows)
 
 
 @pytest.fixture
@@ -243,11 +239,12 @@ def test_words_follow_the_numbers():
     assert better_worse_or_unclear(row | {"accuracy": None}) == "worse"
     assert listed(["a", "b", "c"]) == "a, b and c" and listed(["a"]) == "a"
     assert listed(["SGD, plain", "b", "c"]) == "SGD, plain; b and c"
-    assert cells(Table("x", ("a", ""), [(Code("b"), "-1")])) == [["a", ""], ["b", "−1"]]
+    assert cells(Table("x", ("a", ""), [("`b`", "-1")])) == [["a", ""], ["b", "−1"]]
 
 
 def test_a_table_in_html():
-    written = html(Table("`x` & **y**", ("a",), [(Code("b<"),), (Strong("no"),), ("-1 > -2",)]))
+    table = Table("`x` & **y**", ("a",), [("`b<`",), ("**no**",), ("-1 > -2",)])
+    written = template("table.html.j2").render(table=table)
     for part in ("<caption><code>x</code> &amp; <strong>y</strong></caption>",
                  '<th scope="col">a</th>', "<td><code>b&lt;</code></td>",
                  "<td><strong>no</strong></td>", "<td>-1 &gt; -2</td>"):

@@ -10,10 +10,10 @@ import pytest
 import torch
 from conftest import ROOT, heed_ctrl_c
 
-from codes.flags import flag_parser
 from VGG_BatchNorm.ground import checkpoint
 from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.files import atomic_write, read_json, write_json
+from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.machine import peak_memory, use_device
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 

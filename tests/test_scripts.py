@@ -16,10 +16,10 @@ from codes.figures.filters import as_pictures
 from codes.insight.filters import first_convolutions
 from codes.networks import build
 from codes.open_weights import restore
-from codes.results.presets import preset_runs
+from codes.results.presets import PRESET_RUN
 from codes.settings import choose_settings, make_parser
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
-from VGG_BatchNorm.ground.files import RESULTS_DIR, read_json, write_json
+from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json, write_json
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import markdown
 
@@ -120,7 +120,7 @@ def test_runs_become_one_table(tmp_path):
     table = tmp_path / "runs.csv"
     for seed, accuracy in ((0, 0.94), (1, 0.96), (1, 0.95)):
         summarise.collect([a_run(tmp_path, seed=seed, test_accuracy_views=accuracy)], table)
-    rows = preset_runs(table)
+    rows = read_csv(table, PRESET_RUN)
     assert [row["seed"] for row in rows] == [0, 1]  # the second seed 1 replaces the first
     expected = ("| `strong` | 7.00 ± 0.00 % | 5.50 ± 0.71 % | 2 | 2.00 M | 0.200 | bfloat16 | "
                 "10.0 ± 0.0 |")
@@ -129,7 +129,7 @@ def test_runs_become_one_table(tmp_path):
 
 def test_a_run_whose_memory_is_not_known_has_its_row(tmp_path):
     summarise.collect([a_run(tmp_path, peak_memory_bytes=None)], tmp_path / "runs.csv")
-    assert "| not known |" in markdown(accuracy_table(preset_runs(tmp_path / "runs.csv")))
+    assert "| not known |" in markdown(accuracy_table(read_csv(tmp_path / "runs.csv", PRESET_RUN)))
 
 
 @pytest.mark.parametrize("device, said", [
@@ -137,7 +137,7 @@ def test_a_run_whose_memory_is_not_known_has_its_row(tmp_path):
     ("Abacus GPU", "Abacus GPU, 1.5 min")])
 def test_the_minutes_of_a_gpu_are_those_of_the_clock(tmp_path, device, said):
     summarise.collect([a_run(tmp_path, seconds=90.0, device=device)], tmp_path / "runs.csv")
-    assert f"| {said}" in markdown(front_table(preset_runs(tmp_path / "runs.csv"), []))
+    assert f"| {said}" in markdown(front_table(read_csv(tmp_path / "runs.csv", PRESET_RUN), []))
 
 
 @pytest.mark.parametrize("flags", ["--validation", "--lr 0.1", "--n-items 20000"])

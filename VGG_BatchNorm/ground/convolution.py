@@ -82,4 +82,4 @@ class _Dense(torch.autograd.Function):
         return dx, torch.empty_like(weight).copy_(d_weight)  # laid out as the weight is
 
 
-CONVOLVE = {"winograd": winograd.conv3x3, "dense": _Dense.apply}
+CONVOLVE = {"winograd": winograd.Winograd.apply, "dense": _Dense.apply}

@@ -48,7 +48,6 @@ def atomic_write(path: Path) -> Iterator[io.BufferedWriter]:
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write `content` as JSON."""
     with atomic_write(path) as file:
         file.write((json.dumps(content, indent=1) + "\n").encode())
 

@@ -1,21 +1,14 @@
 """The flags that scripts have in common.
 
     args = flag_parser(__doc__, "--data-dir", "--device").parse_args()
+    args = picture_parser(__doc__).parse_args()
 """
 
 import argparse
+from pathlib import Path
 
-from VGG_BatchNorm.ground.files import DATA_DIR
-from VGG_BatchNorm.ground.script import count, user_path
-
-
-def thread_count(text: str) -> int:
-    """Return the whole number from 1 to 1024 that a flag's text is."""
-    value = int(text)
-    if not 1 <= value <= 1024:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to 1024")
-    return value
-
+from VGG_BatchNorm.ground.files import DATA_DIR, FIGURES_DIR, RESULTS_DIR
+from VGG_BatchNorm.ground.script import UserError, count, number, user_path
 
 SHARED = {
     "--ckpt": dict(nargs="?", type=user_path,
@@ -23,7 +16,8 @@ SHARED = {
                         "(default: the newest run, else the shipped weights)"),
     "--network": dict(help="what a state_dict of your own is of (default: as its shapes tell)"),
     "--data-dir": dict(type=user_path, default=DATA_DIR), "--device": dict(default="auto"),
-    "--threads": dict(type=thread_count, help="CPU threads (default: torch's choice)"),
+    "--threads": dict(type=number(int, "a number from 1 to 1024", lambda n: 1 <= n <= 1024),
+                      help="CPU threads (default: torch's choice)"),
     "--seed": dict(type=count, default=0)}
 
 
@@ -34,3 +28,25 @@ def flag_parser(manual: str, *shared: str) -> argparse.ArgumentParser:
     for flag in shared:
         parser.add_argument(flag, **SHARED[flag])
     return parser
+
+
+def picture_parser(manual: str, results: Path = RESULTS_DIR, out: Path = FIGURES_DIR,
+                   net: tuple[str, ...] = ("--ckpt", "--network")) -> argparse.ArgumentParser:
+    """Return a parser with the flags of scripts that measure and draw.
+
+    Args:
+        results, out: defaults of these flags.
+        net: flags that say which net is measured.
+    """
+    parser = flag_parser(manual, *net, "--data-dir", "--device")
+    parser.add_argument("--results", type=user_path, default=results, help="folder of the numbers")
+    parser.add_argument("--out", type=user_path, default=out,
+                        help="the picture" if out.suffix else "folder of the pictures")
+    return parser
+
+
+def refuse(args: argparse.Namespace, where: str, *names: str) -> None:
+    """Raise UserError if one of the flags of these names, by default None, was given."""
+    for name in names:
+        if getattr(args, name) is not None:
+            raise UserError(f"{where} does not use --{name}; leave it out")

@@ -77,11 +77,6 @@ def keep_freed_memory() -> None:
         mallopt(-8, 1)  # M_ARENA_MAX: the backward pass's thread shares the same heap
 
 
-def cpu_model() -> str:
-    """Return what Linux calls the processor, else its architecture."""
-    return _cpuinfo("model name") or platform.machine()
-
-
 def cpu_flags() -> set[str]:
     """Return what Linux says that the processor can do; elsewhere nothing."""
     return set(_cpuinfo("flags").split())
@@ -115,7 +110,8 @@ def environment(device: torch.device) -> dict:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
-        name = f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}"
+        model = _cpuinfo("model name") or platform.machine()
+        name = f"{model}, {torch.backends.cpu.get_cpu_capability()}"
     try:
         describe = ["git", "-C", ROOT, "describe", "--always", "--dirty=+", "--exclude=*"]
         done = subprocess.run(describe, capture_output=True, encoding="utf-8", check=False)

@@ -18,20 +18,20 @@ class UserError(Exception):
     """Something the user can mend. Its text is the one line they see."""
 
 
-def positive(text: str) -> float:
-    """Return the number above 0 that a flag's text is."""
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
+def number(kind: type, words: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
+    """Return a type of flags: it reads an int or float that `fits`, which `words` put in words."""
+    def read(text: str) -> float:
+        value = kind(text)
+        if not fits(value):
+            raise argparse.ArgumentTypeError(f"{text} is not {words}")
+        return value
+
+    read.__name__ = kind.__name__  # what argparse says of a text that is none
+    return read
 
 
-def count(text: str) -> int:
-    """Return the whole number from 0 up that a flag's text is."""
-    value = int(text)
-    if not 0 <= value < 2**31:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
-    return value
+positive = number(float, "a number above 0", lambda value: 0 < value < math.inf)
+count = number(int, "a number from 0 up", lambda value: 0 <= value < 2**31)
 
 
 def user_path(text: str) -> Path:

@@ -4,16 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 
-class Code(str):
-    """A cell that is the name of a thing in the code."""
-
-
-class Strong(str):
-    """A cell that should be seen first."""
-
-
 class Table(NamedTuple):
-    """A head and rows of as many cells.
+    """A head and rows of as many cells, in which `code` and **strong** words are marked.
 
     Args:
         note: what is said of the whole: a caption, or a line below.
@@ -26,11 +18,6 @@ class Table(NamedTuple):
 
 def markdown(table: Table) -> str:
     """Return the table in Markdown, its note below."""
-    lines = ["| " + " | ".join(map(_marked, cells)) + " |" for cells in (table.head, *table.rows)]
+    lines = ["| " + " | ".join(map(str, cells)) + " |" for cells in (table.head, *table.rows)]
     lines.insert(1, "|" + "---|" * len(table.head))
     return "\n".join(lines) + (f"\n\n{table.note}" if table.note else "")
-
-
-def _marked(cell: str) -> str:
-    mark = "`" if isinstance(cell, Code) else "**" if isinstance(cell, Strong) else ""
-    return f"{mark}{cell}{mark}"

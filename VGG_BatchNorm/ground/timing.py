@@ -1,13 +1,37 @@
-"""Stop-watches for the benchmarks, and the rate of a matrix product to hold them against.
+"""What work costs: FLOPs of a training step; stop-watches, and a matrix product's rate beside them.
 
-No number from here enters a training run: a result does not depend on how busy the machine was.
+No time from here enters a training run: a result does not depend on how busy the machine was.
 """
 
+import copy
 import time
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from VGG_BatchNorm.ground.script import UserError
+
+
+def training_flops(net: nn.Module, size: int = 32) -> int:
+    """Return FLOPs (2 a multiply-add) of forward and backward for one image of `size` × `size`.
+
+    What is frozen in `net` needs no gradient, nor do layers before it. Counted on direct
+    convolutions, whatever algorithm computes them, and on torch's "meta" device, where shapes flow
+    but nothing is computed.
+
+    Raises:
+        UserError: the net pools images of this size away.
+    """
+    net = copy.deepcopy(net).to("meta").train()
+    with FlopCounterMode(display=False) as counter:
+        try:
+            net(torch.zeros(2, 3, size, size, device="meta")).sum().backward()
+        except RuntimeError as error:
+            raise UserError(f"the network cannot take images of {size}×{size}: {error}") from None
+    return counter.get_total_flops() // 2
 
 
 def best_seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:

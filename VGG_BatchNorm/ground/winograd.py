@@ -26,15 +26,12 @@ OUTPUT = torch.kron(_AT, _AT)  # (16, 36)
 CHUNK_BYTES = 6 << 20  # of transformed tiles at a time: the caches of two cores, measured
 
 
-def conv3x3(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Return `F.conv2d(x, weight, padding=1)` for x (N, C, H, W) and weight (K, C, 3, 3).
+class Winograd(torch.autograd.Function):
+    """`F.conv2d(x, weight, padding=1)` for x (N, C, H, W) and weight (K, C, 3, 3), channels last.
 
-    Both are channels last. Second derivatives are those of the direct convolution.
+    Second derivatives are those of the direct convolution.
     """
-    return _Conv3x3.apply(x, weight)
 
-
-class _Conv3x3(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight):
         (n, c, height, width), k = x.shape, len(weight)

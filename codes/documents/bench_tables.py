@@ -1,6 +1,6 @@
 """What README.md and the report say of the benchmarks."""
 
-from VGG_BatchNorm.ground.tables import Code, Table
+from VGG_BatchNorm.ground.tables import Table
 
 
 def gemm_rates(bench: dict) -> str:
@@ -22,7 +22,7 @@ def bench_table(bench: dict) -> Table:
         cells = [f"{plain['step_seconds']:.2f} s", f"{plain['rate_over_gemm']:.2f}"]
         cells += [f"{half['step_seconds']:.2f} s", f"{half['rate_over_gemm']:.2f}",
                   f"{plain['step_seconds'] / half['step_seconds']:.2f} ×"] if half else ["–"] * 3
-        lines.append((Code(preset), f"{size}×{size}", f"{batch}", *cells))
+        lines.append((f"`{preset}`", f"{size}×{size}", f"{batch}", *cells))
     share = max(s["loader_share"] for s in bench["steps"])
     note = (f"GEMM (2048³): {gemm_rates(bench)} on {bench['device']}, {bench['threads']} threads, "
             f"torch {bench['torch']}. The loader takes {100 * share:.1f} % of a step or less.")

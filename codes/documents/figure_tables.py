@@ -10,9 +10,9 @@ from pathlib import Path
 from codes.documents.preset_tables import accuracy_table
 from codes.figures import comparisons
 from codes.results.comparisons import by_study, study_table
-from codes.results.presets import preset_runs
+from codes.results.presets import PRESET_RUN
 from VGG_BatchNorm import claims, measures
-from VGG_BatchNorm.ground.files import read_json
+from VGG_BatchNorm.ground.files import read_csv, read_json
 from VGG_BatchNorm.ground.tables import Table
 
 
@@ -26,12 +26,12 @@ def captioned(caption: str, table: Table) -> list[Table]:
 
 
 def run_tables(results: Path) -> list[Table]:
+    table = accuracy_table(read_csv(results / "runs.csv", PRESET_RUN))
     return captioned("The presets, mean ± standard deviation over seeds; minutes are of training "
-                     "alone", accuracy_table(preset_runs(results / "runs.csv")))
+                     "alone", table)
 
 
 def claim_tables(results: Path) -> list[Table]:
-    """Return the paper's claims beside the runs."""
     table = claims.claims_table(measures.read_runs(results / "bn" / "evening"))
     return captioned(f"The paper's claims and these runs. {table.note}", table)
 

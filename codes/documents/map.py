@@ -29,7 +29,6 @@ def first_sentence(path: Path) -> str:
 
 
 def is_script(path: Path) -> bool:
-    """Return whether a file is run, not imported."""
     return "\nif __name__ ==" in path.read_text(encoding="utf-8")
 
 

@@ -19,22 +19,15 @@ from matplotlib.colors import to_hex
 from PIL import Image, UnidentifiedImageError
 
 from codes.documents.figure_tables import TABLES, claim_tables, run_tables
-from codes.documents.tables import html, marked_up
+from codes.documents.tables import marked_up
 from codes.figures import registry
 from codes.figures.gallery import explanations
 from codes.figures.landscape import COMPARED, loss_levels, network_title
+from VGG_BatchNorm import measures
 from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.files import read_npz
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.style import BATCH_NORM, PALETTE, PLAIN, plt
-from VGG_BatchNorm.measures import (
-    CONVOLUTIONS,
-    PAPER,
-    NotRun,
-    dead_units,
-    find,
-    rate_times_curvature,
-)
 from VGG_BatchNorm.run_files import read_study_run
 
 SHOWN = 5  # probabilities of an image
@@ -169,22 +162,33 @@ def live(results: Path) -> dict | None:
     nets = []
     for norm, name, colour, dash in NETS:
         try:
-            mine = find(runs, "pair", norm=norm)
-        except NotRun:
+            mine = measures.find(runs, "pair", norm=norm)
+        except measures.NotRun:
             return None
-        bands = [run["losses"][:, PAPER] for run in mine]
-        dead = [dead_units(run)[1] for run in mine]
+        bands = [run["losses"][:, measures.PAPER] for run in mine]
+        edges = [measures.rate_times_curvature(run)[1] for run in mine]
+        dead = [measures.dead_units(run)[1] for run in mine]
         nets.append({
             "name": name, "colour": colour, "dash": dash,
-            "edge_steps": rounded(rate_times_curvature(mine[0])[0]),
+            "edge_steps": rounded(measures.rate_times_curvature(mine[0])[0]),
             "low": rounded(np.median([band.min(1) for band in bands], 0)),
             "high": rounded(np.median([band.max(1) for band in bands], 0)),
-            "edge": rounded(np.median([rate_times_curvature(run)[1] for run in mine], 0)),
+            "edge": rounded(np.median(edges, 0)),
             "dead": rounded(np.median(dead, 0))})
-    linear = dead[0].shape[1] - CONVOLUTIONS
-    layers = [*map(str, range(1, CONVOLUTIONS + 1)), *(f"L{k + 1}" for k in range(linear))]
+    first = range(1, measures.CONVOLUTIONS + 1)
+    layers = [*map(str, first), *(f"L{k + 1}" for k in range(dead[0].shape[1] - len(first)))]
     return {"steps": mine[0]["probe_steps"].astype(int).tolist(), "layers": layers,
             "seeds": len(mine), "nets": nets}
+
+
+def template(name: str) -> jinja2.Template:
+    """Return the template of this name, which lies beside this file."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["marked_up"] = lambda text: Markup(marked_up(text))
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    return environment.get_template(name)
 
 
 def build(places: Places, data: dict) -> str:
@@ -196,12 +200,6 @@ def build(places: Places, data: dict) -> str:
     Raises:
         UserError: a file of results has another shape than expected, or a figure is no picture.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
-        lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters["marked_up"] = lambda text: Markup(marked_up(text))
-    environment.filters["element"] = lambda table: Markup(html(table))
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     try:
         parts = {"accuracy": run_tables(places.results), "claims": claim_tables(places.results),
                  "figures": plates(places), "planes": surfaces(places.results),
@@ -211,5 +209,4 @@ def build(places: Places, data: dict) -> str:
         raise UserError(f"a file in {places.results} has another shape than expected: "
                         f"{error!r}") from None
     colours = list(map(to_hex, plt.get_cmap("cividis")(np.linspace(0, 1, 64))))
-    template = environment.get_template("page.html.j2")
-    return template.render(palette=PALETTE, colours=colours, **parts)
+    return template("page.html.j2").render(palette=PALETTE, colours=colours, **parts)

@@ -1,26 +1,16 @@
 """What README.md, MODEL_CARD.md and the report say of presets and weights."""
 
-import json
 import statistics
 from pathlib import Path
 
+from codes.results import presets
 from codes.results.advice import says, short
 from codes.results.comparisons import by_study
-from codes.results.presets import (
-    PRESET_RUN,
-    PUBLISHED,
-    by_preset,
-    by_the_clock,
-    errors_in_percent,
-    minutes,
-    on_a_gpu,
-    preset_runs,
-)
 from codes.results.words import mean_and_deviation
 from VGG_BatchNorm import claims, measures
 from VGG_BatchNorm.ground.files import RESULTS_DIR, SHIPPED_WEIGHTS, digest, read_csv, read_json
 from VGG_BatchNorm.ground.script import UserError
-from VGG_BatchNorm.ground.tables import Code, Table, markdown
+from VGG_BatchNorm.ground.tables import Table, markdown
 
 
 def accuracy_table(rows: list[dict]) -> Table:
@@ -28,13 +18,13 @@ def accuracy_table(rows: list[dict]) -> Table:
     head = ("preset", "test error, one view", "six views", "seeds", "parameters", "PFLOP to train",
             "precision", "minutes of CPU", "by the clock", "peak memory")
     lines = []
-    for preset, mine in by_preset(sorted(rows, key=lambda row: row["flops"])).items():
+    for preset, mine in presets.by_preset(sorted(rows, key=lambda row: row["flops"])).items():
         memory = max(row["peak_memory_bytes"] or 0 for row in mine) / 2**30
-        errors = [f"{mean_and_deviation(some, 2)} %" for some in errors_in_percent(mine)]
-        lines.append((Code(preset), *errors, str(len(mine)),
+        errors = [f"{mean_and_deviation(some, 2)} %" for some in presets.errors_in_percent(mine)]
+        lines.append((f"`{preset}`", *errors, str(len(mine)),
                       f"{mine[0]['parameters'] / 1e6:.2f} M", f"{mine[0]['flops'] / 1e15:.3f}",
                       " and ".join(sorted({row.get("precision") or "float32" for row in mine})),
-                      mean_and_deviation(minutes(mine), 1), by_the_clock(mine),
+                      mean_and_deviation(presets.minutes(mine), 1), presets.by_the_clock(mine),
                       f"{memory:.1f} GiB" if memory else "not known"))
     return Table("", head, lines)
 
@@ -45,13 +35,14 @@ SHOWN = ("airbench94_muon", "airbench96_faster", "adehuang41's PJ2", "spoil-ed's
 def front_table(rows: list[dict], published: list[dict]) -> Table:
     """One line a net, by its error: ours from runs.csv, and published ones of known cost."""
     lines = []
-    for preset, mine in by_preset(rows).items():
-        one, six = errors_in_percent(mine)
+    for preset, mine in presets.by_preset(rows).items():
+        one, six = presets.errors_in_percent(mine)
         errors = [f"{mean_and_deviation(some, 2)} %" for some in (one, six)]
-        place = mine[0]["device"] if on_a_gpu(mine[0]) else f"{mine[0]['threads']} CPU cores"
-        lines.append((statistics.mean(six), Code(preset), *errors, mine[0]["parameters"],
-                      mine[0]["flops"], f"{place}, {mean_and_deviation(minutes(mine), 1)} min",
-                      len(mine)))
+        place = (mine[0]["device"] if presets.on_a_gpu(mine[0])
+                 else f"{mine[0]['threads']} CPU cores")
+        took = mean_and_deviation(presets.minutes(mine), 1)
+        lines.append((statistics.mean(six), f"`{preset}`", *errors, mine[0]["parameters"],
+                      mine[0]["flops"], f"{place}, {took} min", len(mine)))
     for row in published:
         if row["trained_on"]:
             error = 100 * (1 - row["test_accuracy"])
@@ -90,9 +81,9 @@ def model_card(results: Path) -> Table:
         if about.get("sha1") != digest(SHIPPED_WEIGHTS):
             raise UserError(f"{results / name}.json is of {about['checkpoint']} as it was, not of "
                             "the shipped weights; measure these")
-    rows = [row for row in preset_runs(results / "runs.csv")
+    rows = [row for row in read_csv(results / "runs.csv", presets.PRESET_RUN)
             if row["preset"] == run["preset"]]
-    recipe = [f"{mean_and_deviation(some, 2)} %" for some in errors_in_percent(rows)]
+    recipe = [f"{mean_and_deviation(some, 2)} %" for some in presets.errors_in_percent(rows)]
     by_class = shipped["accuracy_by_class_six_views"]
     worst, *_, best = sorted(by_class.items(), key=lambda item: item[1])
     pairs = ", ".join(f"{pair['true']} taken for {pair['said']} ({pair['images']})"
@@ -124,12 +115,13 @@ def larger_weights(results: Path) -> Table:
     lines = []
     for path in sorted(SHIPPED_WEIGHTS.parent.glob(f"{SHIPPED_WEIGHTS.stem}-*.pt")):
         run = read_json(results / path.stem / "result.json",
-                        *(name for name in PRESET_RUN if name != "peak_memory_bytes"))
-        (one,), (six,) = errors_in_percent([run])
-        name = Code(path.name)
-        lines.append((name, f"{run['preset']}, seed {run['seed']}", f"{one:.2f} %", f"{six:.2f} %",
+                        *(name for name in presets.PRESET_RUN if name != "peak_memory_bytes"))
+        (one,), (six,) = presets.errors_in_percent([run])
+        lines.append((f"`{path.name}`", f"{run['preset']}, seed {run['seed']}",
+                      f"{one:.2f} %", f"{six:.2f} %",
                       f"{run['parameters'] / 1e6:.2f} M", f"{run['flops'] / 1e15:.2f}",
-                      run["precision"], f"{run['seconds'] / 60:.0f}", f"{minutes([run])[0]:.0f}"))
+                      run["precision"], f"{run['seconds'] / 60:.0f}",
+                      f"{presets.minutes([run])[0]:.0f}"))
     return Table("", ("weights", "trained as", "test error, one view", "six views", "parameters",
                       "PFLOP to train", "precision", "minutes by the clock", "of CPU time"), lines)
 
@@ -152,37 +144,31 @@ def found_text(effects: list[claims.Effect], studies: dict[str, list[dict]]) -> 
         "the same, a warm-up in both nets"))
     return "\n".join((
         "- **In short runs of a small net, the optimizer and the width matter most.** Adam in "
-        "place "
-        f"of Muon {said['optimizers Adam']}, twice the filters {said['widths × 2']}, and batch "
-        "norm, "
-        f"taken away, {said['components none']}. CutMix {said['augmentation with CutMix']}: in "
-        "four "
-        "epochs there is little overfitting to prevent, and in longer runs it costs less.",
-        f"- **With batch norm, VGG-A trains faster:** 50 % training accuracy after {half[1]} "
-        "steps, "
-        f"not {half[0]}.",
+        f"place of Muon {said['optimizers Adam']}, twice the filters {said['widths × 2']}, and batch "
+        f"norm, taken away, {said['components none']}. CutMix {said['augmentation with CutMix']}: "
+        "in four epochs there is little overfitting to prevent, and in longer runs it costs less.",
+        "- **With batch norm, VGG-A trains faster:** 50 % training accuracy after "
+        f"{half[1]} steps, not {half[0]}.",
         "- **Why: the paper is right in part.** Over half to four learning rates along the "
-        "gradient "
-        f"the loss varies less ({band[1]} against {band[0]} nats), and the gradient is more "
-        f"predictive. In the step that is taken the loss changes *more* ({change[1]} against "
+        f"gradient the loss varies less ({band[1]} against {band[0]} nats), and the gradient is "
+        f"more predictive. In the step that is taken the loss changes *more* ({change[1]} against "
         f"{change[0]} nats), for it falls further. Internal covariate shift is not reduced "
         f"(‖G − G′‖ of convolution 5: {shift[1]} against {shift[0]}).",
         "- **Batch norm in the convolutions alone does not make large rates work.** At a rate of "
-        "0.5, "
-        f"training accuracy at step 500 is {large[1]} % with it and {large[0]} % without; with a "
-        f"warm-up, {warm[1]} % and {warm[0]} %.",
-        "- **Open:** by what means batch norm makes training faster. None of these measures "
-        "shows a "
-        "cause."))
+        f"0.5, training accuracy at step 500 is {large[1]} % with it and {large[0]} % without; "
+        f"with a warm-up, {warm[1]} % and {warm[0]} %.",
+        "- **Open:** by what means batch norm makes training faster. None of these measures shows "
+        "a cause."))
 
 
 def readme(results: Path = RESULTS_DIR) -> dict[str, str]:
     """Return the table and the text of README.md in Markdown, from the files in `results`."""
     try:
-        published = [row for row in read_csv(results / "published.csv", PUBLISHED)
+        published = [row for row in read_csv(results / "published.csv", presets.PUBLISHED)
                      if row["net"] in SHOWN]
+        rows = read_csv(results / "runs.csv", presets.PRESET_RUN)
         effects = claims.effects(measures.read_runs(results / "bn" / "evening"))
-        return {"front": markdown(front_table(preset_runs(results / "runs.csv"), published)),
+        return {"front": markdown(front_table(rows, published)),
                 "found": found_text(effects, by_study(results / "compare" / "quick"))}
-    except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"a file in {results} has another shape than expected: {error!r}") from None

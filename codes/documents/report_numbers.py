@@ -7,10 +7,9 @@ depend on which way a result fell ("loses", "is not told from none").
 PARTS names the files, what makes each, and the function that reads it.
 """
 
-import inspect
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -19,25 +18,15 @@ from codes.documents.report_comparisons import comparisons_for_report
 from codes.documents.tables import cells
 from codes.figures.landscape import COMPARED
 from codes.networks import build
+from codes.results import presets
 from codes.results.measurements import eigenvalue_in_words
-from codes.results.presets import (
-    PUBLISHED,
-    SCRATCH_RUN,
-    by_preset,
-    errors_in_percent,
-    minutes,
-    preset_runs,
-)
 from codes.results.words import listed, mean_and_deviation, minus, percent
 from codes.settings import DEFAULTS, PRESETS, Settings
 from VGG_BatchNorm import claims, measures
-from VGG_BatchNorm.ground.cifar10 import CLASSES, MEAN, ROW, STD, split_validation
+from VGG_BatchNorm.ground.cifar10 import CLASSES, MEAN, ROW, STD, VALIDATION_SHARE
 from VGG_BatchNorm.ground.files import read_csv, read_json, read_npz
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.VGG import get_number_of_parameters
-
-STUDY_RUN = {"precision": str, "lr": float, "seed": int, "steps": int, "validation_accuracy": float,
-             "steps_to_50%": int, "steps_to_70%": int}  # of bn/evening/summary.csv
 
 
 def not_empty(rows: list) -> list:
@@ -47,23 +36,23 @@ def not_empty(rows: list) -> list:
     return rows
 
 
-def presets(path: Path) -> dict:
+def runs_of_presets(path: Path) -> dict:
     """runs.csv: test error and cost of each preset, and the settings behind them."""
-    rows = not_empty(preset_runs(path))
+    rows = not_empty(read_csv(path, presets.PRESET_RUN))
     found = {"table": cells(preset_tables.accuracy_table(rows)), "threads": rows[0]["threads"],
              "device": rows[0]["device"].partition(",")[0], "torch": rows[0]["torch"]}
-    for name, mine in by_preset(rows).items():
-        one, six = errors_in_percent(mine)
+    for name, mine in presets.by_preset(rows).items():
+        one, six = presets.errors_in_percent(mine)
         settings = DEFAULTS | PRESETS[name]
         smoothing = settings["label_smoothing"]
         found[name] = {
             "n": len(mine), "error": mean_and_deviation(one, 2),
             "error_views": mean_and_deviation(six, 2),
             "gain": mean_and_deviation([a - b for a, b in zip(one, six, strict=True)], 2),
-            "minutes": mean_and_deviation(minutes(mine), 1),
+            "minutes": mean_and_deviation(presets.minutes(mine), 1),
             "parameters": f"{mine[0]['parameters']:,}", "pflop": f"{mine[0]['flops'] / 1e15:.3f}",
             "epochs": settings["epochs"], "batch_size": f"{settings['batch_size']:,}",
-            "lr": settings["lr"], "small_size": settings["small_size"],
+            "small_size": settings["small_size"],
             "small_share": percent(settings["small_share"], 0), "smoothing": smoothing,
             "translate": settings["translate"],
             "target": percent(1 - smoothing * (1 - 1 / len(CLASSES)), 0)}
@@ -72,14 +61,15 @@ def presets(path: Path) -> dict:
 
 def front(path: Path) -> list[list]:
     """published.csv: our presets beside nets of others."""
-    return cells(preset_tables.front_table(
-        not_empty(preset_runs(path.with_name("runs.csv"))), not_empty(read_csv(path, PUBLISHED))))
+    ours = read_csv(path.with_name("runs.csv"), presets.PRESET_RUN)
+    others = read_csv(path, presets.PUBLISHED)
+    return cells(preset_tables.front_table(not_empty(ours), not_empty(others)))
 
 
 def data(path: Path) -> dict:
     """evaluation.json, and what else defines the data: its parts, checksum and constants."""
-    train = preset_runs(path.with_name("runs.csv"))[0]["images"]
-    held_out = round(train * inspect.signature(split_validation).parameters["fraction"].default)
+    train = read_csv(path.with_name("runs.csv"), presets.PRESET_RUN)[0]["images"]
+    held_out = round(train * VALIDATION_SHARE)
     evaluation = read_json(path)
     by_class = evaluation["accuracy_by_class_six_views"]
     shares = sorted((share, name) for name, share in by_class.items())
@@ -183,7 +173,7 @@ def learning(path: Path) -> dict:
 
 
 def scratch(path: Path) -> dict:
-    rows = not_empty(read_csv(path, SCRATCH_RUN))
+    rows = not_empty(read_csv(path, presets.SCRATCH_RUN))
     return {"text": preset_tables.from_scratch_text(rows)}
 
 
@@ -207,15 +197,15 @@ def bn_bench(path: Path) -> dict:
 
 def bn(path: Path) -> dict:
     """bn/evening: the paper's claims beside ours, the effect on training, the handout's bands."""
-    runs = measures.read_runs(path.parent)
+    runs = measures.read_runs(path.parents[1])
     table = claims.claims_table(runs)
     effects = claims.effects(runs)
     return {"claims": cells(table), "note": table.note,
             "brief": cells(claims.claims_table(runs, brief=True)),
             "by": {effect.claim.quantity: spoken(effect) for effect in effects},
-            "shortest": shortest(runs), "edge": edges(runs), "heads": heads(runs),
-            "held_out": held_out(runs), "long": long_pair(runs),
-            "training": effect_on_training(not_empty(read_csv(path, STUDY_RUN))),
+            "shortest": shortest(runs), "edge": edges(runs), "heads": if_run(heads, runs),
+            "held_out": if_run(held_out, runs), "long": if_run(long_pair, runs),
+            "training": effect_on_training(runs),
             "bands": {optimizer: {
                 norm: band(measures.find(runs, "envelope", optimizer=optimizer, norm=norm))
                 for norm in ("none", "batch")} for optimizer in ("adam", "sgd")}}
@@ -257,14 +247,17 @@ def edges(runs: measures.Runs) -> dict:
     return found
 
 
-def long_pair(runs: measures.Runs) -> dict | None:
+def if_run(measure: Callable[[measures.Runs], dict], runs: measures.Runs) -> dict | None:
+    """Return what `measure` says of the runs; None where those that it needs are missing."""
+    with contextlib.suppress(measures.NotRun):
+        return measure(runs)
+
+
+def long_pair(runs: measures.Runs) -> dict:
     """Return, by norm, what the longer runs reach: steps, accuracy on training batches and on the
     test images in percent, the late median of the band's width, and the median of η·κ over the last
-    two fifths of the steps; None: not run."""
-    try:
-        found = {norm: measures.find(runs, "long", norm=norm)[0] for norm in ("none", "batch")}
-    except measures.NotRun:
-        return None
+    two fifths of the steps."""
+    found = {norm: measures.find(runs, "long", norm=norm)[0] for norm in ("none", "batch")}
     return {norm: {"steps": f"{len(run['loss']):,}",
                    "training": f"{measures.training_percent(run):.1f}",
                    "test": f"{100 * run['test_accuracy'][-1]:.1f}",
@@ -274,33 +267,26 @@ def long_pair(runs: measures.Runs) -> dict | None:
             for norm, run in found.items()}
 
 
-def held_out(runs: measures.Runs) -> dict | None:
-    """Return, by norm, accuracy on held-out images of the nets with and without noise, in percent;
-    None where these runs are missing."""
-    try:
-        return {norm: claims.mean_in_three_digits(
-                    [measures.validation_percent(run)
-                     for run in measures.find(runs, "noise", norm=norm)])
-                for norm in ("none", "batch", "noisy_batch_channel", "noisy_batch")}
-    except measures.NotRun:
-        return None
+def held_out(runs: measures.Runs) -> dict:
+    """Return, by norm, accuracy on held-out images of the nets with and without noise, in percent.
+    """
+    return {norm: claims.mean_in_three_digits([measures.validation_percent(run)
+                                               for run in measures.find(runs, "noise", norm=norm)])
+            for norm in ("none", "batch", "noisy_batch_channel", "noisy_batch")}
 
 
-def heads(runs: measures.Runs) -> dict | None:
+def heads(runs: measures.Runs) -> dict:
     """Return, at the largest rate, by norm and head: how many seeds, and how many of them
     diverged, training accuracy at step 500, and the largest of the first losses, with the seed
-    where it is least; None where these runs are missing."""
+    where it is least."""
     arms: dict[str, list[dict]] = {}
-    try:
-        for group in ("rates", "heads"):
-            for run in measures.find(runs, group, lr=0.5):
-                about = run["run"]
-                arm = f"{about['norm']}-{about['head']}" + "-warmup" * bool(about["warmup"])
-                arms.setdefault(arm, []).append(run)
-    except measures.NotRun:
-        return None
+    for group in ("rates", "heads"):
+        for run in measures.find(runs, group, lr=0.5):
+            about = run["run"]
+            arm = f"{about['norm']}-{about['head']}" + "-warmup" * bool(about["warmup"])
+            arms.setdefault(arm, []).append(run)
     if len(arms) < 7:
-        return None
+        raise measures.NotRun
     found = {}
     for arm, some in arms.items():
         right = [measures.training_percent(run, 500) for run in some]
@@ -311,21 +297,17 @@ def heads(runs: measures.Runs) -> dict | None:
     return found
 
 
-def effect_on_training(rows: list[dict]) -> list[list[str]]:
+def effect_on_training(runs: measures.Runs) -> list[list[str]]:
     """Return a row for each learning rate and net: accuracy, and steps to given accuracies."""
     lines = [["LR", "net", "seeds", "steps", "validation accuracy (%)", "steps to 50 %", "to 70 %"]]
-    once = {(row["lr"], row["norm"] == "batch", row["seed"]): row  # of twins, that in float32
-            for row in sorted(rows, key=lambda row: row["precision"] == "float32")
-            if row["group"] in ("pair", "rates")}
-    groups: dict[tuple, list[dict]] = {}
-    for _, row in sorted(once.items()):
-        groups.setdefault((row["lr"], row["norm"]), []).append(row)
-    for (lr, norm), mine in groups.items():
-        right = mean_and_deviation([100 * row["validation_accuracy"] for row in mine], 1)
-        lines.append([f"{lr:g}", {"none": "no norm", "batch": "batch norm"}[norm],
-                      str(len(mine)), str(mine[0]["steps"]), right,
-                      *(reached([row[f"steps_to_{accuracy}%"] for row in mine])
-                        for accuracy in (50, 70))])
+    nets = {"no norm": measures.at_rates(runs, "none"),
+            "batch norm": measures.at_rates(runs, "batch")}
+    rows = [(lr, net, mine) for net, at_rates in nets.items() for lr, mine in at_rates.items()]
+    for lr, net, mine in sorted(rows, key=lambda row: row[0]):
+        right = mean_and_deviation([measures.validation_percent(run) for run in mine], 1)
+        lines.append([f"{lr:g}", net, str(len(mine)), str(len(mine[0]["loss"])), right,
+                      *(reached([measures.steps_to(run, share) for run in mine])
+                        for share in (0.5, 0.7))])
     return lines
 
 
@@ -348,18 +330,11 @@ def band(runs: list[dict]) -> dict:
             "rates": ", ".join(f"{run['run']['lr']:g}" for run in runs)}
 
 
-class Part(NamedTuple):
-    file: str
-    maker: str  # of the file
-    read: Callable[[Path], dict]
-
-
-PARTS = {name: Part(*part) for name, part in {
-    "presets": ("runs.csv", "codes/summarise.py RUN", presets),
+PARTS = {  # a file, what makes it, and what reads it
+    "presets": ("runs.csv", "codes/summarise.py RUN", runs_of_presets),
     "data": ("evaluation.json", 'make evaluate ARGS="--ckpt reports/models/cifarnet.pt"', data),
     "front": ("published.csv", "git checkout reports/results/published.csv", front),
-    "compare": ("compare/quick/summary.csv", "make compare",
-                    comparisons_for_report),
+    "compare": ("compare/quick/summary.csv", "make compare", comparisons_for_report),
     "scratch": ("from_scratch.csv", "make from-scratch", scratch),
     "bench": ("bench.json", "make bench", bench),
     "peer": ("peer.json", "codes/bench_peer.py", lambda path: {
@@ -369,8 +344,8 @@ PARTS = {name: Part(*part) for name, part in {
     "similarity": ("features/similarity.npz", "make insights", similarity),
     "landscape": ("landscape/path.npz", "make landscape", landscape),
     "learning": ("learning/learning.npz", "make insights", learning),
-    "bn": ("bn/evening/summary.csv", "make bn-landscape", bn),
-    "bn_bench": ("bn/bench.json", "VGG_BatchNorm/bench_study.py", bn_bench)}.items()}
+    "bn": ("bn/evening/pair/none-sgd-0.1-s0.npz", "make bn-landscape", bn),
+    "bn_bench": ("bn/bench.json", "VGG_BatchNorm/bench_study.py", bn_bench)}
 
 
 def collect(results: Path) -> dict:
@@ -380,17 +355,17 @@ def collect(results: Path) -> dict:
         UserError: a file is missing or of another shape; names it, and what makes it.
     """
     found = {}
-    for name, part in PARTS.items():
-        path = results / part.file
+    for name, (file, maker, read) in PARTS.items():
+        path = results / file
         if not path.exists():
-            raise UserError(f"{path} is missing; `{part.maker}` makes it")
+            raise UserError(f"{path} is missing; `{maker}` makes it")
         try:
-            found[name] = part.read(path)
+            found[name] = read(path)
         except UserError as error:
-            raise UserError(f"{path} cannot be used ({error}); `{part.maker}` makes it") from None
+            raise UserError(f"{path} cannot be used ({error}); `{maker}` makes it") from None
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
                 measures.NotRun) as error:
             raise UserError(f"{path} cannot be used (another shape than expected, {error!r}); "
-                            f"`{part.maker}` makes it") from None
+                            f"`{maker}` makes it") from None
     recipe = DEFAULTS | PRESETS["strong"]
     return found | {"recipe": recipe, "network": network(recipe)}

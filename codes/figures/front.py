@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from codes.figures.readable import place_labels
-from codes.results.presets import PUBLISHED, by_preset, errors_in_percent, preset_runs
+from codes.results.presets import PRESET_RUN, PUBLISHED, by_preset, errors_in_percent
 from VGG_BatchNorm.ground.files import read_csv
 from VGG_BatchNorm.ground.style import PLAIN, TRAIN, plt
 
@@ -19,7 +19,7 @@ def read_front(paths: list[Path]) -> tuple[list[dict], list[dict]]:
 
     Errors are in percent, by the number of views; a number that is not known is None.
     """
-    runs, published = preset_runs(paths[0]), read_csv(paths[1], PUBLISHED)
+    runs, published = map(read_csv, paths, (PRESET_RUN, PUBLISHED))
     ours = []
     for preset, mine in by_preset(runs).items():
         one, six = (sum(errors) / len(mine) for errors in errors_in_percent(mine))

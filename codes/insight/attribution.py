@@ -48,12 +48,9 @@ def grad_cam(net: nn.Module, x: Tensor, classes: Tensor, layer: nn.Module) -> Te
         kept.append(output)
         return output.clone()  # what follows may work in place
 
-    hook = layer.register_forward_hook(keep)
-    try:
-        score = _score(net(x.detach().requires_grad_()), classes)
-    finally:
-        hook.remove()
-    (gradient,) = torch.autograd.grad(score, kept[-1])
+    with layer.register_forward_hook(keep):
+        logits = _logits(net(x.detach().requires_grad_()), classes)
+    (gradient,) = torch.autograd.grad(logits.sum(), kept[-1])  # images do not touch each other
     return (gradient.mean((2, 3), keepdim=True) * kept[-1].detach()).sum(1).relu()
 
 
@@ -68,14 +65,14 @@ def integrated_gradients(net: nn.Module, x: Tensor, classes: Tensor,
     way, total = x - baseline, torch.zeros_like(x)
     for i in range(steps):
         point = (baseline + (i + 0.5) / steps * way).detach().requires_grad_()
-        total += torch.autograd.grad(_score(net(point), classes), point)[0]
+        total += torch.autograd.grad(_logits(net(point), classes).sum(), point)[0]
     return way * total / steps
 
 
 @torch.no_grad()
-def occlusion(net: nn.Module, x: Tensor, classes: Tensor, size: int = 6, stride: int = 2,
-              value: float = 0.0) -> Tensor:
-    """Return (N, rows, columns): by how much the logit falls when `value` covers a square.
+def occlusion(net: nn.Module, x: Tensor, classes: Tensor, size: int = 6,
+              stride: int = 2) -> Tensor:
+    """Return (N, rows, columns): by how much the logit falls when the mean colour covers a square.
 
     The square of entry (i, j) begins at row i·stride and column j·stride; its side is `size` pixels
     (Zeiler & Fergus 2014, arXiv 1311.2901, section 4.2).
@@ -84,7 +81,7 @@ def occlusion(net: nn.Module, x: Tensor, classes: Tensor, size: int = 6, stride:
     whole, falls = _logits(net(x), classes), []
     for top, left in product(tops, lefts):
         covered = x.clone()
-        covered[:, :, top:top + size, left:left + size] = value
+        covered[:, :, top:top + size, left:left + size] = 0
         falls.append(whole - _logits(net(covered), classes))
     return torch.stack(falls, 1).unflatten(1, (len(tops), len(lefts)))
 
@@ -137,8 +134,3 @@ def measure(net: nn.Module, test: Split, rows: int, size: int, stride: int, step
 
 def _logits(logits: Tensor, classes: Tensor) -> Tensor:
     return logits.gather(1, classes[:, None])[:, 0]
-
-
-def _score(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return the sum of the images' logits: its gradient by an image is that of the image's own."""
-    return _logits(logits, classes).sum()

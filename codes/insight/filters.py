@@ -15,13 +15,12 @@ from VGG_BatchNorm.ground.script import UserError
 
 
 @torch.no_grad()
-def first_convolutions(net: nn.Module, x: Tensor,
-                       count: int = 2) -> list[tuple[str, nn.Conv2d, Tensor]]:
-    """Return (name, layer, output) of the first `count` convolutions for images (N, 3, 32, 32)."""
+def first_convolutions(net: nn.Module, x: Tensor) -> list[tuple[str, nn.Conv2d, Tensor]]:
+    """Return (name, layer, output) of the first two convolutions for images (N, 3, 32, 32)."""
     seen = []
 
     def note(name: str, layer: nn.Module, output: Tensor) -> None:
-        if isinstance(layer, nn.Conv2d) and len(seen) < count:
+        if isinstance(layer, nn.Conv2d) and len(seen) < 2:
             seen.append((name, layer, output.clone()))  # the ReLU after it may be in place
 
     run_and_tell_layers(net, x, note)

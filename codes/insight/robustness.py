@@ -63,19 +63,19 @@ def accuracies(net: nn.Module, test: Split, name: str, strengths: list) -> list[
     return found
 
 
-def attacked_accuracies(net: nn.Module, some: Split, epsilons: list[float], steps: int,
-                        batch_size: int = 250) -> dict[str, list[float]]:
+def attacked_accuracies(net: nn.Module, some: Split, epsilons: list[float],
+                        steps: int) -> dict[str, list[float]]:
     """Return the accuracy by attack, for `epsilons` in 1/255."""
     found = {}
     for name, attack in {"FGSM": fgsm, f"PGD-{steps}": partial(pgd, steps=steps)}.items():
         found[name] = []
         for eps in epsilons:
-            generator, right = torch.Generator().manual_seed(0), 0
-            for images, labels in zip(*(part.split(batch_size) for part in some), strict=True):
-                x = attack(net, images / 255, labels, eps / 255, generator)
-                with torch.no_grad():
-                    right += (net(normalize(255 * x)).argmax(1) == labels).sum().item()
-            found[name].append(right / len(some.labels))
+            generator = torch.Generator().manual_seed(0)
+            batches = zip(*(part.split(250) for part in some), strict=True)
+            moved = torch.cat([attack(net, images / 255, labels, eps / 255, generator)
+                               for images, labels in batches])
+            logits = predict(net, Split(255 * moved, some.labels))
+            found[name].append(accuracy(logits, some.labels))
         print(f"{name:<9}" + "".join(f"{100 * share:6.1f}" for share in found[name]), flush=True)
     return found
 

@@ -8,6 +8,7 @@ for features that differ by a rotation and a factor, near 0 for unrelated ones (
 2019, arXiv 1905.00414).
 """
 
+import contextlib
 from collections.abc import Callable
 
 import torch
@@ -36,14 +37,12 @@ def cka_matrix(first: list[Tensor], second: list[Tensor]) -> Tensor:
 def run_and_tell_layers(net: nn.Module, x: Tensor,
                         note: Callable[[str, nn.Module, Tensor], None]) -> None:
     """Run `net` on x; call `note` with name, layer and output of each innermost layer that runs."""
-    hooks = [layer.register_forward_hook(
-                 lambda layer, _, output, name=name: note(name, layer, output))
-             for name, layer in net.named_modules() if not list(layer.children())]
-    try:
+    with contextlib.ExitStack() as hooks:
+        for name, layer in net.named_modules():
+            if not list(layer.children()):
+                hooks.enter_context(layer.register_forward_hook(
+                    lambda layer, _, output, name=name: note(name, layer, output)))
         net(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @torch.no_grad()
@@ -73,9 +72,8 @@ def penultimate(net: nn.Module, x: Tensor) -> Tensor:
     """Return (N, D): what the last linear layer of `net` is given for normalised images x."""
     seen = []
     last = [layer for layer in net.modules() if isinstance(layer, nn.Linear)][-1]
-    hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    net(x)
-    hook.remove()
+    with last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
+        net(x)
     return seen[0]
 
 

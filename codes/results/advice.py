@@ -34,7 +34,6 @@ def points(row: dict) -> str:
 
 
 def what_was_trained(base: dict) -> str:
-    """Return what was trained, and for how long."""
     return (f"CifarNet {', '.join(map(str, base['widths']))}; {base['epochs']} epochs, batches of "
             f"{base['batch_size']}")
 

@@ -105,7 +105,8 @@ def summary_rows(study: str, settled: dict[str, dict], tried: dict[str, list[dic
         rows.append({
             "study": study, "variant": name, "changes": any_run["changes"],
             "n": len(by_seed), "failures": len(by_seed) - len(done),
-            "accuracy": statistics.mean(done) if done else None, "deviation": deviation(done),
+            "accuracy": statistics.mean(done) if done else None,
+            "deviation": statistics.stdev(done) if len(done) > 1 else None,
             "difference": statistics.mean(paired[name]) if n else None,
             "uncertainty": t_interval(paired[name])[1] if n > 1 and rows else None,
             "p": p.get(name), "clear": clear_ones.get(name, False),
@@ -114,10 +115,6 @@ def summary_rows(study: str, settled: dict[str, dict], tried: dict[str, list[dic
             "seconds": statistics.median(seconds) if done else None})
     return [{name: round(value, 5 if name == "p" else 3) if isinstance(value, float) else value
              for name, value in row.items()} for row in rows]
-
-
-def deviation(values: list[float]) -> float | None:
-    return statistics.stdev(values) if len(values) > 1 else None
 
 
 def outcome(row: dict) -> str:

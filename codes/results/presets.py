@@ -1,8 +1,4 @@
-"""Runs of presets, published nets, the net by hand: their CSV files, read; minutes and errors."""
-
-from pathlib import Path
-
-from VGG_BatchNorm.ground.files import read_csv
+"""Runs of presets, published nets, the net by hand: columns of their CSV files; minutes, errors."""
 
 PRESET_RUN = {"preset": str, "seed": int, "images": int, "parameters": int, "flops": int,
               "precision": str, "seconds": float, "cpu_seconds": float, "peak_memory_bytes": int,
@@ -14,17 +10,10 @@ SCRATCH_RUN = {"seed": int, "test_accuracy": float, "images": int, "epochs": int
                "seconds": float, "parameters": int, "threads": int}  # of from_scratch.csv
 
 
-def preset_runs(path: Path) -> list[dict]:
-    """Return the rows of runs.csv, which codes/summarise.py writes; none where it is missing."""
-    return read_csv(path, PRESET_RUN)
-
-
 def by_preset(rows: list[dict]) -> dict[str, list[dict]]:
     """Return the rows of each preset, in the order of their first."""
-    found: dict[str, list[dict]] = {}
-    for row in rows:
-        found.setdefault(row["preset"], []).append(row)
-    return found
+    return {preset: [row for row in rows if row["preset"] == preset]
+            for preset in dict.fromkeys(row["preset"] for row in rows)}
 
 
 def on_a_gpu(row: dict) -> bool:
