@@ -135,7 +135,6 @@ def test_the_study_of_the_exercises():
 
 
 def test_the_pooling_of_the_exercises_equals_autograd():
-    torch.manual_seed(0)
     pool = answer("class AveragePool2x2", from_scratch)["AveragePool2x2"]()
     x, dy = torch.randn(2, 6, 4, 3, requires_grad=True), torch.randn(2, 3, 2, 3)
     expected = F.avg_pool2d(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
@@ -144,7 +143,6 @@ def test_the_pooling_of_the_exercises_equals_autograd():
 
 
 def test_the_optimizer_of_the_exercises_by_its_formula():
-    torch.manual_seed(0)
     weight = torch.nn.Parameter(torch.randn(4, 2, 3, 3))
     expected, momentum = weight.detach().clone(), torch.zeros(4, 2, 3, 3)
     optimizer = answer("class Lion", optimizers)["Lion"]([weight], 0.1, weight_decay=0.5)

@@ -71,7 +71,6 @@ def test_cka_matrix_is_its_entries():
 
 @pytest.mark.parametrize("activation", ["gelu", "relu", "none"])
 def test_outputs_of_every_block_of_a_cifarnet(activation):
-    torch.manual_seed(0)
     net = build("cifarnet", widths=(8, 16, 4), activation=activation, residual=True).eval()
     x = random(5, 3, 32, 32)
     found = layer_outputs(net, x, batch_size=2)
@@ -86,7 +85,6 @@ def test_outputs_of_every_block_of_a_cifarnet(activation):
 
 
 def test_outputs_of_every_convolution_of_vgg_a():
-    torch.manual_seed(0)
     net = build("vgg_a").eval()
     x = random(2, 3, 32, 32)
     found = layer_outputs(net, x)
@@ -98,7 +96,6 @@ def test_outputs_of_every_convolution_of_vgg_a():
 
 
 def test_penultimate_features_are_what_the_head_sees():
-    torch.manual_seed(0)
     net = build("cifarnet", widths=(8, 16), dropout=0.5).eval()
     x = random(3, 3, 32, 32)
     with torch.no_grad():

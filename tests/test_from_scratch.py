@@ -12,7 +12,6 @@ from VGG_BatchNorm.ground.files import read_csv, write_csv
 @pytest.fixture(autouse=True)
 def in_double():
     torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
     yield
     torch.set_default_dtype(torch.float32)
 

@@ -143,11 +143,9 @@ def test_training_in_bfloat16_is_another_run_and_its_probes_are_float32(data, wh
     np.testing.assert_allclose(whole["loss"][:3], other["loss"][:3], rtol=0.02)
 
 
-def test_the_nets_start_from_the_same_weights_and_see_the_same_batches(data):
+def test_the_nets_see_the_same_batches(data):
     runs = (Run(norm, 0.1, 2, **TINY) for norm in ("none", "batch"))
     plain, normed = (StudyRun(run, data[0], CPU) for run in runs)
-    weights = [[p for p in s.net.parameters() if p.ndim > 1] for s in (plain, normed)]
-    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
     for (x, _), (other, _) in zip(plain.loader.epoch(0), normed.loader.epoch(0), strict=True):
         assert torch.equal(x, other)
 

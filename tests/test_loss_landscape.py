@@ -34,7 +34,6 @@ def norms(net: nn.Module) -> list[nn.BatchNorm2d]:
 @pytest.fixture
 def net() -> nn.Module:
     """With dropout, and with running statistics that are far from those of any image."""
-    torch.manual_seed(0)
     net = build("cifarnet", widths=(8, 8), dropout=0.5)
     for layer in norms(net):
         layer.running_mean.fill_(3.0)

@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT, finish
 
 from codes import mindspore_quickstart
-from VGG_BatchNorm.ground.cifar10 import BATCHES, ROW, load_cifar10
+from VGG_BatchNorm.ground.cifar10 import ROW
 from VGG_BatchNorm.ground.files import read_npz
 
 PYTHON = ROOT / ".venv-mindspore" / "bin" / "python"
@@ -31,12 +31,6 @@ def test_what_torch_hands_over(call, data_dir, tmp_path, flags):
     assert start.shape == (16, 3, 3, 3) and not np.array_equal(start, trained)
     assert given["about"]["train"] == 256 and given["logits"].shape[1] == 10
     assert given["about"]["epochs"] == 1
-
-
-def test_the_binary_version_is_written_without_a_cache(data_dir, tmp_path):
-    mindspore_quickstart.write_binary_folder(*load_cifar10(data_dir), tmp_path)
-    written = b"".join((tmp_path / f"{name}.bin").read_bytes() for name in BATCHES)
-    assert written == (data_dir / "cifar10.bin").read_bytes()
 
 
 def test_without_mindspore_it_is_one_line(refused, flags):

@@ -36,7 +36,6 @@ def test_reliability_by_hand():
 
 
 def test_the_numbers_agree_with_evaluate(data_dir, tmp_path):
-    torch.manual_seed(0)
     net, (train, test) = build("cifarnet", widths=(8, 8)).eval(), load_cifar10(data_dir)
     about, settings = {"checkpoint": "w.pt"}, {"bins": 15, "mistakes": 24}
     data = measured(tmp_path / "m.npz", about, measure, net, train, test, **settings)

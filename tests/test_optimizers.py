@@ -15,7 +15,6 @@ from codes.settings import Settings
 
 @pytest.mark.parametrize("shape", [(16, 40), (40, 16), (8, 8)])
 def test_orthogonalize_keeps_the_singular_vectors_and_evens_the_values(shape):
-    torch.manual_seed(0)
     u, s, vt = torch.linalg.svd(torch.randn(shape, dtype=torch.float64), full_matrices=False)
     s = torch.linspace(1, 0.2, len(s), dtype=torch.float64)
     out = orthogonalize(u @ torch.diag(s) @ vt, steps=5)
@@ -25,7 +24,6 @@ def test_orthogonalize_keeps_the_singular_vectors_and_evens_the_values(shape):
 
 
 def test_muon_step_by_hand():
-    torch.manual_seed(0)
     weight = torch.nn.Parameter(torch.randn(6, 2, 3, 3))
     expected, buffer = weight.detach().clone(), torch.zeros(6, 2, 3, 3)
     optimizer = Muon([weight], lr=0.1, momentum=0.6)
@@ -107,7 +105,6 @@ def end(make, start: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch is older than 2.9")
 @pytest.mark.parametrize("shape", [(24, 40), (32, 32)])
 def test_muon_equals_that_of_torch_on_matrices(shape):
-    torch.manual_seed(0)
     start, gradients = torch.randn(shape), torch.randn(5, *shape)
     mine, theirs = (end(make, start, gradients) - start for make in (
         lambda p: Muon(p, 0.1, momentum=0.9, steps=5, rescale=False),
@@ -116,7 +113,6 @@ def test_muon_equals_that_of_torch_on_matrices(shape):
 
 
 def test_muons_to_compare_differ_in_one_thing():
-    torch.manual_seed(0)
     start, gradient = 3 * torch.randn(6, 2, 3, 3), torch.randn(1, 6, 2, 3, 3)
     free, rescaling = (end(lambda p, name=name: OPTIMIZERS[name].make(p, 0.1), start, gradient)
                        for name in ("muon_free", "muon"))
@@ -131,7 +127,6 @@ def test_muons_to_compare_differ_in_one_thing():
 
 
 def test_undamped_muon_is_muon():
-    torch.manual_seed(0)
     start, gradients = torch.randn(6, 2, 3, 3), torch.randn(4, 6, 2, 3, 3)
     makers = Muon, lambda p: optimizers.DampedMuon(p, damping=0.0)
     torch.testing.assert_close(*(end(make, start, gradients) for make in makers))
@@ -139,7 +134,6 @@ def test_undamped_muon_is_muon():
 
 @pytest.mark.parametrize("shape", [(8, 30), (30, 8)])
 def test_damping_follows_its_formula(shape):
-    torch.manual_seed(0)
     weight = torch.nn.Parameter(torch.zeros(shape, dtype=torch.float64))
     optimizer = optimizers.DampedMuon([weight], steps=6)
     group, variance = optimizer.param_groups[0], torch.tensor(0.05, dtype=torch.float64)
@@ -161,7 +155,6 @@ def test_damping_follows_its_formula(shape):
 
 
 def test_damped_muon_measures_the_noise():
-    torch.manual_seed(0)
     weight = torch.nn.Parameter(torch.zeros(50, 40))
     optimizer, signal = optimizers.DampedMuon([weight]), torch.randn(50, 40)
     variance, singular = [], []
@@ -182,7 +175,6 @@ def test_damped_muon_measures_the_noise():
 
 
 def test_muon_minimises():
-    torch.manual_seed(0)
     weight, target = torch.nn.Parameter(torch.randn(4, 2, 3, 3)), torch.randn(4, 2, 3, 3)
     target *= 2 / target.norm()
     optimizer = Muon([weight])

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, assert_picture, assert_texts_apart, finish
+from conftest import assert_picture, assert_texts_apart, finish
 
 from codes import draw_figures, report
 from codes.figures import front, readable, registry
@@ -57,16 +57,6 @@ def test_the_report_prints_no_text_below_seven_points(name, monkeypatch):
                and drawn.bbox.overlaps(text.get_window_extent())}
     style.plt.close(drawn)
     assert printed and not {text: size for text, size in printed.items() if size < 7}
-
-
-TORCHLESS = [f"codes.figures.{path.stem}" for path in (ROOT / "codes" / "figures").glob("*.py")]
-TORCHLESS += ["VGG_BatchNorm.draw_own", "codes.draw_figures", "codes.results.comparisons"]
-
-
-def test_what_is_shown_is_drawn_without_torch():
-    code = ("import importlib, sys\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\n"
-            "    assert 'torch' not in sys.modules, name")
-    assert finish([sys.executable, "-c", code, *TORCHLESS], cwd=ROOT).returncode == 0
 
 
 def test_committed_numbers_are_drawn_without_torch(tmp_path):
@@ -127,7 +117,6 @@ def test_what_cannot_be_drawn_is_named(call, refused, flags, tmp_path):
 def test_numbers_in_captions_are_the_settings():
     given = [{"about": {"net": {"every": 10}, "settings": {"points": 3}}}, {"about": {}}]
     assert registry.settings(*given) == {"every": 10, "points": 3}
-    assert np.all([figure.section for figure in FIGURES])
 
 
 @pytest.mark.parametrize("name", ["features", "look_alikes"])

@@ -28,7 +28,6 @@ SCRIPTS = [importlib.import_module(f"codes.{name}") for name in """evaluate gall
 
 @pytest.fixture(scope="module")
 def net() -> nn.Module:
-    torch.manual_seed(0)
     return VGG_A_Light().eval()
 
 
