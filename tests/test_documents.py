@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ROOT
+from conftest import ROOT, write_data
 
 from codes import from_scratch, optimizers, settings, studies
 from codes.results.compare_results import RUN, SUMMARY
 from VGG_BatchNorm import measures
-from VGG_BatchNorm.ground.cifar10 import BATCH_MD5, CLASSES, MEAN, STD
+from VGG_BatchNorm.ground.cifar10 import BATCH_MD5, CLASSES, MEAN, STD, load_cifar10
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json
 from VGG_BatchNorm.ground.statistics import t95, t_interval
 from VGG_BatchNorm.run_files import read_study_run
@@ -163,6 +163,20 @@ EDGE, HORIZON, _ = (code for code, _ in PRINTED)
 def test_an_answer_prints_what_stands_below_it(code, printed, capsys):
     exec(code, {})
     assert capsys.readouterr().out == printed
+
+
+WHOLE = [(name, block) for name in ("README.md", "EXERCISES.md") for block in blocks(name, "python")
+         if block.startswith(("import ", "from ")) and block not in dict(PRINTED)]
+
+
+@pytest.mark.parametrize("name, block", WHOLE, ids=[name for name, _ in WHOLE])
+def test_a_script_on_a_page_runs_on_few_images(tmp_path, monkeypatch, capsys, name, block):
+    monkeypatch.setattr(load_cifar10, "__defaults__", (write_data(tmp_path, per_batch=12),))
+    try:
+        exec(compile(block.replace("128", "16"), name, "exec"), {})
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert capsys.readouterr().out
 
 
 def test_the_edge_of_the_exercises_is_that_of_the_study():

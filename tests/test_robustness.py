@@ -185,10 +185,10 @@ def test_examples_are_the_image_and_its_versions():
 
 
 @pytest.mark.parametrize("network", ["cifarnet", "vgg_a_light"])
-def test_the_picture(call, quick, data_dir, tmp_path, monkeypatch, network):
+def test_the_picture(succeeds, quick, data_dir, tmp_path, monkeypatch, network):
     flags = drawing(data_dir, tmp_path, tmp_path / "r.png", "--ckpt",
                     save_net(tmp_path / "w.pt", network), "--n-items", 40)
-    assert call(visualize_robustness, *flags)[0] == 0
+    succeeds(visualize_robustness, *flags)
     assert_picture(tmp_path / "r.png")
     written = read_json(tmp_path / "robustness.json")
     data = read_npz(tmp_path / "robustness.npz")
@@ -204,13 +204,13 @@ def test_the_picture(call, quick, data_dir, tmp_path, monkeypatch, network):
 
     monkeypatch.setattr(robustness, "corrupted", None)  # it would be measured again
     (tmp_path / "r.png").unlink()
-    assert call(visualize_robustness, *flags)[0] == 0
+    succeeds(visualize_robustness, *flags)
     assert_picture(tmp_path / "r.png")
     with pytest.raises(TypeError):
-        call(visualize_robustness, *flags, "--n-items", 30)
+        succeeds(visualize_robustness, *flags, "--n-items", 30)
     with monkeypatch.context() as patch, pytest.raises(TypeError):
         patch.setitem(robustness.SETTINGS, "steps", 11)
-        call(visualize_robustness, *flags)
+        succeeds(visualize_robustness, *flags)
 
 
 def made_up(**settings) -> tuple[dict, dict]:

@@ -351,10 +351,10 @@ BAD = {flags: f"argument {flags.split()[0]}: " for flags in (
     "--preset slow", "--threads -1", "--threads 0", "--seed 1e99", "--weight-decay -1",
     "--label-smoothing 2", "--keep-share 0", "--momentum 1")}
 BAD |= {"--batch-size 0": "batch size 0 does not fit", "--batch-size 301": "301 does not fit 300",
-        "--n-items 0": "does not fit 0 images", "--depth 0": "depth ≥ 1", "--norm batsh": "'batsh'",
-        "--dropout 1": "dropout < 1", "--pool-first -1": "pool_first", "--freeze-share 2":
-        "freeze_share", "--device abacus": "device 'abacus'", "--no-such-flag": "--no-such-flag",
-        "--widths 8,8,8,8 --small-size 8": "images of 8×8"}
+        "--n-items 0": "does not fit 0 images", "--widths 8,8,8,8 --small-size 8": "images of 8×8",
+        "--norm batsh": "unknown 'batsh'", "--depth 0": "depth ≥ 1", "--dropout 1": "dropout < 1",
+        "--pool-first -1": "pool_first", "--freeze-share 2": "freeze_share",
+        "--device abacus": "device 'abacus'", "--no-such-flag": "arguments: --no-such-flag"}
 
 
 @pytest.mark.parametrize("flags, named", BAD.items())

@@ -41,6 +41,11 @@ def test_every_norm_trains(norm, half):
     assert layers[-2] is nn.ReLU and net.eval()(IMAGES[:1]).isfinite().all()
 
 
+def test_a_smooth_net_has_no_kinks():
+    kinds = {type(layer) for layer in VGG("A", width=1 / 16, smooth=True).modules()}
+    assert not kinds & {nn.ReLU, nn.MaxPool2d} and {nn.Softplus, nn.AvgPool2d} <= kinds
+
+
 def test_the_kits_nets():
     """What a script written for the course's starter kit relies on."""
     assert [name for name in VGG_A(3, 10, True).state_dict()][:4] == [
