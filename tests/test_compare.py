@@ -76,10 +76,6 @@ def test_the_same_seed_starts_and_shuffles_alike(comparison):
         assert torch.equal(x, y)
 
 
-def without_cost(rows: list[dict]) -> list[dict]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
-
-
 @pytest.mark.parametrize("file", ["curves.csv", "runs.csv"])
 def test_a_killed_study_ends_alike(ask, call, flags, tmp_path, monkeypatch, file):
     """Stopped just before the third run's `file` is replaced, and called again."""
@@ -100,7 +96,8 @@ def test_a_killed_study_ends_alike(ask, call, flags, tmp_path, monkeypatch, file
     assert len(runs_of(cut / "quick")) == 2
     assert to_do(ask(*asked, folder=cut)) == 8
     for name in ("runs.csv", "summary.csv", "curves.csv"):
-        one, other = (without_cost(read_csv(each / "quick" / name, {})) for each in (whole, cut))
+        one, other = ([row | {"seconds": None} for row in read_csv(each / "quick" / name, {})]
+                      for each in (whole, cut))
         assert one == other and one
     assert to_do(ask(*asked, folder=cut)) == 0
     assert len(runs_of(cut / "quick")) == 10
@@ -245,19 +242,14 @@ def test_results_of_another_base_or_a_damaged_file_are_refused(quick, data_dir, 
         Results(tmp_path)
 
 
-def results_of(tmp_path, accuracies: dict[str, list[float]]) -> tuple[Results, dict]:
+def test_summary_by_hand(tmp_path):
     results = Results(tmp_path, DEFAULTS)
+    accuracies = {"first": [0.80, 0.81, 0.82], "better": [0.82, 0.83, 0.85],
+                  "alike": [0.81, 0.81, 0.82], "worse": [0.70, 0.72, 0.71]}
     settled = {name: {"lr": float(i)} for i, name in enumerate(accuracies)}
     for name, values in accuracies.items():
         for seed, value in enumerate(values, 1):
             results.add(settled[name], seed, ROW | {"validation_accuracy": value}, [])
-    return results, settled
-
-
-def test_summary_by_hand(tmp_path):
-    results, settled = results_of(tmp_path, {
-        "first": [0.80, 0.81, 0.82], "better": [0.82, 0.83, 0.85], "alike": [0.81, 0.81, 0.82],
-        "worse": [0.70, 0.72, 0.71]})
     tries = {"better": ({"lr": 1.0}, {"lr": 7.0})}
     rows = {row["variant"]: row for row in summary_rows("depth", settled, tries, results)}
     assert rows["first"]["accuracy"] == pytest.approx(81)

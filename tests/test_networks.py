@@ -125,7 +125,7 @@ def test_group_norm_divides_the_channels():
     assert groups == {8: 8, 16: 16, 24: 12, 64: 16, 100: 10, 256: 16, 17: 1}
 
 
-@pytest.mark.parametrize("path", SHIPPED_WEIGHTS.parent.glob("*.pt"), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", [*SHIPPED_WEIGHTS.parent.glob("*.pt")], ids=lambda p: p.stem)
 def test_shipped_weights_are_those_of_their_run(path):
     result = read_json(RESULTS_DIR / path.stem / "result.json")
     assert get_number_of_parameters(restore(load_checkpoint(path))) == result["parameters"]

@@ -30,29 +30,24 @@ from VGG_BatchNorm.ground.script import UserError
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
 
 
-@pytest.fixture
-def asked(data_dir):
-    """train.py and its flags, for tiny nets and data."""
-    return lambda folder, *flags, given=TINY: (train, "--data-dir", data_dir, "--out", folder,
-                                               *given, *flags)
+def of_tiny_nets(way: str):
+    """The fixture of that name in conftest.py, for train.py on tiny nets and data."""
+
+    @pytest.fixture
+    def fixture(request, data_dir):
+        return lambda folder, *flags, given=TINY: request.getfixturevalue(way)(
+            train, "--data-dir", data_dir, "--out", folder, *given, *flags)
+
+    return fixture
+
+
+tiny, trained, tiny_refused = map(of_tiny_nets, ("call", "succeeds", "refused"))
 
 
 @pytest.fixture
-def tiny(call, asked):
-    """Called with a folder and flags: (exit code, stdout, stderr)."""
-    return lambda *args, **options: call(*asked(*args, **options))
-
-
-@pytest.fixture
-def trained(succeeds, asked):
-    """The same, of a run that ends well: its stdout."""
-    return lambda *args, **options: succeeds(*asked(*args, **options))
-
-
-@pytest.fixture
-def tiny_refused(refused, asked):
-    """The same, of a mistake of its user: the line that says so."""
-    return lambda *args, **options: refused(*asked(*args, **options))
+def data(data_dir) -> tuple:
+    """What a Trainer takes beside its settings."""
+    return load_cifar10(data_dir)[0], torch.device("cpu")
 
 
 @pytest.fixture
@@ -225,10 +220,9 @@ def test_compiling_without_a_compiler_is_one_line():
             raise other
 
 
-def test_what_is_frozen_when(data_dir):
+def test_what_is_frozen_when(data):
     """Of four epochs: the whitening's bias after 30 % of the steps, the first group in the last."""
     config = {"widths": (8, 8), "whiten_bias_share": 0.3, "freeze_share": 0.25}
-    data = load_cifar10(data_dir)[0], torch.device("cpu")
     run = trainer.Trainer(Settings(batch_size=50, epochs=4, config=config), *data)
     expected, trained = run.flops(), []
     for _ in range(4):
@@ -410,10 +404,9 @@ def test_the_preset_is_the_devices(device, preset):
     assert chosen(device=device) == chosen("--preset", preset, device=device)
 
 
-def test_a_batch_norm_that_does_not_span_processes_is_refused_in_two(data_dir, monkeypatch):
+def test_a_batch_norm_that_does_not_span_processes_is_refused_in_two(data, monkeypatch):
     for name, value in (("is_initialized", True), ("get_rank", 0), ("get_world_size", 2)):
         monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
-    data = load_cifar10(data_dir)[0], torch.device("cpu")
     group, batch = (Settings(network="vgg", batch_size=50, config={"norm": norm, "width": 0.0625})
                     for norm in ("group", "batch"))
     trainer.Trainer(group, *data)
@@ -496,11 +489,11 @@ def test_variants_learn(trained, tmp_path, flags):
     assert last < first - 0.01
 
 
-def test_the_weights_are_the_mean_over_the_last_share_of_the_steps(data_dir):
+def test_the_weights_are_the_mean_over_the_last_share_of_the_steps(data):
     """Of twelve steps, over three; the running statistics of batch norm are, too."""
-    averaged, plain = (trainer.Trainer(
-        Settings(batch_size=50, epochs=2, average=share, config={"widths": (8, 8)}),
-        load_cifar10(data_dir)[0], torch.device("cpu")) for share in (0.25, 0.0))
+    averaged, plain = (trainer.Trainer(Settings(
+        batch_size=50, epochs=2, average=share, config={"widths": (8, 8)}), *data)
+        for share in (0.25, 0.0))
     seen = []
     for number, batch in enumerate([*plain.loader.epoch(0), *plain.loader.epoch(1)]):
         for run in (averaged, plain):
@@ -512,11 +505,11 @@ def test_the_weights_are_the_mean_over_the_last_share_of_the_steps(data_dir):
             torch.testing.assert_close(t, sum(state[name] for state in seen[-3:]) / 3, msg=name)
 
 
-def test_micro_batches_without_batch_norm_are_the_same_update(data_dir):
+def test_micro_batches_without_batch_norm_are_the_same_update(data):
     def weights(micro_batch: int) -> list[torch.Tensor]:
         config = {"widths": (8, 8), "norm": "none"}
         settings = Settings(batch_size=60, micro_batch=micro_batch, epochs=1, config=config)
-        run = trainer.Trainer(settings, load_cifar10(data_dir)[0], torch.device("cpu"))
+        run = trainer.Trainer(settings, *data)
         run.step(*next(run.loader.epoch(0)), 0)
         return [p.detach() for p in run.net.parameters()]
 
@@ -524,7 +517,7 @@ def test_micro_batches_without_batch_norm_are_the_same_update(data_dir):
         torch.testing.assert_close(whole, parts, atol=1e-4, rtol=1e-4)
 
 
-def test_the_net_trains_on_those_of_highest_loss_in_whole_parts(data_dir, monkeypatch):
+def test_the_net_trains_on_those_of_highest_loss_in_whole_parts(data, monkeypatch):
     """Of 50 images in parts of 20, 40 % are one part; the proxy sees all, and small ones."""
     seen = []
     plain = trainer.Trainer.forward_backward
@@ -538,7 +531,6 @@ def test_the_net_trains_on_those_of_highest_loss_in_whole_parts(data_dir, monkey
     settings = Settings(batch_size=50, micro_batch=20, epochs=2, keep_share=0.4, select_from=0.5,
                         proxy_widths=(8, 8), proxy_size=12,
                         config={"widths": (8, 8), "whiten_bias_share": 1.0})
-    data = load_cifar10(data_dir)[0], torch.device("cpu")
     run = trainer.Trainer(settings, *data)
     x, y = next(run.loader.epoch(0))
     for number, kept in ((5, 50), (6, 20)):
@@ -568,22 +560,17 @@ def test_the_net_trains_on_those_of_highest_loss_in_whole_parts(data_dir, monkey
 SELECT = "--keep-share 0.5 --select-from 0.3 --proxy-widths 8,8 --average 0.5".split()
 
 
-def test_a_run_that_selects_ends_alike_where_it_was_stopped(tiny, tmp_path, monkeypatch):
-    def run(name: str, *flags: str) -> int:
-        return tiny(tmp_path / name, *SELECT, *flags)[0]
-
-    assert run("whole") == 0
-    epoch = trainer.Trainer.train_epoch
-
-    def until_three(self, *rest):
+def test_a_run_that_selects_ends_alike_where_it_was_stopped(tiny, trained, tmp_path, monkeypatch):
+    def until_three(self, epoch=trainer.Trainer.train_epoch):
         if self.epoch == 3:
             raise KeyboardInterrupt
-        return epoch(self, *rest)
+        return epoch(self)
 
-    monkeypatch.setattr(trainer.Trainer, "train_epoch", until_three)
-    assert run("stopped") == 130
-    monkeypatch.setattr(trainer.Trainer, "train_epoch", epoch)
-    assert run("stopped", "--resume") == 0
+    trained(tmp_path / "whole", *SELECT)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "train_epoch", until_three)
+        assert tiny(tmp_path / "stopped", *SELECT)[0] == 130
+    trained(tmp_path / "stopped", *SELECT, "--resume")
     assert_same_run(tmp_path / "stopped", tmp_path / "whole")
     ours, theirs = (load_checkpoint(tmp_path / name / "last.pt")["proxy"]
                     for name in ("stopped", "whole"))

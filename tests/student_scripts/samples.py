@@ -1,4 +1,4 @@
-"""Samples of each class, noisy labels, and the best weights kept, in the style of the course kit."""
+"""Samples of each class, noisy labels, the best weights kept, in the style of the course kit."""
 
 import matplotlib
 
