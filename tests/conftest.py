@@ -38,17 +38,19 @@ def write_data(root: Path, per_batch: int = 60, seed: int = 0) -> Path:
     return root
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory) -> Path:
     return write_data(tmp_path_factory.mktemp("data"))
 
 
-def command(script: str, *args) -> list[str]:
-    return [sys.executable, str(ROOT / script), *map(str, args)]
-
-
 def train_command(folder: Path, data_dir: Path, *args) -> list[str]:
-    return command("codes/train.py", "--data-dir", data_dir, "--out", folder, *TINY, *args)
+    return [*map(str, (sys.executable, ROOT / "codes" / "train.py", "--data-dir", data_dir,
+                       "--out", folder, *TINY, *args))]
 
 
 def heed_ctrl_c() -> None:
@@ -79,6 +81,18 @@ def call(monkeypatch, capsys):
         except SystemExit as exit_:
             code = exit_.code
         return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def succeeds(call):
+    """The same, of a script that must end well: its stdout."""
+
+    def run(module, *args) -> str:
+        code, out, err = call(module, *args)
+        assert code == 0, err
+        return out
 
     return run
 
@@ -150,7 +164,10 @@ def assert_texts_apart(axis) -> None:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory, data_dir) -> Path:
     """A run that nothing interrupted."""
+    from codes import train
+
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    done = finish(train_command(folder, data_dir))
-    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", train_command(folder, data_dir)[1:])
+        train.main()
     return folder

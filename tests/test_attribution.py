@@ -10,11 +10,6 @@ from codes.insight.attribution import grad_cam, last_maps, most_confident_pairs,
 from codes.networks import build
 
 
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(0)
-
-
 def test_integrated_gradients_of_a_linear_model():
     net, classes = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), torch.tensor([2, 0])
     x, baseline = torch.randn(2, 2, 3, 2, 2)

@@ -30,7 +30,6 @@ def pair(**options) -> tuple[nn.BatchNorm2d, BatchNorm2d]:
 @pytest.mark.parametrize("options", [{}, {"momentum": None}, {"momentum": 0.4, "eps": 1e-3},
                                      {"affine": False}, {"track_running_stats": False}])
 def test_equals_torch_in_output_gradients_and_statistics(options):
-    torch.manual_seed(0)
     theirs, ours = pair(**options)
     for mode in (True, True, False):
         theirs.train(mode)
@@ -47,7 +46,6 @@ def test_equals_torch_in_output_gradients_and_statistics(options):
 
 
 def test_gradients_against_finite_differences_twice():
-    torch.manual_seed(0)
     y = torch.randn(3, 2, 2, 2, dtype=torch.float64, requires_grad=True)
     layer = BatchNorm2d(2, track_running_stats=False).double()
 
@@ -61,7 +59,6 @@ def test_gradients_against_finite_differences_twice():
 
 def test_theorem_4_1_is_an_equality_with_1_over_m():
     """‖∂L̂/∂y‖² = γ²/σ² (‖g‖² − ⟨1, g⟩²/m − ⟨g, ŷ⟩²/m): batch norm takes two directions away."""
-    torch.manual_seed(0)
     y = torch.randn(4, 1, 5, 5, dtype=torch.float64, requires_grad=True)
     g = torch.randn_like(y)  # the gradient that reaches batch norm's output, divided by γ
     layer = BatchNorm2d(1, eps=0.0).double()
@@ -87,7 +84,6 @@ def test_one_value_a_channel_and_wrong_axes_are_refused():
 
 
 def test_noise_has_the_papers_moments_and_repeats():
-    torch.manual_seed(0)
     layer = NoisyBatchNorm2d(64, seed=3)
     y = torch.randn(256, 64, 4, 4)
     state = torch.get_rng_state()
@@ -115,7 +111,6 @@ def test_noise_by_channel_moves_a_channels_mean_and_by_pixel_hardly(by, moved):
 
 @pytest.mark.parametrize("p", [1, 2, math.inf])
 def test_lp_norms(p):
-    torch.manual_seed(0)
     y = torch.randn(8, 3, 4, 4, dtype=torch.float64) + 2
     layer = LpNorm2d(3, p, momentum=1.0).double()
     flat = y.transpose(0, 1).flatten(1)

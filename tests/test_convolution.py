@@ -30,7 +30,6 @@ def test_algorithms_agree_in_output_gradients_and_second_derivatives(
         name, n, c, k, height, width, memory_format, monkeypatch):
     # several chunks, the last one smaller
     monkeypatch.setattr(winograd, "CHUNK_BYTES", 36 * 4 * 2 * 6 * 8)
-    torch.manual_seed(0)
     x, weight, *directions = (
         torch.randn(shape).mul(0.3).contiguous(memory_format=memory_format).requires_grad_()
         for shape in 2 * [(n, c, height, width), (k, c, 3, 3)])
@@ -49,7 +48,6 @@ def test_images_that_need_no_gradient(name):
 
 def test_the_tables_of_winograd_are_exact():
     """Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A is the convolution, to the last digits of float64."""
-    torch.manual_seed(0)
     d, g = torch.randn(6, 6, dtype=torch.float64), torch.randn(3, 3, dtype=torch.float64)
     bt, at = winograd._BT.double(), winograd._AT.double()
     table = (winograd._G.double() * 24).round() / 24
@@ -95,7 +93,6 @@ def test_a_layer_computes_what_a_direct_convolution_does(monkeypatch, size, chos
 
 def test_dense_images_in_bfloat16():
     """Output and gradients as a direct convolution's, to bfloat16's three digits."""
-    torch.manual_seed(0)
     layer, x = Conv3x3(24, 40), torch.randn(6, 24, 2, 2, requires_grad=True)
     expected = layer(x)
     wanted = torch.autograd.grad(expected.sin().sum(), (x, layer.weight, layer.bias))

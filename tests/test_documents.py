@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ROOT
+from conftest import ROOT, write_data
 
 from codes import from_scratch, optimizers, settings, studies
 from codes.results.compare_results import RUN, SUMMARY
 from VGG_BatchNorm import measures
-from VGG_BatchNorm.ground.cifar10 import BATCH_MD5, CLASSES, MEAN, STD
+from VGG_BatchNorm.ground.cifar10 import BATCH_MD5, CLASSES, MEAN, STD, load_cifar10
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json
 from VGG_BatchNorm.ground.statistics import t95, t_interval
 from VGG_BatchNorm.run_files import read_study_run
@@ -134,7 +134,6 @@ def test_the_study_of_the_exercises():
 
 
 def test_the_pooling_of_the_exercises_equals_autograd():
-    torch.manual_seed(0)
     pool = answer("class AveragePool2x2", from_scratch)["AveragePool2x2"]()
     x, dy = torch.randn(2, 6, 4, 3, requires_grad=True), torch.randn(2, 3, 2, 3)
     expected = F.avg_pool2d(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
@@ -143,7 +142,6 @@ def test_the_pooling_of_the_exercises_equals_autograd():
 
 
 def test_the_optimizer_of_the_exercises_by_its_formula():
-    torch.manual_seed(0)
     weight = torch.nn.Parameter(torch.randn(4, 2, 3, 3))
     expected, momentum = weight.detach().clone(), torch.zeros(4, 2, 3, 3)
     optimizer = answer("class Lion", optimizers)["Lion"]([weight], 0.1, weight_decay=0.5)
@@ -164,6 +162,20 @@ EDGE, HORIZON, _ = (code for code, _ in PRINTED)
 def test_an_answer_prints_what_stands_below_it(code, printed, capsys):
     exec(code, {})
     assert capsys.readouterr().out == printed
+
+
+WHOLE = [(name, block) for name in ("README.md", "EXERCISES.md") for block in blocks(name, "python")
+         if block.startswith(("import ", "from ")) and block not in dict(PRINTED)]
+
+
+@pytest.mark.parametrize("name, block", WHOLE, ids=[name for name, _ in WHOLE])
+def test_a_script_on_a_page_runs_on_few_images(tmp_path, monkeypatch, capsys, name, block):
+    monkeypatch.setattr(load_cifar10, "__defaults__", (write_data(tmp_path, per_batch=12),))
+    try:
+        exec(compile(block.replace("128", "16"), name, "exec"), {})
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert capsys.readouterr().out
 
 
 def test_the_edge_of_the_exercises_is_that_of_the_study():

@@ -71,7 +71,6 @@ def test_cka_matrix_is_its_entries():
 
 @pytest.mark.parametrize("activation", ["gelu", "relu", "none"])
 def test_outputs_of_every_block_of_a_cifarnet(activation):
-    torch.manual_seed(0)
     net = build("cifarnet", widths=(8, 16, 4), activation=activation, residual=True).eval()
     x = random(5, 3, 32, 32)
     found = layer_outputs(net, x, batch_size=2)
@@ -86,7 +85,6 @@ def test_outputs_of_every_block_of_a_cifarnet(activation):
 
 
 def test_outputs_of_every_convolution_of_vgg_a():
-    torch.manual_seed(0)
     net = build("vgg_a").eval()
     x = random(2, 3, 32, 32)
     found = layer_outputs(net, x)
@@ -98,7 +96,6 @@ def test_outputs_of_every_convolution_of_vgg_a():
 
 
 def test_penultimate_features_are_what_the_head_sees():
-    torch.manual_seed(0)
     net = build("cifarnet", widths=(8, 16), dropout=0.5).eval()
     x = random(3, 3, 32, 32)
     with torch.no_grad():
@@ -129,12 +126,12 @@ def width(path) -> int:
         return picture.size[0]
 
 
-def test_the_pictures(call, flags, tmp_path, monkeypatch):
+def test_the_pictures(succeeds, flags, tmp_path, monkeypatch):
     """Without scikit-learn, with it, and again, when nothing is left to compute."""
     for name in ("sklearn", "sklearn.manifold"):
         monkeypatch.setitem(sys.modules, name, None)
-    code, out, _ = call(visualize_features, *flags)
-    assert code == 0 and "without its t-SNE panel" in out
+    out = succeeds(visualize_features, *flags)
+    assert "without its t-SNE panel" in out
     assert out.count("training the small net") == 4
     assert_picture(tmp_path / "features.png")
     assert_picture(tmp_path / "similarity.png")
@@ -154,13 +151,14 @@ def test_the_pictures(call, flags, tmp_path, monkeypatch):
     manifold.TSNE = TSNE
     monkeypatch.setitem(sys.modules, "sklearn.manifold", manifold)
     monkeypatch.setattr(Trainer, "train_epoch", None)
-    code, out, _ = call(visualize_features, *flags)
-    assert code == 0 and "without" not in out and width(tmp_path / "features.png") > 1.8 * one
+    assert "without" not in succeeds(visualize_features, *flags)
+    assert width(tmp_path / "features.png") > 1.8 * one
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
-    assert call(visualize_features, *flags)[0] == 0 and width(tmp_path / "features.png") > 1.8 * one
+    succeeds(visualize_features, *flags)
+    assert width(tmp_path / "features.png") > 1.8 * one
 
     save_net(tmp_path / "w.pt", dropout=0.5)  # of another net, t-SNE's points are not drawn
-    assert call(visualize_features, *flags)[0] == 0
+    succeeds(visualize_features, *flags)
     assert width(tmp_path / "features.png") == one
 
 

@@ -14,7 +14,7 @@ from VGG_BatchNorm import bench_study
 from VGG_BatchNorm.ground.files import read_json
 from VGG_BatchNorm.ground.timing import training_flops
 from VGG_BatchNorm.run import Run
-from VGG_BatchNorm.VGG import VGG, VGG_A
+from VGG_BatchNorm.VGG import VGG
 
 SPAWN = "import multiprocessing\nmultiprocessing.set_start_method('spawn', force=True)\n"
 INSIDE = {"models.vgg": "VGG", "data.loaders": "loaders"}
@@ -33,10 +33,9 @@ def project(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("script, folder, imports, num_workers, spawn", [
     ("landscape", "VGG_BatchNorm", INSIDE, 4, True),
     ("landscape", "elsewhere", BY_NAME, 0, False),
-    ("accuracy", "VGG_BatchNorm", INSIDE, 0, True),
-    ("accuracy", ".", BY_NAME, 4, True),
+    ("samples", "VGG_BatchNorm", INSIDE, 0, True),
     ("samples", "VGG_BatchNorm", BY_NAME, 4, True),
-    ("samples", "elsewhere", BY_NAME, 0, True)])
+    ("samples", ".", BY_NAME, 4, True)])
 def test_a_students_script_runs_with_other_imports(project, tmp_path, script, folder, imports,
                                                    num_workers, spawn):
     text = (Path(__file__).parent / "student_scripts" / f"{script}.py").read_text()
@@ -67,12 +66,12 @@ def narrow(monkeypatch):
         monkeypatch.setattr(bench_study, name, value)
 
 
-def test_benchmark_of_the_study(call, tmp_path, narrow):
+def test_benchmark_of_the_study(succeeds, tmp_path, narrow):
     data = write_data(tmp_path / "data", per_batch=20)
     flags = ("--steps", 2, "--repeats", 1, "--data-dir", data, "--device", "cpu")
-    code, out, _ = call(bench_study, *flags, "--out", tmp_path / "b.json")
+    out = succeeds(bench_study, *flags, "--out", tmp_path / "b.json")
     written = read_json(tmp_path / "b.json")
-    assert code == 0 and out.count("times as fast") == 4
+    assert out.count("times as fast") == 4
     for row in written["rows"]:
         assert set(row["ours"]) == {"float32", "bfloat16"}
         for precision, our in row["ours"].items():
@@ -81,9 +80,3 @@ def test_benchmark_of_the_study(call, tmp_path, narrow):
             assert our["rate_over_gemm"] == pytest.approx(
                 rate / written["gemm_flops_per_second"][precision])
         assert row["probe_share_every_100_steps"] > 0
-
-
-def test_flops_of_a_step_are_those_of_the_protocol():
-    """153.29 M multiply-adds an image forward; backward twice as many, less the first input's."""
-    expected = 2 * 128 * (3 * 153.29e6 - 64 * 27 * 32 * 32)
-    assert 128 * training_flops(VGG_A()) == pytest.approx(expected, rel=1e-4)

@@ -1,6 +1,8 @@
 """The study's runs: their measures, resuming, presets and plans, and the pictures of a tiny one."""
 
 import dataclasses
+import json
+import os
 import random
 import shutil
 
@@ -67,6 +69,8 @@ def test_a_run_leaves_every_measure(data, folder, whole):
     assert whole["shift_difference"][:, 0].tolist() == [0, 0, 0]
     assert whole["activation_quantiles"].shape == (5, 10, 5)
     assert whole["activation_gradient_norms"].shape == whole["activation_dead"].shape == (5, 10)
+    assert whole["theorem_measured"].shape == (172,)  # channels of all layers
+    np.testing.assert_allclose(whole["theorem_equality"], whole["theorem_measured"], rtol=1e-3)
     assert not perform(PROBED, *data, CPU, folder, folder)  # not again
 
 
@@ -112,6 +116,8 @@ def test_a_longer_run_goes_on_from_a_shorter_one_that_was_kept(data, tmp_path):
     for name in ("loss", "dead", "edge_curvature", "losses", "theorem_measured"):
         assert np.array_equal(first[name], second[name], equal_nan=True), name
     assert second["test_steps"].tolist() == [4, 8, 12, 16, 20]
+    assert np.array_equal(first["test_accuracy"], second["test_accuracy"])
+    assert second["test_accuracy"][-1] == second["validation_accuracy"][-1]  # of the same images
     with pytest.raises(UserError, match="other settings"):  # it would be cut short
         perform(short, *data, CPU, tmp_path / "b", tmp_path / "b-c")
 
@@ -143,11 +149,9 @@ def test_training_in_bfloat16_is_another_run_and_its_probes_are_float32(data, wh
     np.testing.assert_allclose(whole["loss"][:3], other["loss"][:3], rtol=0.02)
 
 
-def test_the_nets_start_from_the_same_weights_and_see_the_same_batches(data):
+def test_the_nets_see_the_same_batches(data):
     runs = (Run(norm, 0.1, 2, **TINY) for norm in ("none", "batch"))
     plain, normed = (StudyRun(run, data[0], CPU) for run in runs)
-    weights = [[p for p in s.net.parameters() if p.ndim > 1] for s in (plain, normed)]
-    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
     for (x, _), (other, _) in zip(plain.loader.epoch(0), normed.loader.epoch(0), strict=True):
         assert torch.equal(x, other)
 
@@ -201,6 +205,14 @@ def test_rescaling_leaves_a_normalised_net_its_loss_and_its_weights(data):
 def test_bad_runs_are_refused(change):
     with pytest.raises(UserError):
         dataclasses.replace(PROBED, **change)
+
+
+def test_committed_runs_have_the_names_of_their_settings():
+    paths = list(files.RESULTS_DIR.glob("bn/*/*/*.npz"))
+    assert paths
+    for path in paths:
+        with np.load(path) as file:  # of an old file, settings that came later are the defaults
+            assert path.stem == Run(**json.loads(str(file["about"]))["run"]).name
 
 
 def test_too_few_images(data, tmp_path):
@@ -259,16 +271,16 @@ def small(monkeypatch, tmp_path):
         monkeypatch.setattr(module, "LAST_STUDY", tmp_path / "last.json")
 
 
-def test_the_study_end_to_end(call, data_dir, tmp_path, small):
+def test_the_study_end_to_end(call, succeeds, data_dir, tmp_path, small):
     flags = ["--preset", "quick", "--data-dir", data_dir, "--out", tmp_path / "bn"]
-    code, out, _ = call(VGG_Loss_Landscape, *flags, "--device", "cpu")
+    out = succeeds(VGG_Loss_Landscape, *flags, "--device", "cpu")
     first = out.splitlines()[0]
-    assert code == 0 and "preset quick" in first and "minutes" in first
+    assert "preset quick" in first and "minutes" in first
     rows = (tmp_path / "bn" / "quick" / "summary.csv").read_text().splitlines()
     assert len(rows) == 1 + (2 + 6 + 16 + 6) + (16 + 4 + 5 + 2 + 2)
-    code, out, _ = call(VGG_Loss_Landscape, *flags, "--device", "cpu")
-    assert code == 0 and "0 pair, 0 envelope, 0 rates, 0 rescue" in out
-    code, out, err = call(plot_study, "--out", tmp_path / "figures")  # of the study that ran last
+    out = succeeds(VGG_Loss_Landscape, *flags, "--device", "cpu")
+    assert "0 pair, 0 envelope, 0 rates, 0 rescue" in out
+    code, _, err = call(plot_study, "--out", tmp_path / "figures")  # of the study that ran last
     gallery = (tmp_path / "figures" / "README.md").read_text()
     assert code == 0 and err == "" and "`quick`" in gallery
     assert len(list((tmp_path / "figures").glob("*.png"))) == len(FIGURES)
@@ -278,13 +290,30 @@ def test_the_study_end_to_end(call, data_dir, tmp_path, small):
     assert gallery.count("| 1 |") == said == len(claims.CLAIMS) - later
 
 
-def test_a_moved_or_copied_clone_takes_its_own_study(call, data_dir, tmp_path, small, monkeypatch):
+def test_groups_that_a_preset_lacks_are_one_line(refused, data_dir, tmp_path, small):
+    assert "no runs in these groups" in refused(
+        VGG_Loss_Landscape, "--preset", "quick", "--groups", "norms", "--data-dir", data_dir,
+        "--device", "cpu", "--out", tmp_path / "bn")
+
+
+def test_a_fresh_clone_takes_its_newest_study(tmp_path, small):
+    with pytest.raises(UserError, match="no finished study"):
+        plot_study.newest_study(tmp_path)
+    for age, name in ((100, "old"), (0, "new"), (200, "older")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "summary.csv").touch()
+        os.utime(tmp_path / name / "summary.csv", (1e9 - age,) * 2)
+    assert plot_study.newest_study(tmp_path) == tmp_path / "new"
+
+
+def test_a_moved_or_copied_clone_takes_its_own_study(succeeds, data_dir, tmp_path, small,
+                                                     monkeypatch):
     clone, copy, elsewhere = (tmp_path / name for name in ("clone", "copy", "elsewhere"))
     for module, home in ((files, clone), (plot_study, copy)):
         monkeypatch.setattr(module, "ROOT", home)
     flags = ["--preset", "quick", "--data-dir", data_dir, "--device", "cpu", "--groups", "rescue"]
     for out, taken in ((clone / "bn", copy / "bn"), (elsewhere, elsewhere)):
-        assert call(VGG_Loss_Landscape, *flags, "--out", out)[0] == 0
+        succeeds(VGG_Loss_Landscape, *flags, "--out", out)
         for other in {copy / "bn", elsewhere} - {out}:
             shutil.copytree(out, other, dirs_exist_ok=True)
         assert plot_study.newest_study(tmp_path) == taken / "quick"
@@ -304,7 +333,7 @@ def test_two_runs_are_the_same_bits_even_if_every_clock_lies(data, whole, tmp_pa
     assert same(whole, performed(PROBED, data, tmp_path))
 
 
-def test_a_diverged_pair_is_drawn_and_judged(call, data, tmp_path, small, monkeypatch):
+def test_a_diverged_pair_is_drawn_and_judged(succeeds, data, tmp_path, small, monkeypatch):
     folder = tmp_path / "mine" / "pair"
     for norm in ("none", "batch"):
         performed(dataclasses.replace(PROBED, norm=norm), data, folder)
@@ -320,8 +349,7 @@ def test_a_diverged_pair_is_drawn_and_judged(call, data, tmp_path, small, monkey
     lost = dataclasses.replace(PROBED, norm="none")
     (folder / f"{lost.name}.npz").unlink()
     assert np.isnan(performed(lost, data, folder)["scale_loss"]).all()
-    code, _, err = call(plot_study, folder.parent, "--out", tmp_path / "figures")
-    assert code == 0 and "Traceback" not in err
+    succeeds(plot_study, folder.parent, "--out", tmp_path / "figures")
     assert (tmp_path / "figures" / "08_rescaled_filters.png").exists()
     assert "Training is faster at the same rate" in (tmp_path / "figures" / "README.md").read_text()
 

@@ -46,13 +46,13 @@ def test_watching_does_not_change_training(base, data_dir, frames, steps):
     assert 0 < seen["shares"].sum() <= 1 + 1e-9 and min(seen["loss"]) > 0
 
 
-def test_first_filters_before_and_after_training(call, data_dir, tmp_path, monkeypatch, quick):
+def test_first_filters_before_and_after_training(succeeds, data_dir, tmp_path, monkeypatch, quick):
     tiny = {"width": 1 / 16, "batch_size": 50, "epochs": 0.4}
     nets = {name: (changes | (tiny if "width" in changes else {}), slower)
             for name, (changes, slower) in small_nets.NETS.items()}
     monkeypatch.setattr(small_nets, "NETS", nets)
     flags = drawing(data_dir, tmp_path, tmp_path / "f.png", "--learned")
-    assert call(visualize_filters, *flags)[0] == 0
+    succeeds(visualize_filters, *flags)
     assert_picture(tmp_path / "f.png")
     data = read_npz(tmp_path / "learned_filters.npz")
     for name, key in (("vgg", "features.0.weight"), ("trained_stem", "stem.weight")):
@@ -61,7 +61,7 @@ def test_first_filters_before_and_after_training(call, data_dir, tmp_path, monke
         assert np.array_equal(after, trained[key]) and moved(before, after).any()
     assert np.array_equal(data["vgg"][0], data["vgg_batch_norm"][0])  # the same start
     monkeypatch.setattr(filters, "learned", None)  # the second time only draws
-    assert call(visualize_filters, *flags)[0] == 0
+    succeeds(visualize_filters, *flags)
 
 
 def test_how_far_filters_moved_is_over_their_length():
@@ -102,10 +102,9 @@ def test_a_gif_has_all_frames_in_few_colours(tmp_path):
         assert len(picture.convert("RGB").getcolors(2400)) <= 16
 
 
-def test_the_animation(base, call, data_dir, tmp_path, monkeypatch):
+def test_the_animation(base, succeeds, data_dir, tmp_path, monkeypatch):
     flags = drawing(data_dir, tmp_path, tmp_path / "l.gif", "--frames", 4)
-    code, out, _ = call(visualize_learning, *flags)
-    assert code == 0 and "after 8 steps" in out
+    assert "after 8 steps" in succeeds(visualize_learning, *flags)
     with Image.open(tmp_path / "l.gif") as picture:
         assert picture.n_frames == len(np.load(tmp_path / "learning.npz")["steps"]) == 4
         assert 600 <= picture.size[0] <= 800
@@ -113,9 +112,10 @@ def test_the_animation(base, call, data_dir, tmp_path, monkeypatch):
     assert (tmp_path / "l.gif").stat().st_size < 2**20
     monkeypatch.setattr(learning, "Trainer", None)  # it would train again
     (tmp_path / "l.gif").unlink()
-    assert call(visualize_learning, *flags)[0] == 0 and (tmp_path / "l.gif").exists()
+    succeeds(visualize_learning, *flags)
+    assert (tmp_path / "l.gif").exists()
     with pytest.raises(TypeError):
-        call(visualize_learning, *flags, "--seed", 1)
+        succeeds(visualize_learning, *flags, "--seed", 1)
 
 
 def test_wrong_input_is_one_line(refused, tmp_path):

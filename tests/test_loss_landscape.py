@@ -34,7 +34,6 @@ def norms(net: nn.Module) -> list[nn.BatchNorm2d]:
 @pytest.fixture
 def net() -> nn.Module:
     """With dropout, and with running statistics that are far from those of any image."""
-    torch.manual_seed(0)
     net = build("cifarnet", widths=(8, 8), dropout=0.5)
     for layer in norms(net):
         layer.running_mean.fill_(3.0)
@@ -210,9 +209,9 @@ def flags(monkeypatch, quick, data_dir, tmp_path) -> tuple:
 @pytest.mark.parametrize("network, config, more",
                          [("cifarnet", {}, ("--frozen",)),
                           ("vgg", {"norm": "batch", "width": 1 / 16}, ())], ids=str)
-def test_pictures_of_each_network(call, flags, tmp_path, network, config, more):
+def test_pictures_of_each_network(succeeds, flags, tmp_path, network, config, more):
     asked = (*flags, "--ckpt", save_net(tmp_path / "w.pt", network, **config), *more)
-    assert call(visualize_landscape, *asked)[0] == 0
+    succeeds(visualize_landscape, *asked)
     for name in ("surface", "contour"):
         assert_picture(tmp_path / "pictures" / f"{name}.png")
     numbers = tmp_path / "numbers" / "plane.npz"
@@ -223,24 +222,26 @@ def test_pictures_of_each_network(call, flags, tmp_path, network, config, more):
     assert (tmp_path / "numbers" / "plane_frozen.npz").exists() == bool(more)
     sha1 = hashlib.sha1((tmp_path / "w.pt").read_bytes()).hexdigest()
     assert plane["about"]["sha1"] == sha1[:10]
-    assert call(visualize_landscape, *asked)[0] == 0 and numbers.stat().st_mtime_ns == written
+    succeeds(visualize_landscape, *asked)
+    assert numbers.stat().st_mtime_ns == written
 
 
-def test_small_nets_side_by_side_and_the_path_of_one(call, flags, tmp_path, monkeypatch):
-    assert call(visualize_landscape, *flags, "--compare")[0] == 0
+def test_small_nets_side_by_side_and_the_path_of_one(succeeds, flags, tmp_path, monkeypatch):
+    succeeds(visualize_landscape, *flags, "--compare")
     assert_picture(tmp_path / "pictures" / "compare.png")
     compared = visualize_landscape.COMPARED
     planes = [read_npz(tmp_path / "numbers" / f"compare_{name}.npz") for name in compared]
     assert len({plane["loss"][1, 1] for plane in planes}) == 4
     trained = tmp_path / "runs" / "small" / "batch_norm-s0" / "last.pt"
     before = trained.stat().st_mtime_ns
-    assert call(visualize_landscape, *flags, "--path")[0] == 0
+    succeeds(visualize_landscape, *flags, "--path")
     assert trained.stat().st_mtime_ns == before
     assert_picture(tmp_path / "pictures" / "path.png")
     path = read_npz(tmp_path / "numbers" / "path.npz")
     shutil.rmtree(tmp_path / "runs")  # what is complete is drawn without the nets
     monkeypatch.setattr(small_nets, "PathTrainer", None)
-    assert all(call(visualize_landscape, *flags, what)[0] == 0 for what in ("--compare", "--path"))
+    for what in ("--compare", "--path"):
+        succeeds(visualize_landscape, *flags, what)
     assert path["coordinates"].shape == (3, 2) and not path["coordinates"][-1].any()
     # two steps: three points, which lie in a plane
     assert path["explained"].sum() == pytest.approx(1)

@@ -28,6 +28,12 @@ def test_the_list_has_every_verb_in_columns():
     assert all(line[15] == " " and line[16] != " " for line in lists)
 
 
+@needs_make
+def test_the_comparison_of_the_two_nets_keeps_the_flags_that_are_given():
+    asked = make("-n", "bn-compare", "ARGS=--preset evening").stdout
+    assert "VGG_Loss_Landscape.py --preset evening --groups pair rates\n" in asked
+
+
 def test_an_environment_may_be_moved():
     """Of the programs in it, python alone is called: the first line of others names a folder."""
     assert set(re.findall(r"\$\(VENV\S*\)/bin/(\w+)", TEXT)) == {"python"}

@@ -28,15 +28,16 @@ def test_look_alikes_by_hand():
 
 
 def test_reliability_by_hand():
-    logits = torch.tensor([[0.9, 0.1], [0.85, 0.15], [0.65, 0.35], [0.3, 0.7]]).log()
-    table = reliability(logits, torch.tensor([0, 1, 0, 1]), bins=5)
-    expected = [[0, 0, 0, 2, 2], [np.nan] * 3 + [0.675, 0.875], [np.nan] * 3 + [1, 0.5]]
+    """The confidence 1 is in the last bin."""
+    logits = torch.tensor([[0.9, 0.1], [0.8, 0.2], [1, 0], [0.65, 0.35], [0.3, 0.7]]).log()
+    table = reliability(logits, torch.tensor([0, 1, 0, 0, 1]), bins=5)
+    expected = [[0, 0, 0, 2, 3], [np.nan] * 3 + [0.675, 0.9], [np.nan] * 3 + [1, 2 / 3]]
     torch.testing.assert_close(table, torch.tensor(expected), equal_nan=True)
-    assert expected_calibration_error(table.numpy()) == pytest.approx(0.35, abs=1e-6)
+    expected = (2 * 0.325 + 3 * (0.9 - 2 / 3)) / 5
+    assert expected_calibration_error(table.numpy()) == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_numbers_agree_with_evaluate(data_dir, tmp_path):
-    torch.manual_seed(0)
     net, (train, test) = build("cifarnet", widths=(8, 8)).eval(), load_cifar10(data_dir)
     about, settings = {"checkpoint": "w.pt"}, {"bins": 15, "mistakes": 24}
     data = measured(tmp_path / "m.npz", about, measure, net, train, test, **settings)

@@ -35,7 +35,6 @@ def test_receptive_fields_of_vgg_a():
 @pytest.mark.parametrize("more", [{}, {"whiten": False}, {"residual": True}, {"depth": 1}], ids=str)
 def test_receptive_fields_are_where_the_gradient_is(more):
     """On average pooling and GELU, nothing that a unit sees has a gradient of zero."""
-    torch.manual_seed(0)
     net = build("cifarnet", widths=(4, 4), pool="average", **more).eval().double()
     for p in net.parameters():
         if p.ndim == 4:
@@ -61,7 +60,6 @@ def test_one_layer_of_each_group_is_drawn():
 
 
 def test_peaks_are_those_of_the_maps():
-    torch.manual_seed(0)
     net = nn.Sequential(conv(1), nn.MaxPool2d(2), nn.Conv2d(3, 5, 3, padding=1))
     images = torch.randint(256, (20, 3, 32, 32), dtype=torch.uint8)
     ((field, (peak, place, mean)),) = peaks(net, images, batch_size=8).items()
@@ -84,7 +82,6 @@ def test_a_patch_is_what_the_unit_sees():
 
 
 def test_the_channel_whose_peaks_stand_out_comes_first():
-    torch.manual_seed(0)
     images = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1).expand(20, 3, 32, 32)
     peak, mean = torch.rand(20, 8), torch.ones(8)
     peak[5:14, 3] = torch.arange(9.0) + 10  # image 13 has the highest

@@ -37,17 +37,17 @@ DRAWN += [(visualize_filters, "vgg_a", {}), (visualize_filters, "cifarnet", {"wh
 
 @pytest.mark.parametrize("script, network, config", DRAWN,
                          ids=lambda value: getattr(value, "__name__", str(value)))
-def test_pictures_of_each_network(call, data_dir, tmp_path, monkeypatch, script, network, config):
+def test_pictures_of_each_network(succeeds, data_dir, tmp_path, monkeypatch, script, network,
+                                  config):
     given = flags(script, save_net(tmp_path / "w.pt", network, **config), data_dir, tmp_path)
-    code, out, _ = call(script, *given)
-    assert code == 0
+    out = succeeds(script, *given)
     for name in PICTURES[script]:
         assert_picture(tmp_path / "figures" / f"{name}.png")
         assert f"{name}.png" in out
     insight = importlib.import_module(script.__name__.replace("visualize_", "insight."))
     monkeypatch.setattr(insight, "measure", None)  # the second time only draws
     monkeypatch.setattr(script, "save_figure", lambda figure, _: plt.close(figure))
-    assert call(script, *given)[0] == 0
+    succeeds(script, *given)
 
 
 @pytest.mark.parametrize("script", [visualize_filters, visualize_patches])

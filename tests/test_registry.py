@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, assert_picture, assert_texts_apart, finish
+from conftest import assert_picture, assert_texts_apart, finish
 
 from codes import draw_figures, report
 from codes.figures import front, readable, registry
@@ -59,16 +59,6 @@ def test_the_report_prints_no_text_below_seven_points(name, monkeypatch):
     assert printed and not {text: size for text, size in printed.items() if size < 7}
 
 
-TORCHLESS = [f"codes.figures.{path.stem}" for path in (ROOT / "codes" / "figures").glob("*.py")]
-TORCHLESS += ["VGG_BatchNorm.draw_own", "codes.draw_figures", "codes.results.comparisons"]
-
-
-def test_what_is_shown_is_drawn_without_torch():
-    code = ("import importlib, sys\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\n"
-            "    assert 'torch' not in sys.modules, name")
-    assert finish([sys.executable, "-c", code, *TORCHLESS], cwd=ROOT).returncode == 0
-
-
 def test_committed_numbers_are_drawn_without_torch(tmp_path):
     names = [figure.file for figure in DRAWN if figure.section in (
         "learned", "looks", "confuses", "represents") and figure.file != "learned_filters.png"]
@@ -87,16 +77,16 @@ def flags(tmp_path) -> tuple:
     return "--results", tmp_path / "results", "--out", tmp_path / "figures"
 
 
-def test_a_figure_is_drawn_once(call, flags, tmp_path):
+def test_a_figure_is_drawn_once(succeeds, flags, tmp_path):
     path = tmp_path / "figures" / PATH
-    assert call(draw_figures, PATH, *flags)[0] == 0
+    succeeds(draw_figures, PATH, *flags)
     assert_picture(path)
     os.utime(path, (2e9, 2e9))  # after all that it depends on
-    assert call(draw_figures, PATH, *flags)[1] == "" and path.stat().st_mtime == 2e9
+    assert succeeds(draw_figures, PATH, *flags) == "" and path.stat().st_mtime == 2e9
     os.utime(tmp_path / "results" / "landscape" / "path.npz", (2.1e9, 2.1e9))
-    assert "picture" in call(draw_figures, PATH, *flags)[1]
+    assert "picture" in succeeds(draw_figures, PATH, *flags)
     os.utime(path, (2.2e9, 2.2e9))
-    assert "picture" in call(draw_figures, PATH, "--all", *flags)[1]
+    assert "picture" in succeeds(draw_figures, PATH, "--all", *flags)
 
 
 def test_a_picture_is_older_than_the_code_that_its_drawing_uses(tmp_path, monkeypatch):
@@ -109,25 +99,24 @@ def test_a_picture_is_older_than_the_code_that_its_drawing_uses(tmp_path, monkey
     assert registry.out_of_date(figure, RESULTS_DIR, tmp_path)
 
 
-def test_what_cannot_be_drawn_is_named(call, refused, flags, tmp_path):
-    code, out, _ = call(draw_figures, "robustness.png", *flags)
-    assert code == 0 and out.startswith("missing") and "`make insights`" in out
+def test_what_cannot_be_drawn_is_named(succeeds, refused, flags, tmp_path):
+    out = succeeds(draw_figures, "robustness.png", *flags)
+    assert out.startswith("missing") and "`make insights`" in out
     plane = tmp_path / "results" / "landscape" / "plane.npz"
     data = read_npz(plane)
     # of weights that were there before
     write_npz(plane, data.pop("about") | {"sha1": "0123456789"}, data)
-    code, out, _ = call(draw_figures, "landscape/surface.png", *flags)
-    assert code == 0 and "has changed since; `make landscape`" in out
+    assert "has changed since; `make landscape`" in succeeds(draw_figures, "landscape/surface.png",
+                                                             *flags)
     assert not (tmp_path / "figures").exists()
     shutil.copy(RESULTS_DIR / "landscape" / "plane.npz", plane.with_name("plane_frozen.npz"))
-    assert "of different checkpoints" in call(draw_figures, "landscape/contour.png", *flags)[1]
+    assert "of different checkpoints" in succeeds(draw_figures, "landscape/contour.png", *flags)
     assert "no.png" in refused(draw_figures, "no.png", *flags)
 
 
 def test_numbers_in_captions_are_the_settings():
     given = [{"about": {"net": {"every": 10}, "settings": {"points": 3}}}, {"about": {}}]
     assert registry.settings(*given) == {"every": 10, "points": 3}
-    assert np.all([figure.section for figure in FIGURES])
 
 
 @pytest.mark.parametrize("name", ["features", "look_alikes"])

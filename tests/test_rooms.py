@@ -1,12 +1,11 @@
 """The rooms keep their rules: who is run, who is imported, and by whom."""
 
 import ast
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, finish
 
 from codes.documents.map import is_script
 
@@ -32,11 +31,10 @@ def imports(path: Path) -> set[str]:
     return found & MODULES.keys()
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
-def test_nobody_imports_a_script_and_scripts_alone_look_for_the_root(path):
-    scripts = {other for other in imports(path) if is_script(MODULES[other])}
-    assert scripts <= KIT
-    assert ("sys.path.insert(" in path.read_text(encoding="utf-8")) == is_script(path)
+def test_nobody_imports_a_script_and_scripts_alone_look_for_the_root():
+    for path in FILES:
+        assert {other for other in imports(path) if is_script(MODULES[other])} <= KIT, path
+        assert ("sys.path.insert(" in path.read_text(encoding="utf-8")) == is_script(path), path
 
 
 BELOW = {  # the rooms that a room imports from, beside itself and ground; a script of codes: all
@@ -47,12 +45,12 @@ BELOW = {  # the rooms that a room imports from, beside itself and ground; a scr
     "codes.documents": ("codes", "codes.figures", "codes.results", "VGG_BatchNorm")}
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
-def test_imports_point_downwards(path):
-    room = name(path).rpartition(".")[0]
-    rooms = {other.rpartition(".")[0] for other in imports(path)}
-    everything = room == "codes" and is_script(path)
-    assert everything or rooms <= {room, "VGG_BatchNorm.ground", *BELOW[room]}
+def test_imports_point_downwards():
+    for path in FILES:
+        room = name(path).rpartition(".")[0]
+        rooms = {other.rpartition(".")[0] for other in imports(path)}
+        everything = room == "codes" and is_script(path)
+        assert everything or rooms <= {room, "VGG_BatchNorm.ground", *BELOW[room]}, path
 
 
 def test_imports_make_no_circle():
@@ -64,29 +62,32 @@ def test_imports_make_no_circle():
             del left[module]
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
-def test_text_is_utf_8_whatever_the_locale_and_paths_know_the_home_folder(path):
-    for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not isinstance(call, ast.Call):
-            continue
+def test_text_is_utf_8_whatever_the_locale_and_paths_know_the_home_folder():
+    calls = [(f"{path}:{node.lineno}", node) for path in FILES
+             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+             if isinstance(node, ast.Call)]
+    for place, call in calls:
         said, named = ast.unparse(call.func), {word.arg: word.value for word in call.keywords}
         modes = [part.value for part in call.args if isinstance(part, ast.Constant)]
         if said.endswith((".read_text", ".write_text")) or (
                 said.split(".")[-1] in ("open", "fdopen")
                 and not said.startswith(("Image.", "os.open", "tarfile."))
                 and not any("b" in str(mode) for mode in modes)):
-            assert "encoding" in named, f"line {call.lineno}: {said}"
-        assert "text" not in named or not said.startswith("subprocess."), f"line {call.lineno}"
-        assert "type" not in named or ast.unparse(named["type"]) != "Path", f"line {call.lineno}"
+            assert "encoding" in named, place
+        assert "text" not in named or not said.startswith("subprocess."), place
+        assert "type" not in named or ast.unparse(named["type"]) != "Path", place
 
 
-@pytest.mark.parametrize("room, without", [("figures", {"torch"}),
-                                           ("results", {"torch", "matplotlib"})])
-def test_a_room_does_without(room, without):
-    modules = [module for module in MODULES if module.startswith(f"codes.{room}.")]
+DRAWINGS = "codes.figures.", "codes.draw_figures", "VGG_BatchNorm.draw_"
+
+
+@pytest.mark.parametrize("rooms, without", [(DRAWINGS, {"torch"}),
+                                            ("codes.results.", {"torch", "matplotlib"})])
+def test_a_room_does_without(rooms, without):
+    modules = [module for module in MODULES if module.startswith(rooms)]
     assert modules
     code = f"import sys, {', '.join(modules)}; sys.exit(bool({without} & sys.modules.keys()))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+    assert finish([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 def test_insight_does_without_matplotlib():

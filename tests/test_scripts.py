@@ -53,8 +53,8 @@ def test_help_of_every_script_from_any_folder(tmp_path):
     assert min(map(len, said[:-1])) > 200 and not list(tmp_path.iterdir())
 
 
-def test_training_curves(call, refused, finished_run, tmp_path):
-    assert call(plot_curves, finished_run, "--out", tmp_path / "c.png")[0] == 0
+def test_training_curves(succeeds, refused, finished_run, tmp_path):
+    succeeds(plot_curves, finished_run, "--out", tmp_path / "c.png")
     assert_picture(tmp_path / "c.png")
     (tmp_path / "log.csv").write_text("epoch,loss\n1,x\n")
     assert "damaged" in refused(plot_curves, tmp_path, "--out", tmp_path / "d.png")
@@ -74,18 +74,18 @@ def test_first_convolutions_are_those_of_the_net():
     assert maps.shape == (1, 24, 32, 32)
 
 
-def test_bench(call, tmp_path, monkeypatch):
+def test_bench(succeeds, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "DEFAULTS", bench.DEFAULTS | {"batch_size": 8})
     fast = {"widths": (64, 64), "middle_share": 0.5, "middle_size": 28, "keep_share": 0.5}
     monkeypatch.setattr(bench, "PRESETS", {"fast": fast, "strong": {}, "best": {}})
     monkeypatch.setattr(bench, "gemm_rate", lambda *args, gemm=bench.gemm_rate: gemm(*args, n=64))
     monkeypatch.setattr(bench, "pick_precision", lambda *_: "bfloat16")
-    code, out, _ = call(bench, "--presets", "fast", "--repeats", 1, "--device", "cpu", "--out",
-                        tmp_path / "b.json")
+    out = succeeds(bench, "--presets", "fast", "--repeats", 1, "--device", "cpu", "--out",
+                   tmp_path / "b.json")
     written = read_json(tmp_path / "b.json")
     steps = [(row["image_size"], row["precision"]) for row in written["steps"]]
     assert steps == [(size, name) for size in (16, 32) for name in ("float32", "bfloat16")]
-    assert code == 0 and "GEMM" in out
+    assert "GEMM" in out
     for row in written["steps"]:
         assert 0 < row["loader_share"] < 1
         assert row["rate_over_gemm"] == pytest.approx(
@@ -144,6 +144,10 @@ def test_the_minutes_of_a_gpu_are_those_of_the_clock(tmp_path, device, said):
 def test_what_is_not_the_preset_is_no_result_of_it(tmp_path, flags):
     with pytest.raises(UserError, match=flags.split()[0].strip("-").replace("-", "_")):
         summarise.collect([a_run(tmp_path, *flags.split())], tmp_path / "runs.csv")
+
+
+def test_a_name_without_weights_to_ship_is_one_line(refused):
+    assert "give both" in refused(summarise, "--as", "other")
 
 
 def test_shipped_weights_are_small_and_those_of_the_run(finished_run, tmp_path):

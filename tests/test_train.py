@@ -19,7 +19,6 @@ from conftest import ROOT, TINY, TINY_RUN, finish, heed_ctrl_c, train_command
 from codes import train, trainer
 from codes.networks import NETWORKS, CifarNet
 from codes.open_weights import restore
-from codes.schedule import schedule
 from codes.settings import PRESETS, Settings, choose_settings, make_parser
 from VGG_BatchNorm.batchnorm import BatchNorm2d
 from VGG_BatchNorm.ground import machine
@@ -31,18 +30,24 @@ from VGG_BatchNorm.ground.script import UserError
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
 
 
-@pytest.fixture
-def tiny(call, data_dir):
-    """train.py on tiny nets and data: (exit code, stdout, stderr)."""
-    return lambda folder, *flags, given=TINY: call(train, "--data-dir", data_dir, "--out", folder,
-                                                   *given, *flags)
+def of_tiny_nets(way: str):
+    """The fixture of that name in conftest.py, for train.py on tiny nets and data."""
+
+    @pytest.fixture
+    def fixture(request, data_dir):
+        return lambda folder, *flags, given=TINY: request.getfixturevalue(way)(
+            train, "--data-dir", data_dir, "--out", folder, *given, *flags)
+
+    return fixture
+
+
+tiny, trained, tiny_refused = map(of_tiny_nets, ("call", "succeeds", "refused"))
 
 
 @pytest.fixture
-def tiny_refused(refused, data_dir):
-    """The same, of a mistake of its user: the line that says so."""
-    return lambda folder, *flags, given=TINY: refused(train, "--data-dir", data_dir, "--out",
-                                                      folder, *given, *flags)
+def data(data_dir) -> tuple:
+    """What a Trainer takes beside its settings."""
+    return load_cifar10(data_dir)[0], torch.device("cpu")
 
 
 @pytest.fixture
@@ -98,12 +103,22 @@ def test_without_tensorboard_its_flag_is_one_line(tiny_refused, tmp_path, monkey
     assert not (tmp_path / "run").exists()
 
 
-def test_tensorboard_finds_the_curves(tiny, tmp_path):
+def test_tensorboard_finds_the_curves(tiny, trained, tmp_path, monkeypatch):
+    """Of a run that was stopped between the events of its second epoch and its checkpoint."""
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    def save(run, path, save=trainer.Trainer.save):
+        if run.epoch == 2:
+            raise KeyboardInterrupt
+        save(run, path)
+
     folder = tmp_path / "run"
-    assert tiny(folder, "--epochs", 2, "--validation", "--tensorboard")[0] == 0
+    flags = folder, "--epochs", 2, "--validation", "--tensorboard"
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "save", save)
+        assert tiny(*flags)[0] == 130
+    trained(*flags, "--resume")
     found = EventAccumulator(str(folder)).Reload()
     curves = {name: [(one.step, one.value) for one in found.Scalars(name)]
               for name in found.Tags()["scalars"]}
@@ -119,29 +134,38 @@ def test_tensorboard_finds_the_curves(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_two_runs_end_alike_even_if_every_clock_lies(tiny, tmp_path, every_clock_lies, precision):
+def test_two_runs_end_alike_even_if_every_clock_lies(trained, tmp_path, every_clock_lies,
+                                                     precision):
     for name in ("true", "lying"):
-        assert tiny(tmp_path / name, "--precision", precision)[0] == 0
+        trained(tmp_path / name, "--precision", precision)
         every_clock_lies(random.Random(0))
     assert_same_run(tmp_path / "true", tmp_path / "lying")
 
 
-@pytest.mark.parametrize("flags, asked", [(["--amp"], "bfloat16"),
-                                          (["--precision", "float32"], "float32"), ([], "auto")])
-def test_precision_is_settled_and_written_down(tiny, tmp_path, monkeypatch, flags, asked):
+@pytest.mark.parametrize("flags, expected", [
+    (["--amp"], "bfloat16"), (["--precision", "float32"], "float32"), ([], "bfloat16")])
+def test_precision_is_settled_and_written_down(trained, tiny_refused, tmp_path, monkeypatch, flags,
+                                               expected):
     monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx2", "avx512_bf16"})
-    code, out, _ = tiny(tmp_path, "--epochs", 1, *flags)
-    expected = "bfloat16" if asked == "auto" else asked
+    out = trained(tmp_path, "--epochs", 1, *flags)
     first = out.splitlines()[0]  # the plan
-    assert code == 0 and "parameters" in first and "FLOP to train" in first and "minutes" in first
+    assert "parameters" in first and "FLOP to train" in first and "minutes" in first
     assert f"in {expected}" in out and f"checkpoint {tmp_path / 'last.pt'}" in out
     assert "test error" in out
     written = read_json(tmp_path / "config.json")["settings"]["precision"]
     assert written == read_json(tmp_path / "result.json")["precision"] == expected
     monkeypatch.setattr(machine, "cpu_flags", lambda: {"avx2"})
-    code, _, err = tiny(tmp_path, "--epochs", 1, "--resume")
-    if asked != "float32":  # a CPU without such units would go on in float32
-        assert code == 2 and "with precision bfloat16, not float32" in err
+    again = tmp_path, "--epochs", 1, "--resume"
+    if expected == "float32":
+        assert "is complete" in trained(*again)
+    else:  # a CPU without such units would go on in float32
+        assert "with precision bfloat16, not float32" in tiny_refused(*again)
+
+
+def test_threads_are_as_many_as_asked_for(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", wanted := Mock())
+    trained(tmp_path, "--epochs", 0.2, "--threads", 3)
+    wanted.assert_called_once_with(3)
 
 
 def test_a_run_older_than_a_setting_has_its_default(old):
@@ -196,10 +220,9 @@ def test_compiling_without_a_compiler_is_one_line():
             raise other
 
 
-def test_what_is_frozen_when(data_dir):
+def test_what_is_frozen_when(data):
     """Of four epochs: the whitening's bias after 30 % of the steps, the first group in the last."""
     config = {"widths": (8, 8), "whiten_bias_share": 0.3, "freeze_share": 0.25}
-    data = load_cifar10(data_dir)[0], torch.device("cpu")
     run = trainer.Trainer(Settings(batch_size=50, epochs=4, config=config), *data)
     expected, trained = run.flops(), []
     for _ in range(4):
@@ -214,18 +237,18 @@ def test_what_is_frozen_when(data_dir):
                            *data).flops() > expected
 
 
-def test_validation_leaves_the_test_set_alone(tiny, tmp_path):
-    code, out, _ = tiny(tmp_path / "run", "--validation", "--epochs", 1)
+def test_validation_leaves_the_test_set_alone(trained, tmp_path):
+    out = trained(tmp_path / "run", "--validation", "--epochs", 1)
     result = read_json(tmp_path / "run" / "result.json")
-    assert code == 0 and result["images"] == 270
+    assert result["images"] == 270
     assert "validation_accuracy" in result and "test_accuracy" not in result
     assert "test" not in out.split()
 
 
-def test_a_complete_run_is_told_not_repeated(tiny, finished_run):
+def test_a_complete_run_is_told_not_repeated(trained, finished_run):
     before = (finished_run / "last.pt").stat().st_mtime_ns
-    code, out, _ = tiny(finished_run, "--resume")
-    assert code == 0 and "complete" in out and "test_accuracy" in out
+    out = trained(finished_run, "--resume")
+    assert "complete" in out and "test_accuracy" in out
     assert (finished_run / "last.pt").stat().st_mtime_ns == before
 
 
@@ -253,7 +276,7 @@ def test_kill_9_at_random_moments_then_resume_ends_alike(data_dir, finished_run,
     assert_same_run(folder, finished_run)
 
 
-def test_ctrl_c_leaves_a_resumable_run(data_dir, finished_run, tmp_path):
+def test_ctrl_c_leaves_a_resumable_run(data_dir, tmp_path):
     folder = tmp_path / "stopped"
     process = subprocess.Popen(train_command(folder, data_dir, "--epochs", 200), **QUIET,
                                preexec_fn=heed_ctrl_c)
@@ -266,15 +289,18 @@ def test_ctrl_c_leaves_a_resumable_run(data_dir, finished_run, tmp_path):
     assert load_checkpoint(folder / "last.pt")["epoch"] >= 1
 
 
-def test_a_full_disk_loses_nothing(data_dir, finished_run, tmp_path):
+def test_a_full_disk_loses_nothing(tiny, trained, finished_run, tmp_path):
     resource = pytest.importorskip("resource")
-    folder = tmp_path / "full"
-    limit = (finished_run / "last.pt").stat().st_size // 2
-    done = finish(train_command(folder, data_dir),
-                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
-    assert done.returncode == 2 and "cannot read or write" in done.stderr.splitlines()[-1]
-    assert sorted(os.listdir(folder)) == ["config.json"]
-    assert finish(train_command(folder, data_dir, "--resume")).returncode == 0
+    folder, (soft, hard) = tmp_path / "full", resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = (finished_run / "last.pt").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, hard))
+    try:
+        code, _, err = tiny(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert code == 2 and "cannot read or write" in err.splitlines()[-1]
+    assert os.listdir(folder) == ["config.json"]
+    trained(folder, "--resume")
     assert_same_run(folder, finished_run)
 
 
@@ -314,16 +340,22 @@ def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_epoch(
     assert kept["epoch"] == 1 and all(w.isfinite().all() for w in kept["weights"].values())
 
 
-@pytest.mark.parametrize("flags", [
-    "--lr nan", "--lr -1", "--epochs 0", "--batch-size 0", "--batch-size 301", "--batch-size ten",
-    "--micro-batch -5", "--widths 8,x", "--depth 0", "--dropout 1", "--device abacus",
-    "--preset slow", "--threads -1", "--threads 0", "--seed 1e99", "--n-items 0",
-    "--weight-decay -1", "--label-smoothing 2", "--no-such-flag",
-    "--widths 8,8,8,8 --small-size 8", "--norm batsh", "--pool-first -1",
-    "--freeze-share 2", "--keep-share 0", "--momentum 1"])
-def test_a_bad_flag_is_one_clear_line(tiny, tmp_path, flags):
+BAD = {flags: f"argument {flags.split()[0]}: " for flags in (
+    "--lr nan", "--lr -1", "--epochs 0", "--batch-size ten", "--micro-batch -5", "--widths 8,x",
+    "--preset slow", "--threads -1", "--threads 0", "--seed 1e99", "--weight-decay -1",
+    "--label-smoothing 2", "--keep-share 0", "--momentum 1")}
+BAD |= {"--batch-size 0": "batch size 0 does not fit", "--batch-size 301": "301 does not fit 300",
+        "--n-items 0": "does not fit 0 images", "--widths 8,8,8,8 --small-size 8": "images of 8×8",
+        "--norm batsh": "unknown 'batsh'", "--depth 0": "depth ≥ 1", "--dropout 1": "dropout < 1",
+        "--pool-first -1": "pool_first", "--freeze-share 2": "freeze_share",
+        "--device abacus": "device 'abacus'", "--no-such-flag": "arguments: --no-such-flag"}
+
+
+@pytest.mark.parametrize("flags, named", BAD.items())
+def test_a_bad_flag_is_one_clear_line(tiny, tmp_path, flags, named):
     code, _, err = tiny(tmp_path / "run", *flags.split())
-    assert code == 2 and len(err.splitlines()[-1]) < 300
+    last = err.splitlines()[-1]
+    assert code == 2 and named in last and len(last) < 300
     assert not (tmp_path / "run").exists()
 
 
@@ -341,6 +373,9 @@ def test_a_bad_flag_is_one_clear_line(tiny, tmp_path, flags):
     ("--network vgg_a --small-share 1", "cannot take images of 16×16"),
     ("--network vgg --configuration F", "unknown 'F'; choose from A, A-LRN, B"),
     ("--proxy-widths 8,8", "--proxy-widths does nothing without --keep-share"),
+    ("--small-size 12", "--small-size does nothing without --small-share"),
+    ("--middle-size 20", "--middle-size does nothing without --middle-share"),
+    ("--small-share 0.5 --middle-share 0.4", "0.4 ends before --small-share 0.5 does"),
     ("--keep-share 0.5 --augment cutmix", "picks whole images, and --augment cutmix mixes them")])
 def test_a_flag_that_would_do_nothing_is_refused(tiny_refused, tmp_path, flags, line):
     flags = ("--small-share", 0, *flags.split())
@@ -348,24 +383,30 @@ def test_a_flag_that_would_do_nothing_is_refused(tiny_refused, tmp_path, flags, 
     assert not (tmp_path / "run").exists()
 
 
+def chosen(*flags: str, device: str = "cpu") -> Settings:
+    args = make_parser("").parse_args(["--precision", "float32", *flags])
+    return choose_settings(args, torch.device(device))
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_drops_what_does_not_go_with_the_flags(preset):
-    def chosen(*flags: str) -> Settings:
-        args = make_parser("").parse_args(["--preset", preset, *flags])
-        return choose_settings(args, torch.device("cpu"))
-
-    vgg = chosen("--network", "vgg_a")
+    vgg = chosen("--preset", preset, "--network", "vgg_a")
     assert (vgg.small_share, vgg.middle_share, vgg.keep_share) == (0, 0, 1)
-    mixed, plain = chosen("--augment", "cutmix"), chosen()
+    assert (vgg.optimizer, vgg.lr) == ("sgd", 0.1)
+    mixed, plain = chosen("--preset", preset, "--augment", "cutmix"), chosen("--preset", preset)
     assert mixed == dataclasses.replace(plain, augment="cutmix", keep_share=1.0)
     with pytest.raises(UserError, match="picks whole images"):
-        chosen("--augment", "mixup", "--keep-share", "0.5")
+        chosen("--preset", preset, "--augment", "mixup", "--keep-share", "0.5")
 
 
-def test_a_batch_norm_that_does_not_span_processes_is_refused_in_two(data_dir, monkeypatch):
+@pytest.mark.parametrize("device, preset", [("cpu", "fast"), ("cuda", "best")])
+def test_the_preset_is_the_devices(device, preset):
+    assert chosen(device=device) == chosen("--preset", preset, device=device)
+
+
+def test_a_batch_norm_that_does_not_span_processes_is_refused_in_two(data, monkeypatch):
     for name, value in (("is_initialized", True), ("get_rank", 0), ("get_world_size", 2)):
         monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
-    data = load_cifar10(data_dir)[0], torch.device("cpu")
     group, batch = (Settings(network="vgg", batch_size=50, config={"norm": norm, "width": 0.0625})
                     for norm in ("group", "batch"))
     trainer.Trainer(group, *data)
@@ -373,19 +414,14 @@ def test_a_batch_norm_that_does_not_span_processes_is_refused_in_two(data_dir, m
         trainer.Trainer(batch, *data)
 
 
-def test_the_rate_never_exceeds_its_factor_of_one():
-    factors = [schedule(step, 25, warmup=0.1) for step in range(25)]  # 2.5 steps of warm-up
-    assert max(factors) == 1 and factors[0] == 0.4 and factors[-1] < 0.05
-
-
-def test_every_column_of_the_vgg_table_is_a_flag_away(tiny, tmp_path):
+def test_every_column_of_the_vgg_table_is_a_flag_away(trained, tmp_path):
     flags = ("--network vgg --configuration B --norm group --width 0.0625 --dropout 0.1 "
              "--epochs 0.2 --small-share 0").split()
-    code, _, _ = tiny(tmp_path, *flags, given=TINY_RUN)
+    trained(tmp_path, *flags, given=TINY_RUN)
     saved = load_checkpoint(tmp_path / "last.pt")
-    assert code == 0 and saved["config"] == {"configuration": "B", "norm": "group", "width": 0.0625,
-                                             "dropout": 0.1, "init_weights": True,
-                                             "head": "plain", "smooth": False}
+    assert saved["config"] == {"configuration": "B", "norm": "group", "width": 0.0625,
+                               "dropout": 0.1, "init_weights": True, "head": "plain",
+                               "smooth": False}
     layers = [type(layer).__name__ for layer in restore(saved).modules()]
     assert layers.count("GroupNorm") == 10 and "Dropout" in layers
     written = read_json(tmp_path / "config.json")["settings"]
@@ -402,18 +438,18 @@ class Louder(CifarNet):
 
 
 @pytest.mark.parametrize("name", ["louder", "cifarnet"])
-def test_a_new_network_and_a_new_argument_are_flags_recorded_and_restored(tiny, tmp_path,
-                                                                          monkeypatch, name):
+def test_a_new_network_and_a_new_argument_are_flags_recorded_and_restored(
+        trained, tiny_refused, tmp_path, monkeypatch, name):
     monkeypatch.setitem(NETWORKS, name, Louder)
     flags = ("--network", name, "--loudness", 3, "--epochs", 0.2, "--preset", "strong")
-    assert tiny(tmp_path, *flags, given=TINY_RUN)[0] == 0
+    trained(tmp_path, *flags, given=TINY_RUN)
     saved = load_checkpoint(tmp_path / "last.pt")
     share = 0.3 if name == "cifarnet" else 0.5  # presets are for CifarNet
     assert saved["config"] == {"widths": (8, 8), "loudness": 3.0, "whiten_bias_share": share}
     assert restore(saved).logit_factor == 3 / 8
     assert read_json(tmp_path / "config.json")["settings"]["loudness"] == 3
-    code, _, err = tiny(tmp_path, *flags, "--loudness", 2, "--resume", given=TINY_RUN)
-    assert code == 2 and "with loudness 3.0, not 2.0" in err
+    assert "with loudness 3.0, not 2.0" in tiny_refused(tmp_path, *flags, "--loudness", 2,
+                                                        "--resume", given=TINY_RUN)
 
 
 def test_settings_are_checked_and_survive_json():
@@ -427,11 +463,15 @@ def test_settings_are_checked_and_survive_json():
     assert Settings.from_dict(json.loads(json.dumps(settings.as_dict()))) == settings
 
 
-def test_missing_data_and_a_damaged_checkpoint(tiny, tiny_refused, old, tmp_path):
+def test_missing_data_and_a_checkpoint_of_weights_alone_or_damaged(tiny, tiny_refused, old,
+                                                                   tmp_path):
     (tmp_path / "checksums.txt").write_text("0 0 0 0 0 0")
     code, _, err = tiny(tmp_path / "run", "--data-dir", tmp_path)
     assert code == 2 and "does not match" in err.splitlines()[-1]
     (old / "result.json").unlink()
+    whole = load_checkpoint(old / "last.pt")
+    torch.save({name: whole[name] for name in whole if name != "optimizers"}, old / "last.pt")
+    assert "cannot be resumed: it holds weights alone" in tiny_refused(old, "--resume")
     os.truncate(old / "last.pt", 1000)
     assert "last.pt is damaged" in tiny_refused(old, "--resume")
     assert (old / "last.pt").stat().st_size == 1000
@@ -443,17 +483,33 @@ def test_missing_data_and_a_damaged_checkpoint(tiny, tiny_refused, old, tmp_path
                                    "--micro-batch 20 --cutout 4 --flip random --warmup 0.2",
                                    "--network vgg_batchnorm --lr 0.01 --epochs 2 --small-share 0",
                                    "--widths 64,64 --n-items 100", "--widths 24,24 --norm group"])
-def test_variants_learn(tiny, tmp_path, flags):
-    assert tiny(tmp_path, *flags.split(), given=TINY_RUN if "--network" in flags else TINY)[0] == 0
+def test_variants_learn(trained, tmp_path, flags):
+    trained(tmp_path, *flags.split(), given=TINY_RUN if "--network" in flags else TINY)
     first, *_, last = (row["loss"] for row in read_log(tmp_path))
     assert last < first - 0.01
 
 
-def test_micro_batches_without_batch_norm_are_the_same_update(data_dir):
+def test_the_weights_are_the_mean_over_the_last_share_of_the_steps(data):
+    """Of twelve steps, over three; the running statistics of batch norm are, too."""
+    averaged, plain = (trainer.Trainer(Settings(
+        batch_size=50, epochs=2, average=share, config={"widths": (8, 8)}), *data)
+        for share in (0.25, 0.0))
+    seen = []
+    for number, batch in enumerate([*plain.loader.epoch(0), *plain.loader.epoch(1)]):
+        for run in (averaged, plain):
+            run.step(*batch, number)
+        seen.append({name: t.clone() for name, t in plain.net.state_dict().items()})
+    assert len(seen) == 12
+    for name, t in averaged.net.state_dict().items():
+        if t.is_floating_point():
+            torch.testing.assert_close(t, sum(state[name] for state in seen[-3:]) / 3, msg=name)
+
+
+def test_micro_batches_without_batch_norm_are_the_same_update(data):
     def weights(micro_batch: int) -> list[torch.Tensor]:
         config = {"widths": (8, 8), "norm": "none"}
         settings = Settings(batch_size=60, micro_batch=micro_batch, epochs=1, config=config)
-        run = trainer.Trainer(settings, load_cifar10(data_dir)[0], torch.device("cpu"))
+        run = trainer.Trainer(settings, *data)
         run.step(*next(run.loader.epoch(0)), 0)
         return [p.detach() for p in run.net.parameters()]
 
@@ -461,7 +517,7 @@ def test_micro_batches_without_batch_norm_are_the_same_update(data_dir):
         torch.testing.assert_close(whole, parts, atol=1e-4, rtol=1e-4)
 
 
-def test_the_net_trains_on_those_of_highest_loss_in_whole_parts(data_dir, monkeypatch):
+def test_the_net_trains_on_those_of_highest_loss_in_whole_parts(data, monkeypatch):
     """Of 50 images in parts of 20, 40 % are one part; the proxy sees all, and small ones."""
     seen = []
     plain = trainer.Trainer.forward_backward
@@ -475,7 +531,6 @@ def test_the_net_trains_on_those_of_highest_loss_in_whole_parts(data_dir, monkey
     settings = Settings(batch_size=50, micro_batch=20, epochs=2, keep_share=0.4, select_from=0.5,
                         proxy_widths=(8, 8), proxy_size=12,
                         config={"widths": (8, 8), "whiten_bias_share": 1.0})
-    data = load_cifar10(data_dir)[0], torch.device("cpu")
     run = trainer.Trainer(settings, *data)
     x, y = next(run.loader.epoch(0))
     for number, kept in ((5, 50), (6, 20)):
@@ -505,36 +560,31 @@ def test_the_net_trains_on_those_of_highest_loss_in_whole_parts(data_dir, monkey
 SELECT = "--keep-share 0.5 --select-from 0.3 --proxy-widths 8,8 --average 0.5".split()
 
 
-def test_a_run_that_selects_ends_alike_where_it_was_stopped(tiny, tmp_path, monkeypatch):
-    def run(name: str, *flags: str) -> int:
-        return tiny(tmp_path / name, *SELECT, *flags)[0]
-
-    assert run("whole") == 0
-    epoch = trainer.Trainer.train_epoch
-
-    def until_three(self, *rest):
+def test_a_run_that_selects_ends_alike_where_it_was_stopped(tiny, trained, tmp_path, monkeypatch):
+    def until_three(self, epoch=trainer.Trainer.train_epoch):
         if self.epoch == 3:
             raise KeyboardInterrupt
-        return epoch(self, *rest)
+        return epoch(self)
 
-    monkeypatch.setattr(trainer.Trainer, "train_epoch", until_three)
-    assert run("stopped") == 130
-    monkeypatch.setattr(trainer.Trainer, "train_epoch", epoch)
-    assert run("stopped", "--resume") == 0
+    trained(tmp_path / "whole", *SELECT)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "train_epoch", until_three)
+        assert tiny(tmp_path / "stopped", *SELECT)[0] == 130
+    trained(tmp_path / "stopped", *SELECT, "--resume")
     assert_same_run(tmp_path / "stopped", tmp_path / "whole")
     ours, theirs = (load_checkpoint(tmp_path / name / "last.pt")["proxy"]
                     for name in ("stopped", "whole"))
     assert same_state(ours, theirs)
 
 
-def test_two_processes_give_the_update_of_one(data_dir, tmp_path):
+def test_two_processes_give_the_update_of_one(trained, data_dir, tmp_path):
     """torchrun and gloo, batch norm included: the same global batch, the same weights."""
     # Muon would magnify rounding
     flags = "--epochs 1 --dropout 0 --optimizer sgd --lr 0.01 --precision float32".split()
     # where both keep all, each process's choice is the choice of one
     flags += "--keep-share 0.99 --proxy-widths 8,8".split()
     one, two = tmp_path / "one", tmp_path / "two"
-    assert finish(train_command(one, data_dir, *flags)).returncode == 0
+    trained(one, *flags)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
               str(ROOT / "codes" / "train.py"), *train_command(two, data_dir, *flags)[2:]]
     done = finish(launch)

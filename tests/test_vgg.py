@@ -24,13 +24,11 @@ def test_the_table(configuration, layers, parameters):
         assert net(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
     lrn = [layer for layer in net.features if isinstance(layer, nn.LocalResponseNorm)]
     assert len(lrn) == (configuration == "A-LRN")
-    assert configuration in kit.TABLE
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("norm", kit.NORMS)
 def test_every_norm_trains(norm, half):
-    torch.manual_seed(0)
     net = VGG("A", norm=norm, width=1 / 16)
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         logits = net(IMAGES)
@@ -43,13 +41,9 @@ def test_every_norm_trains(norm, half):
     assert layers[-2] is nn.ReLU and net.eval()(IMAGES[:1]).isfinite().all()
 
 
-def test_a_seed_gives_the_same_filters_whatever_the_norm():
-    nets = []
-    for norm in ("none", "batch"):
-        torch.manual_seed(1)
-        nets.append(VGG("A", norm=norm, width=1 / 8))
-    weights = [[p for p in net.parameters() if p.ndim > 1] for net in nets]
-    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+def test_a_smooth_net_has_no_kinks():
+    kinds = {type(layer) for layer in VGG("A", width=1 / 16, smooth=True).modules()}
+    assert not kinds & {nn.ReLU, nn.MaxPool2d} and {nn.Softplus, nn.AvgPool2d} <= kinds
 
 
 def test_the_kits_nets():
@@ -72,7 +66,6 @@ def test_the_kits_nets():
 
 
 def test_initial_weights_are_glorots():
-    torch.manual_seed(0)
     layer = nn.Conv2d(64, 128, 3)
     kit.init_weights_(layer)
     assert layer.weight.std().item() == pytest.approx((2 / (9 * (64 + 128))) ** 0.5, rel=0.02)

@@ -6,9 +6,8 @@ from pathlib import Path
 from codes.documents.tables import cells
 from codes.results.advice import better_worse_or_unclear, says, seeds, short
 from codes.results.compare_results import FACTOR, judged, leans, sorted_by_effect
-from codes.results.comparisons import Comparisons, study_table
+from codes.results.comparisons import ORDER, Comparisons, study_table
 from codes.results.words import listed, mean_and_deviation, percent, with_spread
-from codes.studies import STUDIES
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.statistics import t_interval
 
@@ -19,7 +18,7 @@ TUNING = ["optimizer", "rates that were tried", "best", "accuracy (%)", "next be
 def comparisons_for_report(path: Path) -> dict:
     """compare/quick: every study, the base, the tuning of the optimizers, and what did not help."""
     runs = Comparisons(path.parent)
-    if missing := [name for name in STUDIES if name not in (*runs.studies, *ASIDE)]:
+    if missing := [name for name in ORDER if name not in (*runs.studies, *ASIDE)]:
         raise UserError(f"no study {missing[0]}")
     base, sensitivity = runs.base, tuning(runs)
     return {"base": {"checksum": base["data_md5"], "epochs": base["epochs"],
