@@ -229,7 +229,7 @@ def test_the_picture_says_what_was_measured():
     figure = draw_robustness(*made_up(steps=7))
     axes = [axis for part in figure.subfigs for axis in part.axes]
     titles = [axis.get_title() for axis in axes[1:3]]
-    assert titles == ["corruptions, 400 test images", "attacks, 100 of them"]
+    assert titles == ["corruptions, 400 test images", "adversarial attacks, 100 test images"]
     assert "PGD-7" in axes[0].get_yticklabels()[-1].get_text()
     assert axes[2].lines[0].get_xdata().tolist() == [0, 0.5, 1, 3]
     assert [t.get_text() for t in axes[3].get_legend().texts] == ["a fixed whitening", "trained"]
