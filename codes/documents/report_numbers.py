@@ -268,8 +268,7 @@ def long_pair(runs: measures.Runs) -> dict:
 
 
 def held_out(runs: measures.Runs) -> dict:
-    """Return, by norm, accuracy on held-out images of the nets with and without noise, in percent.
-    """
+    """Return, by norm, percent of held-out images that nets with and without noise get right."""
     return {norm: claims.mean_in_three_digits([measures.validation_percent(run)
                                                for run in measures.find(runs, "noise", norm=norm)])
             for norm in ("none", "batch", "noisy_batch_channel", "noisy_batch")}

@@ -63,18 +63,18 @@ def accuracies(net: nn.Module, test: Split, name: str, strengths: list) -> list[
     return found
 
 
-def attacked_accuracies(net: nn.Module, some: Split, epsilons: list[float],
-                        steps: int) -> dict[str, list[float]]:
+def attacked_accuracies(net: nn.Module, some: Split, epsilons: list[float], steps: int,
+                        batch_size: int = 250) -> dict[str, list[float]]:
     """Return the accuracy by attack, for `epsilons` in 1/255."""
     found = {}
     for name, attack in {"FGSM": fgsm, f"PGD-{steps}": partial(pgd, steps=steps)}.items():
         found[name] = []
         for eps in epsilons:
             generator = torch.Generator().manual_seed(0)
-            batches = zip(*(part.split(250) for part in some), strict=True)
+            batches = zip(*(part.split(batch_size) for part in some), strict=True)
             moved = torch.cat([attack(net, images / 255, labels, eps / 255, generator)
                                for images, labels in batches])
-            logits = predict(net, Split(255 * moved, some.labels))
+            logits = predict(net, Split(255 * moved, some.labels), batch_size=batch_size)
             found[name].append(accuracy(logits, some.labels))
         print(f"{name:<9}" + "".join(f"{100 * share:6.1f}" for share in found[name]), flush=True)
     return found
