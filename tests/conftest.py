@@ -40,6 +40,7 @@ def write_data(root: Path, per_batch: int = 60, seed: int = 0) -> Path:
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
+    """Random numbers are the same, whichever tests run."""
     torch.manual_seed(0)
 
 

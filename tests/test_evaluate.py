@@ -9,7 +9,6 @@ from torch import nn
 from codes import evaluate
 from codes.networks import build
 from VGG_BatchNorm.ground import predictions
-from VGG_BatchNorm.ground.checkpoint import load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.files import RESULTS_DIR, SHIPPED_WEIGHTS, read_json
 from VGG_BatchNorm.ground.predictions import predict
@@ -84,15 +83,3 @@ def test_the_numbers_of_a_run(succeeds, data_dir, finished_run, tmp_path):
     assert sum(map(sum, written["confusion_matrix_six_views"])) == written["images"] == 60
     assert 0 <= written["calibration_error"] <= 1 <= written["views_per_image"] <= 6
     assert len(written["accuracy_by_class_six_views"]) == 10
-
-
-@pytest.mark.parametrize(
-    "spoil, text", [(lambda c: c | {"config": {"widths": (8, 16)}}, "do not fit"),
-                    (lambda c: c | {"network": "resnet"}, "unknown network"),
-                    (lambda c: c | {"config": {"colour": 1}}, "does not take these arguments")])
-def test_another_network_is_one_line(refused, data_dir, finished_run, tmp_path, spoil, text):
-    torch.save(spoil(load_checkpoint(finished_run / "last.pt")), tmp_path / "other.pt")
-    (tmp_path / "e.json").write_text("kept")
-    assert text in refused(evaluate, "--ckpt", tmp_path / "other.pt", "--data-dir", data_dir,
-                           "--out", tmp_path / "e.json")
-    assert (tmp_path / "e.json").read_text() == "kept"

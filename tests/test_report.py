@@ -11,6 +11,7 @@ import pytest
 from codes import report
 from codes.documents import report_numbers
 from codes.documents.page import template
+from codes.documents.report_comparisons import comparisons_for_report
 from codes.documents.tables import cells
 from codes.insight.small_nets import NETS
 from codes.results.advice import better_worse_or_unclear, says
@@ -198,6 +199,12 @@ def test_a_photograph_in_a_picture_of_lines_keeps_its_colours(tmp_path):
     assert not report.looks_alike(drawn, drawn.quantize(8)) and report.looks_alike(drawn, drawn)
     with image.open(report.for_print(tmp_path / "source.png", tmp_path / "target", 1)) as made:
         assert report.looks_alike(drawn, made)
+
+
+def test_a_study_of_your_own_that_has_not_run_does_not_stop_the_report(made_up, monkeypatch):
+    monkeypatch.setitem(STUDIES, "mine", None)
+    found = comparisons_for_report(made_up / "results" / "compare" / "quick" / "summary.csv")
+    assert found["studies"].keys() == STUDIES.keys() - {"mine", "final"}
 
 
 def test_a_name_that_is_a_number_is_one_line(refused, flags):

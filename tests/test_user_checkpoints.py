@@ -186,6 +186,16 @@ def test_every_script_opens_a_users_weights_and_names_what_is_wrong(refused, dat
     assert os.listdir(tmp_path) == ["own.pth"]
 
 
+@pytest.mark.parametrize("change, text", [
+    ({"config": {"widths": (8, 16)}}, "do not fit its network cifarnet"),
+    ({"network": "resnet"}, "unknown network 'resnet'"),
+    ({"config": {"colour": 1}}, "does not take these arguments")])
+def test_our_own_format_with_the_name_of_another_network_is_refused(tmp_path, change, text):
+    torch.save(load_checkpoint(save_net(tmp_path / "w.pt")) | change, tmp_path / "w.pt")
+    with pytest.raises(UserError, match=text):
+        open_network(tmp_path / "w.pt")
+
+
 @pytest.mark.parametrize("config, text", [({"inp_ch": 1}, "colour images of 32×32"),
                                           ({"num_classes": 100}, "100 classes")])
 def test_a_net_for_other_images_or_classes_is_refused(tmp_path, config, text):
