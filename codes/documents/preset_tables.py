@@ -145,8 +145,9 @@ def found_text(effects: list[claims.Effect], studies: dict[str, list[dict]]) -> 
     return "\n".join((
         "- **In short runs of a small net, the optimizer and the width matter most.** Adam in "
         f"place of Muon {said['optimizers Adam']}, twice the filters {said['widths × 2']}, and "
-        f"batch norm, taken away, {said['components none']}. CutMix {said['augmentation with CutMix']}: in "
-        "four epochs there is little overfitting to prevent, and in longer runs it costs less.",
+        f"batch norm, taken away, {said['components none']}. CutMix "
+        f"{said['augmentation with CutMix']}: "
+        "in four epochs there is little overfitting to prevent, and in longer runs it costs less.",
         "- **With batch norm, VGG-A trains faster:** 50 % training accuracy after "
         f"{half[1]} steps, not {half[0]}.",
         "- **Why: the paper is right in part.** Over half to four learning rates along the "
