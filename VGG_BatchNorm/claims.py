@@ -101,7 +101,7 @@ CLAIMS = (
     Claim("", "steps to 50 % training accuracy",
           lambda run: float(measures.steps_to(run, 0.5) or np.inf), -1, _paper_steps_to_half),
     Claim("", "validation accuracy (%)", measures.validation_percent, 1),
-    Claim("It bears larger rates", "training accuracy (%) at step 500, LR 0.5, three linear layers",
+    Claim("It tolerates larger learning rates", "training accuracy (%) at step 500, LR 0.5, three linear layers",
           _at_500, 1, _paper(1, "accuracy", 400, 500, split="train", lr="0.5"), "rates", 0.5),
     Claim("", "the same, one linear layer in both nets", _at_500, 1, None, "heads", 0.5,
           {"norm": "none", "head": "single"}, SINGLE),
@@ -119,7 +119,7 @@ CLAIMS = (
     Claim("", "median distance from a plane's loss, over the plane's fall, 4 LR on",
           _at(4.0, _off_plane), -1),
     Claim("", "the same, 1 LR on", _at(1.0, _off_plane), -1),
-    Claim("… in the step that is taken (ours)",
+    Claim("… in the step actually taken (ours)",
           "median size of the loss's change, 1 LR on (nats)",
           _at(1.0, lambda run: np.abs(measures.loss_change(run))), -1),
     Claim("The gradient is more predictive", "median largest ‖Δg‖, ½ to 4 LR",
@@ -146,7 +146,7 @@ CLAIMS = (
           ("shift_cosine", ("median cosine of G and G′, convolutions 2 to 4",
                             "that cosine, convolutions 5 to 8", "that cosine, linear layers"), -1))
       for quantity, part in zip(texts, PARTS, strict=True)),
-    Claim("Noise after batch norm does not undo it", "training accuracy (%) at step 300; with "
+    Claim("Noise after batch norm does not cancel the gain", "training accuracy (%) at step 300; with "
           "batch norm: noise by channel after it", _at_300, 1, None, "noise",
           normed={"norm": "noisy_batch_channel"}),
     Claim("(ours) Its curvature along the gradient is larger", "median η·κ, LR 0.1",
@@ -185,9 +185,9 @@ class Effect(NamedTuple):
         if not self.claim.sign:
             return "a check"
         if np.isnan(mean) or len(self.plain) == 1:
-            return f"a look: {len(self.plain)} seed" if len(self.plain) == 1 else "not reached"
+            return "one seed only" if len(self.plain) == 1 else "not reached"
         if not abs(mean) > half:
-            return "not told apart"
+            return "no clear difference"
         return "holds" if mean * self.claim.sign > 0 else "the opposite"
 
 
@@ -230,9 +230,9 @@ def claims_table(runs: Runs, brief: bool = False) -> Table:
         lines.append((effect.claim.text, effect.claim.quantity, str(len(effect.plain)),
                       mean_in_three_digits(effect.plain), mean_in_three_digits(effect.normed),
                       _signed(*effect.interval), paper,
-                      effect.says + ", alone" * (
+                      effect.says + ", uncorrected" * (
                           effect.claim in alone and effect.says in ("holds", "the opposite"))))
-    mixed = " A part of the runs was trained in bfloat16." * (
+    mixed = " Some runs were trained in bfloat16." * (
         len({run["run"]["precision"] for run in runs.values()}) > 1)
     machines = " and ".join(sorted({run["device"] for run in runs.values()}))
     return Table("LR 0.1 where no other is named; medians from step 200 on. The paper's values are "
@@ -240,11 +240,11 @@ def claims_table(runs: Runs, brief: bool = False) -> Table:
                  "single batch, at step 499, and 50 % the first of its readings, one batch in 100 "
                  "steps. Rows \"at equal loss\" and \"from step 1,000 on\" were added when the "
                  f"runs had been seen.{mixed} "
-                 "\"Alone\": by its own interval; Holm's rule over all claims that were tested "
-                 "on several seeds does not exclude luck. "
+                 "\"Uncorrected\": clear by its own interval, but not by Holm's rule over all "
+                 "claims that were tested on several seeds. "
                  f"Computed on {machines}.",
                  ("claim", "measured", "seeds", "no norm", "batch norm", "difference, 95 %",
-                  "the paper's", "so"), lines)
+                  "the paper's", "verdict"), lines)
 
 
 SAME = ("norm", "lr", "optimizer", *DEFAULT, "width", "n_items", "batch_size")  # of a line of twins

@@ -230,7 +230,7 @@ def draw_three_panels(runs: Runs):
     the loss and the relative change of the gradient against the length of the step, from 1/256
     learning rate on (medians from step 200 on, a line for each seed; the step that is taken is at
     1). With batch norm the loss falls further, and its way up comes later; below half a learning
-    rate the gradient changes no less. Bands: first seed, of the longest run there is; lines over
+    rate the gradient changes more. Bands: first seed, of the longest run there is; lines over
     steps: pale each seed, strong their median, and a thin one where one longer run leads on. Grey,
     pale behind the bands: the paper's curves, read off its figure 4, up to where ours end (its ‖Δg‖
     is about four times ours and not drawn; its loss may hold an L2 term). Single probes leave the
@@ -299,8 +299,9 @@ def draw_covariate_shift(runs: Runs):
     lines are seeds, grey the paper's layers 5 and 10 at the same rate, read off its figure 3.
     Below: by layer, the same, its ratio to ‖G‖, and the cosine; lines are medians over training and
     seeds, bands the middle half; right of the bar are the linear layers. If batch norm worked by
-    reducing this shift, blue would have to lie nearer to 0, and to 1 for the cosine; by the paper's
-    measure it lies further off. Its first step is off the scale."""
+    reducing this shift, blue would have to lie nearer to 0, and to 1 for the cosine. By the paper's
+    measure it lies further off; by ratio and cosine further off in the first layers, and rather
+    nearer in the later ones. Its first step is off the scale."""
     figure, axes = plt.subplots(2, 3, figsize=(9.6, 5.6))
     layers = (("convolution 5", 4, "L5"), ("linear layer 1", CONVOLUTIONS, "L10"))
     names = ("shift_difference", "shift_relative", "shift_cosine")

@@ -7,7 +7,7 @@ with Typst into reports/report.pdf. Title, names and links are in reports/report
 there is left out and named. Names may be in any script for which there is a font: Typst's own, Noto
 Serif SC for Chinese (a package), or one of the system's. Pictures have as many pixels as are
 printed. No number is typed in report.typ: all come from the files, and so do the words that depend
-on which way a result fell ("loses", "is not told apart"). The same files give the same
+on which way a result fell ("loses", "makes no clear difference"). The same files give the same
 bytes. Ten seconds; needs the packages typst and pylopdf-fonts-zh-cn (requirements-dev.txt).
 """
 

@@ -39,13 +39,13 @@ def test_a_claim_is_a_difference_over_seeds_with_its_interval():
         return line.partition("three linear layers ")[2]
 
     runs = {"rates/a": run_of("none", right=0.3), "rates/b": run_of("batch", right=0.6)}
-    assert row(runs) == "| 1 | 30.0 | 60.0 | +30.0 | 7.82 / 51.6 | a look: 1 seed |"
+    assert row(runs) == "| 1 | 30.0 | 60.0 | +30.0 | 7.82 / 51.6 | one seed only |"
     # a seed of which one net is missing yet does not count
     runs["rates/c"] = run_of("none", 1, right=0.1)
     assert row(runs).startswith("| 1 | 30.0 | 60.0 |")
     runs["rates/d"] = run_of("batch", 1, right=0.2)  # differences of 30 and 10: t = 12.7 at n = 2
     assert row(runs) == ("| 2 | 20.0 ± 14.1 | 40.0 ± 28.3 | +20 ± 127 | 7.82 / 51.6 "
-                         "| not told apart |")
+                         "| no clear difference |")
     for seed in (2, 3, 4):
         runs |= {f"rates/{norm}{seed}": run_of(norm, seed, right=0.1 + 0.2 * (norm == "batch"))
                  for norm in ("none", "batch")}
@@ -68,7 +68,7 @@ def test_arms_of_a_claim_may_be_of_two_groups():
 def test_a_net_that_diverged_or_did_not_get_there():
     (claim, *_) = claims.CLAIMS
     for plain, normed in (([np.nan] * 2, [0.8] * 2), ([5.0, 6.0], [np.inf, 4.0])):
-        assert claims.Effect(claim, plain, normed).says in ("not reached", "not told apart")
+        assert claims.Effect(claim, plain, normed).says in ("not reached", "no clear difference")
     assert claims.mean_in_three_digits([np.inf, 3.0]) == "3.00 (in 1 of 2)"
     assert claims.mean_in_three_digits([np.nan]) == "–"
 

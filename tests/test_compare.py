@@ -348,7 +348,7 @@ def test_what_did_not_help_is_all_that_is_not_better():
                         "uncertainty": 0.5, "clear": abs(points) > 1}
                  for name, points in (("b", 2), ("c", -2), ("d", 0.1))]
     assert comparisons.without_effect_table({"depth": rows}).rows == [
-        ("depth", "d", "+0.10 ± 0.50", "not told apart"),
+        ("depth", "d", "+0.10 ± 0.50", "no clear difference"),
         ("depth", "c", "−2.00 ± 0.50", "worse"), ("depth", "e", "–", "failed")]
 
 

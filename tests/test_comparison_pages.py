@@ -75,7 +75,7 @@ def test_two_horizons_match_variants_by_name(tmp_path):
                  "Clear in the same direction at both: 1 of 3. Clear in opposite directions: 1 of "
                  "3. Clear after the short training alone: 1 of 3. The sign turns round, clear or "
                  "not: 1 of 3.", "that of “turns” (depth), from −2.00 to +5.00 points",
-                 "One seed is a look", "differ in lr too"):
+                 "One seed has no interval", "differ in lr too"):
         assert part in text, text
     figure = horizons.draw_horizons(*found)
     assert "depth (3 seeds, then 1 to 3 seeds),\nagainst first: 8, 8" == figure.axes[0].get_title()

@@ -252,9 +252,9 @@ def test_words_follow_the_numbers():
     assert says(row) == "loses 1.00 ± 0.50 points"
     assert says(row | {"difference": 1.0}) == "gains 1.00 ± 0.50 points"
     open_ = row | {"clear": False}
-    unclear = "makes a difference that is not told from none (−1.00 ± 2.00 points)"
+    unclear = "makes no clear difference (−1.00 ± 2.00 points)"
     assert says(open_ | {"uncertainty": 2.0}) == unclear
-    assert says(open_) == "loses 1.00 ± 0.50 points (by its own interval)"
+    assert says(open_) == "loses 1.00 ± 0.50 points (uncorrected)"
     assert says(open_ | {"uncertainty": None}) == "differs by −1.00 points in one run"
     assert says(row | {"accuracy": None}) == "fails with every seed"
     assert better_worse_or_unclear(row | {"accuracy": None}) == "worse"

@@ -79,9 +79,9 @@ def verdicts(first: dict, others: list[dict]) -> str:
     names = {kind: listed(found) for kind, found in groups.items() if found}
     text = (f"Clearly better than “{short(first)}”: {names['better']}." if "better" in names
             else f"Nothing is clearly better than “{short(first)}”.")
-    for kind, said in {"worse": "Clearly worse", "": "Not told apart",
-                       "higher": "Higher by their own intervals only",
-                       "lower": "Lower by their own intervals only"}.items():
+    for kind, said in {"worse": "Clearly worse", "": "No clear difference",
+                       "higher": "Higher, uncorrected",
+                       "lower": "Lower, uncorrected"}.items():
         text += f" {said}: {names[kind]}." if kind in names else ""
     return text
 

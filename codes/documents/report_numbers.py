@@ -1,5 +1,5 @@
 """What the report says, from the files in reports/results/: numbers, tables, and the words that
-depend on which way a result fell ("loses", "is not told from none").
+depend on which way a result fell ("loses", "makes no clear difference").
 
     from codes.documents.report_numbers import collect
     collect(RESULTS_DIR)["presets"]["strong"]["error"]    # "6.66 ± 0.10"

@@ -64,7 +64,7 @@ def caption_words(short: dict, long: dict, pairs: Pairs) -> dict:
             "told": " ".join(f"{said}: {number} of {len(both)}." for said, number in counts.items()
                              if number),
             "largest": largest,
-            "alone": "One seed is a look: its mark stays open." if alone else "",
+            "alone": "One seed has no interval: its mark stays open." if alone else "",
             "other": f"The two differ in {listed(other)} too." if other else ""}
 
 

@@ -23,10 +23,10 @@ def says(row: dict) -> str:
     if row["uncertainty"] is None:
         return f"differs by {points(row)} points in one run"
     if not row["clear"] and not leans(row):
-        return f"makes a difference that is not told from none ({points(row)} points)"
+        return f"makes no clear difference ({points(row)} points)"
     gained = with_spread(abs(row["difference"]), row["uncertainty"])
     return (f"{'gains' if row['difference'] > 0 else 'loses'} {gained} points"
-            + (" (by its own interval)" if leans(row) else ""))
+            + (" (uncorrected)" if leans(row) else ""))
 
 
 def points(row: dict) -> str:

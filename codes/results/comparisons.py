@@ -71,7 +71,7 @@ def how_unclear(row: dict) -> str:
         return "failed"
     if row["uncertainty"] is None:
         return "one seed" if row["n"] == 1 else "no pairs"
-    return "by its own interval" if leans(row) else "not told apart"
+    return "uncorrected" if leans(row) else "no clear difference"
 
 
 def study_table(rows: list[dict]) -> Table:
