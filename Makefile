@@ -41,22 +41,22 @@ train: $(DATA) ## 10    train, then print the test error; picks up where it was 
 evaluate: $(DATA) ## 2     test error of the newest run (ARGS="--ckpt PATH": of another)
 	$(PY) codes/evaluate.py $(ARGS)
 
-filters: $(DATA) ## 3     draw filters, also before and after training, what excites the deeper layers, and feature maps of the shipped weights
+filters: $(DATA) ## 3     filters, also before and after training, feature maps, and what excites deeper layers
 	$(PY) codes/visualize_filters.py --ckpt $(SHIPPED) $(ARGS)
 	$(PY) codes/visualize_filters.py --learned
 	$(PY) codes/visualize_patches.py --ckpt $(SHIPPED) $(ARGS)
 
-landscape: $(DATA) ## 10    draw the loss around its weights; around small nets with and without batch norm; a path
+landscape: $(DATA) ## 10    the loss around the shipped weights, around four small nets, and along a path of training
 	$(PY) codes/visualize_landscape.py --ckpt $(SHIPPED) $(ARGS)
 	$(PY) codes/visualize_landscape.py --compare
 	$(PY) codes/visualize_landscape.py --path
 
 INSIGHTS := attribution mistakes features robustness
-insights: $(DATA) ## 8     draw where it looks, what it confuses and represents, how it breaks, how a net learns
+insights: $(DATA) ## 8     attribution, mistakes, features, robustness, and a net while it learns
 	for what in $(INSIGHTS); do $(PY) codes/visualize_$$what.py --ckpt $(SHIPPED) $(ARGS) || exit; done
 	$(PY) codes/visualize_learning.py
 
-gallery: figures ## 2     all pictures on one page, with a loss surface to turn and test images to choose: reports/index.html
+gallery: figures ## 2     all pictures on one page, with images to choose and a surface to turn: reports/index.html
 	$(PY) codes/gallery.py --ckpt $(SHIPPED) $(ARGS)
 
 compare: $(DATA) ## 240   one factor at a time: optimizers, activations, losses, … (what is there is not run again)

@@ -101,8 +101,9 @@ CLAIMS = (
     Claim("", "steps to 50 % training accuracy",
           lambda run: float(measures.steps_to(run, 0.5) or np.inf), -1, _paper_steps_to_half),
     Claim("", "validation accuracy (%)", measures.validation_percent, 1),
-    Claim("It tolerates larger learning rates", "training accuracy (%) at step 500, LR 0.5, three linear layers",
-          _at_500, 1, _paper(1, "accuracy", 400, 500, split="train", lr="0.5"), "rates", 0.5),
+    Claim("It tolerates larger learning rates",
+          "training accuracy (%) at step 500, LR 0.5, three linear layers", _at_500, 1,
+          _paper(1, "accuracy", 400, 500, split="train", lr="0.5"), "rates", 0.5),
     Claim("", "the same, one linear layer in both nets", _at_500, 1, None, "heads", 0.5,
           {"norm": "none", "head": "single"}, SINGLE),
     Claim("", "the same, batch norm in its linear layers too", _at_500, 1, None, "rates heads", 0.5,
@@ -146,8 +147,9 @@ CLAIMS = (
           ("shift_cosine", ("median cosine of G and G′, convolutions 2 to 4",
                             "that cosine, convolutions 5 to 8", "that cosine, linear layers"), -1))
       for quantity, part in zip(texts, PARTS, strict=True)),
-    Claim("Noise after batch norm does not cancel the gain", "training accuracy (%) at step 300; with "
-          "batch norm: noise by channel after it", _at_300, 1, None, "noise",
+    Claim("Noise after batch norm does not cancel the gain",
+          "training accuracy (%) at step 300; with batch norm: noise by channel after it", _at_300,
+          1, None, "noise",
           normed={"norm": "noisy_batch_channel"}),
     Claim("(ours) Its curvature along the gradient is larger", "median η·κ, LR 0.1",
           measures.edge_median, 1),
