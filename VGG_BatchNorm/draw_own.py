@@ -95,13 +95,13 @@ HEAD_LOOKS = {  # norm of the convolutions, head, warm-up?: label, colour, style
 def draw_heads(runs: Runs):
     """Where is batch norm fragile at large rates? Left: training accuracy at one step against the
     learning rate, for VGG-A's three linear layers as they are, with batch norm in them too, for a
-    single linear layer in their place, and with a warm-up over the first 100 steps (without batch
-    norm at the largest rate alone); the marks are moved sideways a little. Middle: the largest loss
-    of the first 50 steps: with batch norm the first updates throw it up, and further at larger
-    rates; the warm-up is then half way. Right: the share of the units that are negative on a whole
-    batch, by layer, at the largest rate and the last look; such units learn nothing. Lines: means
-    over seeds (of the loss, medians; of dead units, over those that did not diverge); small dots on
-    the left: each seed, where there are several."""
+    single linear layer in their place, and with a warm-up over the first 100 steps (a mark alone:
+    at that rate only); the marks are moved sideways a little. Middle: the largest loss of the first
+    50 steps: with batch norm the first updates throw it up, and further at larger rates; the
+    warm-up is then half way. Right: the share of the units that are negative on a whole batch, by
+    layer, at the largest rate and the last look; such units learn nothing. Lines: means over seeds
+    (of the loss, medians; of dead units, over those that did not diverge); small dots on the left:
+    each seed, where there are several."""
     found = {}
     for norm, head, warm in HEAD_LOOKS:
         if head == "plain" and not warm:
