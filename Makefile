@@ -103,7 +103,6 @@ test: $(VENV)/.installed ## 2     the test suite; needs neither CIFAR-10 nor net
 
 bench: $(VENV)/.installed ## 2     GEMM rate, training step, loader, memory; leave the machine alone meanwhile
 	$(PY) codes/bench.py $(ARGS)
-	@$(PY) codes/summarise.py
 
 lint: $(VENV)/.installed ## 0     ruff
 	$(PY) -m ruff check .

@@ -25,13 +25,13 @@ def draw_edge(runs: Runs):
     training has failed (training accuracy below 15 %). With batch norm the first steps are off the
     scale from a rate of 0.1 on. κ is along the gradient of one batch, on that batch; were there no
     kinks, it would be no larger than the largest eigenvalue on that way. After step
-    500, at 0.1, η·κ goes on to rise with batch norm and falls without. Most rates have one seed."""
+    500, at 0.1, η·κ goes on to rise with batch norm, and not without. Most rates have one seed."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.6), sharey=True, width_ratios=(4, 4, 5))
     drawn = []
     rates = sorted({lr for norm in PAIR for lr in measures.at_rates(runs, norm)})
     looks = {lr: dict(color=shade, marker=mark, markersize=4, linewidth=1.2) for lr, shade, mark in
-             zip(rates, plt.get_cmap("plasma")(np.linspace(0, 0.9, len(rates))), "osD^v*P",
-                 strict=False)}
+             zip(rates, plt.get_cmap("plasma")(np.linspace(0, 0.9, len(rates))), 
+                 itertools.cycle("osD^v*P"), strict=False)}
     for lr, look in looks.items():
         axes[1].plot([], [], **look, label=f"{lr:g}")
     for axis, (norm, (label, colour)), moved in zip(axes, PAIR.items(), (0.97, 1.03), strict=False):
@@ -99,9 +99,9 @@ def draw_heads(runs: Runs):
     at that rate only); the marks are moved sideways a little. Middle: the largest loss of the first
     50 steps: with batch norm the first updates throw it up, and further at larger rates; the
     warm-up is then half way. Right: the share of the units that are negative on a whole batch, by
-    layer, at the largest rate and the last look; such units learn nothing. Lines: means over seeds
-    (of the loss, medians; of dead units, over those that did not diverge); small dots on the left:
-    each seed, where there are several."""
+    layer, at the largest rate and the last look: on that batch they learn nothing, and some are
+    active on later ones. Lines: means over seeds (of the loss, medians; of inactive units, over
+    those that did not diverge); small dots on the left: each seed, where there are several."""
     found = {}
     for norm, head, warm in HEAD_LOOKS:
         if head == "plain" and not warm:
@@ -146,8 +146,8 @@ def draw_heads(runs: Runs):
     axes[0].set_ylim(0, None)
     axes[1].set_yscale("log")
     axes[1].set_yticks([2, 5, 10, 20, 50, 100, 200], ["2", "5", "10", "20", "50", "100", "200"])
-    axes[2].set(xlabel="layer (9 and 10: linear)", ylabel="units that never activate (%)",
-                ylim=(-2, 102), title=f"dead units at LR {top:g}")
+    axes[2].set(xlabel="layer (9 and 10: linear)", ylabel="units ≤ 0 on a whole batch (%)",
+                ylim=(-2, 102), title=f"inactive units at LR {top:g}")
     axes[2].axvline(CONVOLUTIONS + 0.5, color="black", linewidth=0.8)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return entitled(figure, sum(found.values(), []), "plain SGD", first=step)

@@ -300,8 +300,8 @@ def draw_covariate_shift(runs: Runs):
     Below: by layer, the same, its ratio to ‖G‖, and the cosine; lines are medians over training and
     seeds, bands the middle half; right of the bar are the linear layers. If batch norm worked by
     reducing this shift, blue would have to lie nearer to 0, and to 1 for the cosine. By the paper's
-    measure it lies further off; by ratio and cosine further off in the first layers, and rather
-    nearer in the later ones. Its first step is off the scale."""
+    measure it lies further off; by ratio and cosine further off in convolutions 2 and 3, and
+    rather nearer in the later layers. Its first step is off the scale."""
     figure, axes = plt.subplots(2, 3, figsize=(9.6, 5.6))
     layers = (("convolution 5", 4, "L5"), ("linear layer 1", CONVOLUTIONS, "L10"))
     names = ("shift_difference", "shift_relative", "shift_cosine")

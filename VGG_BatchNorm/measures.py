@@ -172,14 +172,14 @@ def gradient_change(run: dict) -> np.ndarray:
     return run["distances"] / run["gradient_norm"][:, None]
 
 
-def at_equal_loss(run: dict, values: np.ndarray) -> np.ndarray:
-    """Return the median of `values` (first axis: probes) over the probes from step 100 on at which
-    the batch's loss is 1.0 to 1.6 nats; what is NaN does not count.
+def median_where(run: dict, values: np.ndarray, name: str, low: float, high: float) -> np.ndarray:
+    """Return the median of `values` (first axis: probes) over the probes at which run[name], such
+    as "probe_steps", is from `low` to below `high`; what is NaN does not count.
 
     Raises:
         NotRun: there is none.
     """
-    there = (run["probe_steps"] >= 100) & (abs(run["probe_loss"] - 1.3) <= 0.3)
+    there = (run[name] >= low) & (run[name] < high)
     if not there.any():
         raise NotRun
     return np.nanmedian(values[there], axis=0)

@@ -269,10 +269,10 @@ def theorem(net: nn.Module, batch: probes.Batch) -> dict[str, np.ndarray]:
 
     buffers = list(net.buffers())
     with contextlib.ExitStack() as hooks, _swapped(buffers, [b.clone() for b in buffers]):
+        hooks.callback(net.zero_grad, set_to_none=True)
         for layer in norms:
             hooks.enter_context(layer.register_forward_hook(keep))
         F.cross_entropy(net.train()(batch[0]), batch[1]).backward()
-    net.zero_grad(set_to_none=True)
     sides = [theorem_4_1(y, out.grad, layer) for (y, out), layer in zip(given, norms, strict=True)]
     return {f"theorem_{name}": torch.cat([side[name] for side in sides]).cpu().numpy()
             for name in sides[0]}

@@ -43,14 +43,15 @@ def page(runs: Comparisons, horizons: tuple | None) -> str:
     text = ["# What makes the network better: one factor at a time\n",
             f"Drawn by `codes/plot_compare.py`; the base: {what_was_trained(runs)}; "
             f"{processors(runs)}.\n", READING]
-    text.append(f"{markdown(overview(runs.studies))}\n")
+    compared = {name: rows for name, rows in runs.studies.items() if len(rows) > 1}
+    text.append(f"{markdown(overview(compared))}\n")
     text += [f"![{name}]({name}.png)\n\n**{name[:2]}** {caption(draw, {})}\n"
              for name, draw in FIGURES.items() if set(STUDIES_OF[name]) & set(runs.studies)]
     if horizons:
         said = caption(draw_horizons, caption_words(*horizons))
         text.append(f"![horizons](../horizons.png)\n\n{said}\n")
     text += [f"## {study}\n\n{paragraph(rows, runs.base)}\n\n{markdown(study_table(rows))}\n"
-             for study, rows in runs.studies.items() if len(rows) > 1]
+             for study, rows in compared.items()]
     text.append(f"## What is not shown to help\n\n{markdown(without_effect_table(runs.studies))}\n")
     return "\n".join(text)
 

@@ -130,7 +130,8 @@ def test_heads_are_drawn_and_told_as_means_over_seeds():
     assert all(line.get_ydata() == pytest.approx(37.5) for line in dead.lines[:2])
     told = report_numbers.heads(runs)
     assert len(told) == len(HEAD_LOOKS)
-    assert told["batch-batch"] == {"seeds": 2, "diverged": 0, "accuracy": "38 ± 18", "thrown": "1"}
+    assert told["batch-batch"] == {"seeds": 2, "diverged": 0, "accuracy": "37.5 ± 17.7",
+                                   "thrown": "1"}
 
 
 def test_bands_over_unlike_rates_are_not_drawn():
@@ -171,3 +172,8 @@ def test_a_run_that_is_too_short_is_not_judged_at_a_later_step():
     assert measures.training_percent(run, 500) == 50
     with pytest.raises(measures.NotRun):
         measures.training_percent(run, 501)
+
+
+def test_each_claim_has_its_own_quantity():
+    """By which the report and the front page name it."""
+    assert len({claim.quantity for claim in claims.CLAIMS}) == len(claims.CLAIMS)

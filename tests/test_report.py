@@ -120,7 +120,7 @@ def write_batch_norm(folder):
                   {"run": run, "device": "abacus", "seconds_per_step": 0.1},
                   probes | dict(loss=np.full(500, value), correct=np.full(500, 96),
                                 validation_accuracy=[1 - value], probe_steps=[0, 250, 500],
-                                gradient_norm=np.full(3, value), probe_loss=np.full(3, 1.2),
+                                gradient_norm=np.full(3, value), probe_loss=[2, 1.2, 1.2],
                                 fine_steps=[0, 250, 500], scale_rayleigh=[16.0, 4, 1, 0.25, 0.1]))
 
 

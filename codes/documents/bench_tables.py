@@ -1,4 +1,4 @@
-"""What README.md and the report say of the benchmarks."""
+"""What the report says of the benchmarks."""
 
 from VGG_BatchNorm.ground.tables import Table
 
@@ -53,10 +53,10 @@ def peer_text(peer: dict) -> str:
     best = {name: min(row[name] for row in peer["rows"])
             for name in ("recipe_seconds", "strong_seconds")}
     lines = "; ".join(f"in {row['precision']} {row['recipe_seconds'] / 60:.1f} minutes for it, "
-                      f"{row['strong_seconds'] / 60:.1f} for `strong`" for row in peer["rows"])
+                      f"{row['strong_seconds'] / 60:.1f} for strong" for row in peer["rows"])
     share = best["strong_seconds"] / best["recipe_seconds"]
-    return (f"Beside it, by turns on one machine, {peer['name']}'s own recipe ({peer['steps']} "
+    return (f"By turns on one machine, {peer['name']}'s own recipe ({peer['steps']} "
             f"steps of {peer['batch_size']:,} images; 94.01 % with six views by its author, "
-            f"n = 200): {lines}. So `strong` takes {share:.2f} of its time, each in its faster "
+            f"n = 200): {lines}. So strong takes {share:.2f} times as long, each in its faster "
             f"precision (mean of {peer['timed_steps']} steps of each, "
             f"{peer['device'].partition(',')[0]}, {peer['threads']} threads).")

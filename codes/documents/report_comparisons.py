@@ -98,5 +98,5 @@ def tuning(runs: Comparisons) -> list[tuple[list[str], float]]:
         rows.append(([row["variant"], f"{len(tries)}, from {min(rates):g} to {max(rates):g}",
                       f"{kept[0]:g}", f"{kept[1]:.2f}",
                       " / ".join("–" if one is None else f"{one:.2f}" for one in beside)],
-                     kept[1] - min(one for one in beside if one is not None)))
+                     kept[1] - min((one for one in beside if one is not None), default=kept[1])))
     return rows

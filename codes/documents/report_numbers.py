@@ -20,7 +20,7 @@ from codes.figures.landscape import COMPARED
 from codes.networks import build
 from codes.results import presets
 from codes.results.measurements import eigenvalue_in_words
-from codes.results.words import listed, mean_and_deviation, minus, percent
+from codes.results.words import listed, mean_and_deviation, percent
 from codes.settings import DEFAULTS, PRESETS, Settings
 from VGG_BatchNorm import claims, measures
 from VGG_BatchNorm.ground.cifar10 import CLASSES, MEAN, ROW, STD, VALIDATION_SHARE
@@ -197,7 +197,7 @@ def bn_bench(path: Path) -> dict:
 
 def bn(path: Path) -> dict:
     """bn/evening: the paper's claims beside ours, the effect on training, the handout's bands."""
-    runs = measures.read_runs(path.parents[1])
+    runs = measures.read_runs(path.parent)
     table = claims.claims_table(runs)
     effects = claims.effects(runs)
     return {"claims": cells(table), "note": table.note,
@@ -213,14 +213,10 @@ def bn(path: Path) -> dict:
 
 def spoken(effect: claims.Effect) -> dict:
     """Return a claim's numbers as the text names them."""
-    mean, half = effect.interval
     paper = [f"{effect.claim.paper(net):.3g}" for net in ("std", "bn")] \
         if effect.claim.paper else None
-    return {"seeds": len(effect.plain), "plain": claims.mean_in_three_digits(effect.plain),
-            "normed": claims.mean_in_three_digits(effect.normed), "paper": paper,
-            "says": effect.says,
-            "interval": None if np.isnan(half) else [minus(f"{end:.3g}")
-                                                     for end in (mean - half, mean + half)]}
+    return {"plain": claims.mean_in_three_digits(effect.plain),
+            "normed": claims.mean_in_three_digits(effect.normed), "paper": paper}
 
 
 def shortest(runs: measures.Runs) -> dict:
@@ -291,20 +287,23 @@ def heads(runs: measures.Runs) -> dict:
         right = [measures.training_percent(run, 500) for run in some]
         found[arm] = {"seeds": len(some),
                       "diverged": sum(not np.isfinite(run["loss"][-1]) for run in some),
-                      "accuracy": mean_and_deviation(right, 0),
+                      "accuracy": mean_and_deviation(right, 1),
                       "thrown": f"{min(np.nanmax(run['loss'][:50]) for run in some):.0f}"}
     return found
 
 
 def effect_on_training(runs: measures.Runs) -> list[list[str]]:
     """Return a row for each learning rate and net: accuracy, and steps to given accuracies."""
-    lines = [["LR", "net", "seeds", "steps", "validation accuracy (%)", "steps to 50 %", "to 70 %"]]
+    lines = [["LR", "net", "seeds", "steps", "training accuracy (%), step 500",
+              "validation accuracy (%), end", "steps to 50 %", "to 70 %"]]
     nets = {"no norm": measures.at_rates(runs, "none"),
             "batch norm": measures.at_rates(runs, "batch")}
     rows = [(lr, net, mine) for net, at_rates in nets.items() for lr, mine in at_rates.items()]
     for lr, net, mine in sorted(rows, key=lambda row: row[0]):
-        right = mean_and_deviation([measures.validation_percent(run) for run in mine], 1)
-        lines.append([f"{lr:g}", net, str(len(mine)), str(len(mine[0]["loss"])), right,
+        train, right = (mean_and_deviation([percent_of(run, *at) for run in mine], 1)
+                        for percent_of, *at in ((measures.training_percent, 500),
+                                                (measures.validation_percent,)))
+        lines.append([f"{lr:g}", net, str(len(mine)), str(len(mine[0]["loss"])), train, right,
                       *(reached([measures.steps_to(run, share) for run in mine])
                         for share in (0.5, 0.7))])
     return lines
@@ -337,13 +336,13 @@ PARTS = {  # a file, what makes it, and what reads it
     "scratch": ("from_scratch.csv", "make from-scratch", scratch),
     "bench": ("bench.json", "make bench", bench),
     "peer": ("peer.json", "codes/bench_peer.py", lambda path: {
-        "text": bench_tables.peer_text(read_json(path)).replace("`", "")}),
+        "text": bench_tables.peer_text(read_json(path))}),
     "mistakes": ("mistakes.json", "make insights", mistakes),
     "robustness": ("robustness.json", "make insights", robustness),
     "similarity": ("features/similarity.npz", "make insights", similarity),
     "landscape": ("landscape/path.npz", "make landscape", landscape),
     "learning": ("learning/learning.npz", "make insights", learning),
-    "bn": ("bn/evening/pair/none-sgd-0.1-s0.npz", "make bn-landscape", bn),
+    "bn": ("bn/evening/summary.csv", "make bn-landscape", bn),
     "bn_bench": ("bn/bench.json", "VGG_BatchNorm/bench_study.py", bn_bench)}
 
 

@@ -9,7 +9,7 @@ from VGG_BatchNorm.ground.tables import Table
 
 def cells(table: Table) -> list[list[str]]:
     """Return the rows for report.typ, the head first, unmarked and with true minus signs."""
-    return [[minus(cell.replace("`", "")) for cell in row] for row in (table.head, *table.rows)]
+    return [[minus(re.sub("[`*]", "", cell)) for cell in row] for row in (table.head, *table.rows)]
 
 
 def marked_up(text: str) -> str:

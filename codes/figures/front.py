@@ -10,8 +10,8 @@ from codes.results.presets import PRESET_RUN, PUBLISHED, by_preset, errors_in_pe
 from VGG_BatchNorm.ground.files import read_csv
 from VGG_BatchNorm.ground.style import PLAIN, TRAIN, plt
 
-PALE = ("airbench95", "WRN-40-2, AutoAugment", "HCGNet-A1", "DARTS", "HCGNet-A2",
-        "WRN-28-10, AutoAugment")  # drawn without a name, by falling error
+PALE = ("airbench95", "WRN-40-2, AutoAugment", "HCGNet-A1", "DARTS",
+        "WRN-28-10, AutoAugment", "HCGNet-A2")  # drawn without a name, by falling error
 
 
 def read_front(paths: list[Path]) -> tuple[list[dict], list[dict]]:
