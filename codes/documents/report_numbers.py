@@ -197,7 +197,7 @@ def bn_bench(path: Path) -> dict:
 
 def bn(path: Path) -> dict:
     """bn/evening: the paper's claims beside ours, the effect on training, the handout's bands."""
-    runs = measures.read_runs(path.parent)
+    runs = measures.read_runs(path.parents[1])
     table = claims.claims_table(runs)
     effects = claims.effects(runs)
     return {"claims": cells(table), "note": table.note,
@@ -342,7 +342,7 @@ PARTS = {  # a file, what makes it, and what reads it
     "similarity": ("features/similarity.npz", "make insights", similarity),
     "landscape": ("landscape/path.npz", "make landscape", landscape),
     "learning": ("learning/learning.npz", "make insights", learning),
-    "bn": ("bn/evening/summary.csv", "make bn-landscape", bn),
+    "bn": ("bn/evening/pair/none-sgd-0.1-s0.npz", "make bn-landscape", bn),
     "bn_bench": ("bn/bench.json", "VGG_BatchNorm/bench_study.py", bn_bench)}
 
 
