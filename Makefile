@@ -28,7 +28,7 @@ $(VENV)/.installed: requirements.txt requirements-dev.txt
 	  { echo "make: $(PYTHON) has no venv; install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	@$(PY) $(INSTALL) -r requirements.txt -r requirements-dev.txt || \
-	  { echo "make: pip could not install the packages, for the reason above (it needs network and 6 GB)" >&2; exit 2; }
+	  { echo "make: pip could not install the packages, for the reason above (it needs network and 10 GB)" >&2; exit 2; }
 	@touch $@
 
 download: $(DATA) ## 1     CIFAR-10 into data/, verified
@@ -56,7 +56,8 @@ insights: $(DATA) ## 8     attribution, mistakes, features, robustness, and a ne
 	for what in $(INSIGHTS); do $(PY) codes/visualize_$$what.py --ckpt $(SHIPPED) $(ARGS) || exit; done
 	$(PY) codes/visualize_learning.py
 
-gallery: figures ## 2     all pictures on one page, with images to choose and a surface to turn: reports/index.html
+gallery: reports/figures/samples.png ## 2     all pictures on one page, with images to choose and a surface to turn: reports/index.html
+	$(PY) codes/draw_figures.py
 	$(PY) codes/gallery.py --ckpt $(SHIPPED) $(ARGS)
 
 compare: $(DATA) ## 240   one factor at a time: optimizers, activations, losses, … (what is there is not run again)

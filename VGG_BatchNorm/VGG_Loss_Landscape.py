@@ -160,6 +160,14 @@ def minutes(runs: list[Run], train: Split, device: torch.device) -> float:
     return total / 60
 
 
+def done(run: Run, folder: Path) -> bool:
+    """Return whether the run is there, as long as it is to be, in its precision or another."""
+    paths = [folder / f"{dataclasses.replace(run, precision=precision).name}.npz"
+             for precision in PRECISIONS[1:]]
+    return any(path.exists() and read_study_run(path)["run"]["steps"] >= run.steps
+               for path in paths)
+
+
 def planned_runs(preset: str | None, groups: list[str], train: Split, device: torch.device,
                  results: Path, precision: str = "float32") -> dict[str, list[Run]]:
     """Return the runs of `preset` in these groups, by "preset/group", and print what is left to do.
@@ -169,11 +177,7 @@ def planned_runs(preset: str | None, groups: list[str], train: Split, device: to
     name = preset or ("quick" if device.type == "cpu" else "standard")
     runs = {group: some for group, some in plan(name, precision).items() if group in groups}
 
-    def steps_made(path: Path) -> int:
-        return read_study_run(path)["run"]["steps"] if path.exists() else 0
-
-    left = {group: [run for run in some
-                    if steps_made(results / name / group / f"{run.name}.npz") < run.steps]
+    left = {group: [run for run in some if not done(run, results / name / group)]
             for group, some in runs.items()}
     counts = ", ".join(f"{len(some)} {group}" for group, some in left.items())
     print(f"preset {name}, runs to do: {counts}; "
@@ -232,6 +236,8 @@ def main() -> None:
     for group, some in runs.items():
         for run in some:
             start = time.perf_counter()
+            if done(run, args.out / group):
+                continue
             if perform(run, train, validation, device, args.out / group, scratch / group, test,
                        args.keep):
                 took = (time.perf_counter() - start) / 60

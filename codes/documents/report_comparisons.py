@@ -31,7 +31,10 @@ def comparisons_for_report(path: Path) -> dict:
             "tuning": {"table": [TUNING, *(row for row, _ in sensitivity)], "factor": f"{FACTOR:g}",
                        "least": min(sensitivity, key=lambda row: row[1])[0][0],
                        "most": max(sensitivity, key=lambda row: row[1])[0][0]},
-            "directions": paired(runs, "Muon, not rescaling", "SGD, Nesterov, on filters"),
+            "directions": paired(runs, ("optimizers", "Muon, not rescaling"),
+                                 ("optimizers", "SGD, Nesterov, on filters")),
+            "adam_with_l1": paired(runs, ("losses", "label smoothing + L1"),
+                                   ("optimizers", "Muon")),
             "edge": [row["variant"] for row in runs.studies["optimizers"] if row["edge"]]}
 
 
@@ -44,11 +47,11 @@ def fit(runs: Comparisons, changes: str) -> dict:
             "train": mean_and_deviation(train, 2), "validation": mean_and_deviation(validation, 2)}
 
 
-def paired(runs: Comparisons, one: str, other: str) -> str:
-    """Return by how many points one optimizer is ahead of another, with the 95 % interval's half,
-    over the seeds that both have."""
-    sides = [runs.seeds(row["changes"]) for name in (one, other)
-             for row in runs.studies["optimizers"] if row["variant"] == name]
+def paired(runs: Comparisons, *two: tuple[str, str]) -> str:
+    """Return by how many points one variant is ahead of another, each given as (study, name), with
+    the 95 % interval's half, over the seeds that both have."""
+    sides = [runs.seeds(row["changes"]) for study, name in two
+             for row in runs.studies[study] if row["variant"] == name]
     both = sorted(sides[0].keys() & sides[1].keys())
     differences = [judged(sides[0][seed]) - judged(sides[1][seed]) for seed in both]
     return with_spread(*t_interval(differences), "+")

@@ -41,6 +41,8 @@ def runs_of_presets(path: Path) -> dict:
     rows = not_empty(read_csv(path, presets.PRESET_RUN))
     found = {"table": cells(preset_tables.accuracy_table(rows)), "threads": rows[0]["threads"],
              "device": rows[0]["device"].partition(",")[0], "torch": rows[0]["torch"]}
+    found["settings"] = differing_settings([name for name in PRESETS if any(
+        row["preset"] == name for row in rows)])
     for name, mine in presets.by_preset(rows).items():
         one, six = presets.errors_in_percent(mine)
         settings = DEFAULTS | PRESETS[name]
@@ -57,6 +59,18 @@ def runs_of_presets(path: Path) -> dict:
             "translate": settings["translate"],
             "target": percent(1 - smoothing * (1 - 1 / len(CLASSES)), 0)}
     return found
+
+
+def differing_settings(names: list[str]) -> list[list[str]]:
+    """Return a row for each setting in which presets differ, a column for each preset."""
+    whole = [DEFAULTS | PRESETS[name] for name in names]
+    said = {setting: [", ".join(map(str, one[setting])) if isinstance(one[setting], tuple | list)
+                      else {True: "yes", False: "no"}.get(one[setting], f"{one[setting]:g}")
+                      for one in whole]
+            for setting in dict.fromkeys(setting for name in names for setting in PRESETS[name])
+            if setting != "micro_batch"}
+    return [["setting", *names], *([setting.replace("_", " "), *cells]
+                                   for setting, cells in said.items())]
 
 
 def front(path: Path) -> list[list]:
