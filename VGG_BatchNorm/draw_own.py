@@ -25,7 +25,8 @@ def draw_edge(runs: Runs):
     training has failed (training accuracy below 15 %). With batch norm the first steps are off the
     scale from a rate of 0.1 on. κ is along the gradient of one batch, on that batch; were there no
     kinks, it would be no larger than the largest eigenvalue on that way. After step
-    500, at 0.1, η·κ goes on to rise with batch norm, and not without. Most rates have one seed."""
+    500 (not shown), at 0.1, η·κ goes on to rise with batch norm, and not without. Most rates have
+    one seed."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.6), sharey=True, width_ratios=(4, 4, 5))
     drawn = []
     rates = sorted({lr for norm in PAIR for lr in measures.at_rates(runs, norm)})
@@ -172,7 +173,7 @@ def draw_noise(runs: Runs):
     seed). If batch norm worked by steady first moments, noise by channel would have to undo what it
     does: by this measure they are then less steady than in the plain net. The spreads tell another
     story: with that noise they are less steady than in the plain net in the first three
-    convolutions alone, and steadier from the fifth on. All of this is of training batches: on
+    convolutions alone, and steadier from the fourth on. All of this is of training batches: on
     held-out images, where the noise is off but running statistics are of noisy inputs, nets trained
     with noise lose the gain. The noise in the net without batch norm, which is larger there against
     what it meets, stops training: no fair control."""
@@ -244,8 +245,9 @@ def draw_kinks(runs: Runs):
 def draw_theorem(runs: Runs):
     """The paper's theorem 4.1: how much smaller batch norm makes the gradient of what it is given.
     For each channel of the eight batch-norm layers of a trained net (the title says which), on one
-    batch: the square of that gradient as measured through our own batch norm, against γ²/σ² (‖g‖² −
-    ⟨1, g⟩²/m − ⟨g, ŷ⟩²/m), and against the theorem as printed, which has √m in place of the last m.
+    batch: the square of the gradient by the layer's input x, as measured through our own batch
+    norm, against γ²/σ² (‖h‖² − ⟨1, h⟩²/m − ⟨h, x̂⟩²/m), where h is the gradient by its output, m
+    values long, and x̂ = (x − μ)/σ; and against the theorem as printed, with √m for the last m.
     With m it is an equality; with √m the right side comes out too small, and below zero (crosses at
     the left edge, with what else is off the scale) for some channels, so that it bounds nothing."""
     found = [run for run in runs.values()
@@ -258,7 +260,7 @@ def draw_theorem(runs: Runs):
     positive = measured[measured > 0]
     low, high = positive.min() / 3, measured.max() * 3
     for axis, name, title in zip(axes, ("equality", "printed"), (
-            "with ⟨g, ŷ⟩² / m", "as printed, ⟨g, ŷ⟩² / √m"), strict=True):
+            "with ⟨h, x̂⟩² / m", "as printed, ⟨h, x̂⟩² / √m"), strict=True):
         values = run[f"theorem_{name}"]
         below = values <= low
         axis.plot(values[~below], measured[~below], ".", markersize=3, color=BATCH_NORM, alpha=0.4)
@@ -272,7 +274,7 @@ def draw_theorem(runs: Runs):
         if share >= 0.5:
             axis.text(0.03, 0.82, f"× right side below zero:\n   {share:.0f} % of the channels",
                       transform=axis.transAxes)
-    axes[0].set_ylabel("‖∂L/∂y‖² of a channel, measured")
+    axes[0].set_ylabel("‖∂L/∂x‖² of a channel, measured")
     kind = ["softplus and average pooling"] if run["run"]["smooth"] else []
     return entitled(figure, [run], *kind, f"SGD, LR {run['run']['lr']:g}")
 
@@ -332,9 +334,11 @@ def draw_start(runs: Runs):
 
 
 def draw_map(runs: Runs):
-    """How long the gradient stays good: change of the gradient relative to its size (above) and its
-    cosine with itself (below), over the step size (upwards) and training (to the right), first
-    seed. Dark in both: a step of that size ends where the gradient is another one."""
+    """How long the gradient stays good: change of the gradient relative to its size (above) and the
+    cosine between it before and after the step (below), over the step size (upwards) and training
+    (to the right), first seed. Dark in both: a step of that size ends where the gradient is another
+    one. At the longest steps the gradient changes more without batch norm, at the shortest more
+    with it."""
     figure, axes = plt.subplots(2, 2, figsize=(10, 6), sharex=True, sharey=True)
     for column, (label, _, (run, *_)) in zip(axes.T, pair(runs), strict=True):
         fine = ~np.isnan(run["distances"]).any(1)

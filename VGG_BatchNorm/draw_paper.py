@@ -16,6 +16,7 @@ from VGG_BatchNorm.run_files import FINE_GRID, GRID
 OPTIMIZER_NAMES = {"adam": "Adam", "sgd": "SGD"}
 PAIR = {"none": ("no norm", PLAIN), "batch": ("batch norm", BATCH_NORM)}
 MARKS = {PLAIN: "s", BATCH_NORM: "o"}  # by these they are told apart in grey, too
+PAPER_MARKS = {"none": "s", "batch": "o"}
 
 
 def pair(runs: Runs, lr: float = 0.1) -> list[tuple[str, str, list[dict]]]:
@@ -74,7 +75,9 @@ def draw_behind(axis: plt.Axes, norm: str, steps: np.ndarray, values: np.ndarray
                 pale: bool = False) -> None:
     """Lay a curve of the paper's net behind ours, up to where ours end."""
     shown = steps <= axis.get_xlim()[1]
-    few = dict(linestyle="none", marker="s", zorder=3 - pale) if shown.sum() < 4 else {}  # no curve
+    few = {}
+    if shown.sum() < 4:  # no curve
+        few = dict(linestyle="none", marker=PAPER_MARKS[norm], zorder=3 - pale)
     axis.plot(steps[shown], values[shown], color=PAPER_GREYS[pale], **PAPER_LOOKS[norm] | few)
 
 
@@ -82,7 +85,7 @@ def paper_legend(axis: plt.Axes, *rates: str) -> None:
     """Add the paper's grey lines, at each of `rates`, to what the axis' legend will name."""
     for grey, rate in zip(PAPER_GREYS, rates or [""], strict=False):
         for norm, (label, _) in PAIR.items():
-            axis.plot([], [], marker="s" if rates else None, color=grey,
+            axis.plot([], [], marker=PAPER_MARKS[norm] if rates else None, color=grey,
                       label=f"paper, {label}{rate}", **PAPER_LOOKS[norm])
 
 
@@ -118,8 +121,8 @@ def draw_training(runs: Runs):
     the first. The thin lines on the right that go on beyond all others are of one longer run each.
     Grey (paler: at 0.5): the paper's own curves at the same rates (right: on its test images, every
     1,000 steps), read off its figure 1; its net has 13 layers or more, ours 11, and single batches
-    are drawn there. At 0.5 its net with batch norm learns and ours hardly does: see 11. The loss is
-    on a logarithmic axis, off which the first steps with batch norm throw it: see 11, too."""
+    are drawn there. At 0.5 its net with batch norm learns and ours hardly does: see "Heads". The
+    loss is on a logarithmic axis, off which the first steps with batch norm throw it."""
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.6))
     drawn = []
     for lr, style, face in ((0.1, "-", None), (0.5, "--", "white")):
@@ -234,7 +237,7 @@ def draw_three_panels(runs: Runs):
     steps: pale each seed, strong their median, and a thin one where one longer run leads on. Grey,
     pale behind the bands: the paper's curves, read off its figure 4, up to where ours end (its ‖Δg‖
     is about four times ours and not drawn; its loss may hold an L2 term). Single probes leave the
-    frame: "up to" says how far (of ‖Δg‖ and the width, batch norm's first step). Dashed: β = 1 over
+    frame: "up to" says how far (of the width, batch norm's first step). Dashed: β = 1 over
     the shortest step; where the gradient has changed by its own size there, β is about that
     whatever the landscape."""
     figure = plt.figure(figsize=(10.4, 5.7))
@@ -289,7 +292,8 @@ def draw_three_panels(runs: Runs):
     if long["run"]["steps"] > last:
         by_length[0].plot([], [], color="black", linewidth=0.8, label=beyond(last))
     figure.legend(*by_length[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
-    return entitled(figure, drawn, f"SGD, LR {drawn[0]['run']['lr']:g}")
+    bands = f"bands: one run of {long['run']['steps']:,} steps"
+    return entitled(figure, drawn, f"SGD, LR {drawn[0]['run']['lr']:g}", bands)
 
 
 def draw_covariate_shift(runs: Runs):
@@ -300,8 +304,8 @@ def draw_covariate_shift(runs: Runs):
     Below: by layer, the same, its ratio to ‖G‖, and the cosine; lines are medians over training and
     seeds, bands the middle half; right of the bar are the linear layers. If batch norm worked by
     reducing this shift, blue would have to lie nearer to 0, and to 1 for the cosine. By the paper's
-    measure it lies further off; by ratio and cosine further off in convolutions 2 and 3, and
-    rather nearer in the later layers. Its first step is off the scale."""
+    measure it lies further off; by ratio and cosine in convolution 2,
+    and in the others there is no clear difference. Its first step is off the scale."""
     figure, axes = plt.subplots(2, 3, figsize=(9.6, 5.6))
     layers = (("convolution 5", 4, "L5"), ("linear layer 1", CONVOLUTIONS, "L10"))
     names = ("shift_difference", "shift_relative", "shift_cosine")
@@ -353,9 +357,9 @@ def draw_rescues(runs: Runs):
     rate: left over the last 50 training batches, as in the paper, right on held-out images. Warm-up
     is over the first third; of one net γ and β alone are trained. A diverged run (cross in its
     net's colour) is at chance, the dotted line; points are moved sideways a little. The noise after
-    batch norm is by pixel here, which moves a channel's mean little: see 12. Held-out images pass
-    it without the noise, and so in another distribution than its running averages know. One run a
-    point, and few steps: which net is best after long training is another question."""
+    batch norm is by pixel here, which moves a channel's mean little: see "Noise". Held-out images
+    pass it without the noise, and so in another distribution than its running averages know. One
+    run a point, and few steps: which net is best after long training is another question."""
     found = {key: [run for run in find(runs, "rescue", norm=key[0], only_norm=key[2])
                    if bool(run["run"]["warmup"]) == key[1]] for key in RESCUE_LOOKS}
     same_rates(found.values())
@@ -384,7 +388,7 @@ def draw_activations(runs: Runs):
     """What the ReLUs of three layers are given, as training goes on: histograms of the values as
     their median, middle half and middle 90 %, each panel on its own scale; first seed. Batch norm
     holds the spread near γ; without it the spread drifts with the weights. That the distributions
-    are steadier does not make them the cause: see 04."""
+    are steadier does not make them the cause: see "Internal covariate shift"."""
     layers = (0, 3, 7)
     figure, axes = plt.subplots(2, len(layers), figsize=(10, 5.2), sharex=True)
     for row, (label, colour, (run, *_)) in zip(axes, pair(runs), strict=True):

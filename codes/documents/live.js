@@ -50,13 +50,13 @@
       const ticks = [0.001, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 1000].filter((one) => one > range[0] && one < range[1]);
       const [x, y] = frame(chart, [0, steps.at(-1)], range, stepTicks(chart.clientWidth),
         ticks.map((one) => [one, String(one)]), 'step', 'loss (nats)', true);
-      for (const {low, high, colour, dash} of nets) {
+      for (const {low, high, colour} of nets) {
         const [under, over] = [low, high].map((values) =>
           points(steps, values).map(([at, value]) => [x(at), y(value)]));
         chart.append(
           svg('path', {d: `${path([...over, ...under.reverse()])}Z`, fill: colour, 'fill-opacity': 0.3}),
           ...[over, under].map((line) => svg('path',
-            {d: path(line), fill: 'none', stroke: colour, 'stroke-width': 1.5, 'stroke-dasharray': dash})));
+            {d: path(line), fill: 'none', stroke: colour, 'stroke-width': 1.5})));
       }
       cursor(chart, x(step));
     }
@@ -68,8 +68,7 @@
       chart.append(svg('line', {x1: x(0), x2: x(steps.at(-1)), y1: y(EDGE), y2: y(EDGE), class: 'mark'}));
       for (const net of nets) {
         const line = points(net.edge_steps, net.edge).map(([at, value]) => [x(at), y(clamp(value, 0, EDGE_TOP))]);
-        chart.append(svg('path', {d: path(line), fill: 'none', stroke: net.colour, 'stroke-width': 2,
-          'stroke-dasharray': net.dash}));
+        chart.append(svg('path', {d: path(line), fill: 'none', stroke: net.colour, 'stroke-width': 2}));
       }
       cursor(chart, x(step));
     }
@@ -77,7 +76,7 @@
     function drawDead(index) {
       const chart = byId('dead'), high = Math.max(...nets.flatMap(({dead}) => dead.flat()), 0.1);
       const [x, y] = frame(chart, [-0.5, layers.length - 0.5], [0, high], layers.map((name, i) => [i, name]),
-        [0, high / 2, high].map((one) => [one, percents(one)]), 'layer: 1 to 8 convolutions, L linear', 'dead units', false);
+        [0, high / 2, high].map((one) => [one, percents(one)]), 'layer: 1 to 8 convolutions, L linear', 'inactive units', false);
       const broad = (x(1) - x(0)) * 0.38;
       nets.forEach(({dead, colour}, k) => dead[index].forEach((share, i) => chart.append(svg('rect',
         {x: x(i) + (k - 1) * broad, y: y(share), width: broad, height: y(0) - y(share), fill: colour}))));
@@ -93,8 +92,8 @@
       const rows = [
         ['losses (nats)', ...bands],
         [`η·κ at step ${nets[0].edge_steps[at]}`, ...nets.map(({edge}) => number(edge[at]))],
-        ['dead units, convolutions', ...nets.map(({dead}) => percents(mean(dead[index].slice(0, convolutions))))],
-        ['dead units, linear layers', ...nets.map(({dead}) => percents(mean(dead[index].slice(convolutions))))]];
+        ['inactive units, convolutions', ...nets.map(({dead}) => percents(mean(dead[index].slice(0, convolutions))))],
+        ['inactive units, linear layers', ...nets.map(({dead}) => percents(mean(dead[index].slice(convolutions))))]];
       byId('live-rows').replaceChildren(...rows.map(([name, ...cells]) => make('tr', {},
         make('th', {scope: 'row'}, name), ...cells.map((cell) => make('td', {}, cell)))));
       byId('now').textContent = step;

@@ -31,7 +31,7 @@ from VGG_BatchNorm.ground.style import BATCH_NORM, PALETTE, PLAIN, plt
 from VGG_BatchNorm.run_files import read_study_run
 
 SHOWN = 5  # probabilities of an image
-NETS = (("none", "no norm", PLAIN, "5 3"), ("batch", "batch norm", BATCH_NORM, "none"))
+NETS = (("none", "no norm", PLAIN), ("batch", "batch norm", BATCH_NORM))
 
 
 class Places(NamedTuple):
@@ -160,7 +160,7 @@ def live(results: Path) -> dict | None:
     runs = {f"pair/{path.stem}": read_study_run(path)
             for path in sorted((results / "bn/evening/pair").glob("*.npz"))}
     nets = []
-    for norm, name, colour, dash in NETS:
+    for norm, name, colour in NETS:
         try:
             mine = measures.find(runs, "pair", norm=norm)
         except measures.NotRun:
@@ -169,7 +169,7 @@ def live(results: Path) -> dict | None:
         edges = [measures.rate_times_curvature(run)[1] for run in mine]
         dead = [measures.dead_units(run)[1] for run in mine]
         nets.append({
-            "name": name, "colour": colour, "dash": dash,
+            "name": name, "colour": colour,
             "edge_steps": rounded(measures.rate_times_curvature(mine[0])[0]),
             "low": rounded(np.median([band.min(1) for band in bands], 0)),
             "high": rounded(np.median([band.max(1) for band in bands], 0)),

@@ -131,8 +131,8 @@ def draw_losses(runs: Comparisons):
     """Loss by regularisation: validation accuracy in percent, mean ± standard deviation over seeds,
     all under Adam, whose rate was tuned for each loss; the strength of a regulariser was tuned on
     cross-entropy. L2 enters the gradient and is rescaled by Adam, decoupled decay is not
-    (Loshchilov & Hutter 2019). Bright is accurate, outlined the highest mean. What differs clearly
-    from the first, top left, the table on losses says."""
+    (Loshchilov & Hutter 2019). Bright is accurate, outlined the highest mean. The table on
+    losses says which differ clearly from the first, top left."""
     rows = {row["variant"]: row for row in runs.studies["losses"]}
     losses = [name for name in rows if " + " not in name]
     added = ["none", *dict.fromkeys(name.partition(" + ")[2] for name in rows if " + " in name)]
@@ -157,7 +157,7 @@ def draw_losses(runs: Comparisons):
     axis.set(xlabel="regularisation", ylabel="loss",
              title="validation accuracy (%); outlined: the highest mean")
     axis.grid(visible=False)
-    figure.suptitle(what_was_trained(runs))
+    figure.suptitle(what_was_trained(runs, advice.seeds(runs.studies["losses"])))
     return figure
 
 
@@ -251,7 +251,8 @@ def draw_optimizers(runs: Comparisons):
         axis.axis("off")
     figure.supxlabel(f"steps of {runs.base['batch_size']} images", fontsize=POINTS)
     figure.supylabel("training loss (label-smoothed cross-entropy, nats)", fontsize=POINTS)
-    figure.suptitle(f"{what_was_trained(runs)}; {processors(runs)}")
+    seeds = advice.seeds(runs.studies["optimizers"])
+    figure.suptitle(f"{what_was_trained(runs, seeds)}; {processors(runs)}")
     return figure
 
 

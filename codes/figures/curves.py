@@ -28,7 +28,7 @@ def read_log(folder: Path) -> tuple[str, dict[str, list[float]], dict]:
 
 
 def draw_curves(name: str, log: dict[str, list[float]], result: dict):
-    """A run, on the page that whose weights are shipped: training loss, and error on augmented
+    """One run: training loss, and error on augmented
     training images, over epochs; the lines are the error on the test set, read once at the end. A
     sudden fall is the change from small images to whole ones. It is one run; the table has the
     spread over seeds."""

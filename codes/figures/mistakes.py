@@ -61,8 +61,8 @@ def draw_calibration(data: dict) -> plt.Figure:
     would be right as often as it claims; above it, it is too modest, below it too sure. Below: how
     many images are in each bin. ECE, the expected calibration error (Guo et al. 2017), is the mean
     distance from the dashed line, weighted by images. Label smoothing makes a net modest on
-    purpose; six views are right more often and hardly surer. Which class a net names, and so its
-    error, can be as good."""
+    purpose; six views are right more often and hardly surer. That does not change which class is
+    named, and so not the error."""
     figure, axes = plt.subplots(2, 2, figsize=(7.1, 4.5), sharex=True, sharey="row",
                                 height_ratios=(3, 1))
     bins = data["about"]["settings"]["bins"]
