@@ -64,13 +64,16 @@ def runs_of_presets(path: Path) -> dict:
 def differing_settings(names: list[str]) -> list[list[str]]:
     """Return a row for each setting in which presets differ, a column for each preset."""
     whole = [DEFAULTS | PRESETS[name] for name in names]
-    said = {setting: [", ".join(map(str, one[setting])) if isinstance(one[setting], tuple | list)
-                      else {True: "yes", False: "no"}.get(one[setting], f"{one[setting]:g}")
-                      for one in whole]
-            for setting in dict.fromkeys(setting for name in names for setting in PRESETS[name])
-            if setting != "micro_batch"}
-    return [["setting", *names], *([setting.replace("_", " "), *cells]
-                                   for setting, cells in said.items())]
+    given = dict.fromkeys(setting for name in names for setting in PRESETS[name])
+
+    def said(value) -> str:
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return ", ".join(map(str, value)) if isinstance(value, tuple | list) else f"{value:g}"
+
+    return [["setting", *names], *([setting.replace("_", " "), *(said(one[setting])
+                                                                 for one in whole)]
+                                   for setting in given if setting != "micro_batch")]
 
 
 def front(path: Path) -> list[list]:
