@@ -25,8 +25,8 @@ def draw_edge(runs: Runs):
     training has failed (training accuracy below 15 %). With batch norm the first steps are off the
     scale from a rate of 0.1 on. κ is along the gradient of one batch, on that batch; were there no
     kinks, it would be no larger than the largest eigenvalue on that way. After step
-    500 (not shown), at 0.1, η·κ goes on to rise with batch norm, and not without. Most rates have
-    one seed."""
+    500 (not shown), at 0.1, η·κ goes on to rise with batch norm, and not without. Rates have
+    one to three seeds."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.6), sharey=True, width_ratios=(4, 4, 5))
     drawn = []
     rates = sorted({lr for norm in PAIR for lr in measures.at_rates(runs, norm)})

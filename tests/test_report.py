@@ -276,3 +276,11 @@ def test_the_stages_of_the_network_hold_all_its_parameters():
     stages = report_numbers.network(report_numbers.DEFAULTS)
     assert [stage.get("side") for stage in stages] == [32, 16, 8, 4, None]
     assert sum(int(stage["parameters"].replace(",", "")) for stage in stages) == 1_972_792
+
+
+def test_settings_that_are_zero_or_one_are_numbers():
+    head, *rows = report_numbers.differing_settings(["fast", "better"])
+    said = {name: cells for name, *cells in rows}
+    assert head == ["setting", "fast", "better"]
+    assert said["head lr"] == ["0.67", "1"] and said["cutout"] == ["0", "8"]
+    assert said["residual"] == ["no", "yes"] and said["widths"] == ["64, 256, 256", "96, 384, 384"]

@@ -249,7 +249,7 @@ def shortest(runs: measures.Runs) -> dict:
 
 def edges(runs: measures.Runs) -> dict:
     """Return, by net, η·κ at each rate at which it trains: its median from step 200 to 500, mean
-    over seeds that did not diverge."""
+    over seeds that did not diverge; and how many seeds each rate has."""
     found = {}
     for norm in ("none", "batch"):
         medians = {lr: np.mean([measures.edge_median(run, measures.SHORTEST)
@@ -257,6 +257,11 @@ def edges(runs: measures.Runs) -> dict:
                    for lr, some in measures.at_rates(runs, norm).items()
                    if not measures.failed(some)}
         found[norm] = ", ".join(f"{value:.1f} at {lr:g}" for lr, value in medians.items())
+    by_count: dict[int, list[str]] = {}
+    for lr, some in measures.at_rates(runs, "none").items():
+        by_count.setdefault(len(some), []).append(f"{lr:g}")
+    found["seeds"] = "; ".join(f"{n} seed{'s' * (n > 1)} at {listed(rates)}"
+                               for n, rates in sorted(by_count.items(), reverse=True))
     return found
 
 
