@@ -216,7 +216,7 @@ class Effect(NamedTuple):
         if np.isnan(mean) or len(self.plain) == 1:
             return "one seed only" if len(self.plain) == 1 else "not reached"
         if not abs(mean) > half:
-            return "no clear difference"
+            return "unclear"
         return "holds" if mean * self.claim.sign > 0 else "the opposite"
 
 
@@ -261,8 +261,8 @@ def claims_table(runs: Runs, brief: bool = False) -> Table:
         lines.append((effect.claim.text, effect.claim.quantity, str(len(effect.plain)),
                       mean_in_three_digits(effect.plain), mean_in_three_digits(effect.normed),
                       _signed(*effect.interval), paper,
-                      effect.says + ", uncorrected" * (
-                          effect.claim in alone and effect.says in ("holds", "the opposite"))))
+                      f"({effect.says})" if effect.claim in alone and effect.says in (
+                          "holds", "the opposite") else effect.says))
     mixed = " Some runs were trained in bfloat16." * (
         len({run["run"]["precision"] for run in runs.values()}) > 1)
     machines = " and ".join(sorted({run["device"] for run in runs.values()}))
@@ -270,7 +270,7 @@ def claims_table(runs: Runs, brief: bool = False) -> Table:
                  "read off its figures: medians of steps 200 to 1,500; accuracy at LR 0.5 is of a "
                  "single batch, at step 499, and 50 % the first of its readings, one batch in 100 "
                  f"steps.{mixed} "
-                 "\"Uncorrected\": clear by its own interval, but not by Holm's rule over all "
+                 "In brackets: clear by its own interval, but not by Holm's rule over all "
                  "claims that were tested on several seeds; rows of spans of steps, of groups of "
                  "layers and at equal loss were added when the runs had been seen, and are not "
                  "part of that rule. "

@@ -45,7 +45,7 @@ def test_a_claim_is_a_difference_over_seeds_with_its_interval():
     assert row(runs).startswith("| 1 | 30.0 | 60.0 |")
     runs["rates/d"] = run_of("batch", 1, right=0.2)  # differences of 30 and 10: t = 12.7 at n = 2
     assert row(runs) == ("| 2 | 20.0 ± 14.1 | 40.0 ± 28.3 | +20 ± 127 | 7.82 / 51.6 "
-                         "| no clear difference |")
+                         "| unclear |")
     for seed in (2, 3, 4):
         runs |= {f"rates/{norm}{seed}": run_of(norm, seed, right=0.1 + 0.2 * (norm == "batch"))
                  for norm in ("none", "batch")}
@@ -68,7 +68,7 @@ def test_arms_of_a_claim_may_be_of_two_groups():
 def test_a_net_that_diverged_or_did_not_get_there():
     (claim, *_) = claims.CLAIMS
     for plain, normed in (([np.nan] * 2, [0.8] * 2), ([5.0, 6.0], [np.inf, 4.0])):
-        assert claims.Effect(claim, plain, normed).says in ("not reached", "no clear difference")
+        assert claims.Effect(claim, plain, normed).says in ("not reached", "unclear")
     assert claims.mean_in_three_digits([np.inf, 3.0]) == "3.00 (in 1 of 2)"
     assert claims.mean_in_three_digits([np.nan]) == "–"
 
