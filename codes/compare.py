@@ -212,8 +212,10 @@ def main() -> None:
                                 {name: tuned.tries for name, tuned in settled.items()}, results)
             best_changes[study] = best(rows)
             print(f"\n{study}, base {base_name}\n{markdown(study_table(rows))}\n", flush=True)
-            others = [row for row in read_csv(path, SUMMARY) if row["study"] != study]
-            write_csv(path, others + rows)
+            by_study = {}
+            for row in read_csv(path, SUMMARY):
+                by_study.setdefault(row["study"], []).append(row)
+            write_csv(path, sum((by_study | {study: rows}).values(), []))  # in its old place
 
 
 if __name__ == "__main__":

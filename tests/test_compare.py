@@ -294,6 +294,9 @@ def test_pictures_and_page(quick, ask, succeeds, refused, tmp_path, monkeypatch)
         monkeypatch.setitem(studies.STUDIES, name, lambda base, short=short: short)
     names = [name for name in studies.STUDIES if name != "final"]
     ask("--study", *names, "--seeds", 2)
+    found = rows_of(tmp_path / "quick")
+    ask("--study", names[0], "--seeds", 2)  # again: it keeps its place
+    assert rows_of(tmp_path / "quick") == found
     out = tmp_path / "pictures"
     succeeds(plot_compare, tmp_path / "quick", "--out", out)
     for name in FIGURES:
