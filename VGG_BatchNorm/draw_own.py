@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from VGG_BatchNorm import draw_paper, measures
-from VGG_BatchNorm.draw_paper import MARKS, PAIR, entitled, pair, running_mean
+from VGG_BatchNorm.draw_paper import MARKS, NOISE_BY_PIXEL, PAIR, entitled, pair, running_mean
 from VGG_BatchNorm.ground.style import AMBER, BATCH_NORM, BROWN, GREEN, PINK, PLAIN, SKY, plt
 from VGG_BatchNorm.measures import CONVOLUTIONS, PAPER, SHORTEST, NotRun, Runs, find
 from VGG_BatchNorm.run_files import FINE_GRID
@@ -19,14 +19,14 @@ def draw_edge(runs: Runs):
     """Training near the edge of stability. κ is the curvature of the loss along the gradient, from
     the loss a sixteenth of a learning rate on; gradient descent at rate η on a quadratic is stable
     where η·κ < 2 (black line; Cohen et al. 2021). Left and middle: η·κ over training, a line for
-    each learning rate, from dark to yellow (first seed, median over three probes). Right: its
-    median from step 200 to 500, mean over seeds, against the learning rate, with the middle half of
-    all probes; dashed: with a single linear layer. The points are moved sideways a little. Crosses:
-    training has failed (training accuracy below 15 %). With batch norm the first steps are off the
-    scale from a rate of 0.1 on. κ is along the gradient of one batch, on that batch; were there no
-    kinks, it would be no larger than the largest eigenvalue on that way. After step
-    500 (not shown), at 0.1, η·κ goes on to rise with batch norm, and not without. Rates have
-    one to three seeds."""
+    each learning rate, from dark to yellow (first seed, median over three probes, which span 75
+    steps at rates of 0.025 and 0.4, and 300 at the others). Right: its median from step 200 to 500,
+    mean over seeds, against the learning rate, with the middle half of all probes; dashed: with a
+    single linear layer. The points are moved sideways a little. Crosses: training has failed
+    (training accuracy below 15 %). With batch norm the first steps are off the scale from a rate of
+    0.1 on. κ is along the gradient of one batch, on that batch; were there no kinks, it would be no
+    larger than the largest eigenvalue on that way. After step 500 (not shown), at 0.1, η·κ goes on
+    to rise with batch norm, and not without. Rates have one to three seeds."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.6), sharey=True, width_ratios=(4, 4, 5))
     drawn = []
     rates = sorted({lr for norm in PAIR for lr in measures.at_rates(runs, norm)})
@@ -97,12 +97,12 @@ def draw_heads(runs: Runs):
     """Where is batch norm fragile at large rates? Left: training accuracy at one step against the
     learning rate, for VGG-A's three linear layers as they are, with batch norm in them too, for a
     single linear layer in their place, and with a warm-up over the first 100 steps (a mark alone:
-    at that rate only); the marks are moved sideways a little. Middle: the largest loss of the first
+    at that rate only); the marks are moved sideways. Middle: the largest loss of the first
     50 steps: with batch norm the first updates throw it up, and further at larger rates; the
     warm-up is then half way. Right: the share of the units that are negative on a whole batch, by
     layer, at the largest rate and the last look: on that batch they learn nothing, and some are
     active on later ones. Lines: means over seeds (of the loss, medians; of inactive units, over
-    those that did not diverge); small dots on the left: each seed, where there are several."""
+    those that did not diverge); dots on the left: each seed, where there are several."""
     found = {}
     for norm, head, warm in HEAD_LOOKS:
         if head == "plain" and not warm:
@@ -115,29 +115,28 @@ def draw_heads(runs: Runs):
     rates = list(measures.by_rate(found["none", "plain", False]))
     top = rates[-1]
     step = min(500, *(run["run"]["steps"] for some in found.values() for run in some))
-    figure, axes = plt.subplots(1, 3, figsize=(10.4, 4.3))
+    figure, axes = plt.subplots(1, 3, figsize=(10.4, 4.3), width_ratios=(5, 4, 4))
     for i, (key, some) in enumerate(found.items()):
         label, colour, style = HEAD_LOOKS[key]
-        moved = 1.045 ** (i - 3)
+        look = dict(color=colour, markersize=8, markerfacecolor="none", linewidth=1.2)
+        moved = 1.075 ** (i - 3)
         seeds = measures.by_rate(some)
         right = {lr: [measures.training_percent(run, step) for run in each]
                  for lr, each in seeds.items()}
         thrown = [np.median([np.nanmax(run["loss"][:50]) for run in each])
                   for each in seeds.values()]
         for axis, values in zip(axes, (list(map(np.mean, right.values())), thrown), strict=False):
-            axis.plot([moved * lr for lr in seeds], values, style, color=colour, markersize=6,
-                      linewidth=1.4, label=label)
+            axis.plot([moved * lr for lr in seeds], values, style, **look, label=label)
         for lr, values in right.items():
             if len(values) > 1:
-                axes[0].plot([moved * lr] * len(values), values, ".", color=colour, markersize=3)
+                axes[0].plot([moved * lr] * len(values), values, ".", color=colour, markersize=9)
         if top not in seeds:
             continue
         dead = np.mean([measures.dead_units(run)[1][-1]
                         for run in measures.finite(seeds[top])], axis=0)
         at = np.arange(1, len(dead) + 1)
         for part in (slice(CONVOLUTIONS), slice(CONVOLUTIONS, None)):
-            axes[2].plot(at[part], 100 * dead[part], style, color=colour, markersize=6,
-                         linewidth=1.4)
+            axes[2].plot(at[part], 100 * dead[part], style, **look)
     for axis, name, title in zip(axes, (f"training accuracy at step {step} (%)",
                                         "largest of losses 1 to 50 (nats)"),
                                  ("accuracy", "spike of the loss"), strict=False):
@@ -158,7 +157,7 @@ NOISE_LOOKS = {  # norm: label, colour, style
     "none": ("no norm", PLAIN, "s-"), "noise": ("no norm, noise by channel", PLAIN, "s--"),
     "batch": ("batch norm", BATCH_NORM, "o-"),
     "noisy_batch_channel": ("batch norm, noise by channel", BATCH_NORM, "o--"),
-    "noisy_batch": ("batch norm, noise by pixel", SKY, "P-"),
+    "noisy_batch": NOISE_BY_PIXEL,
 }
 
 
@@ -193,7 +192,7 @@ def draw_noise(runs: Runs):
         for panel, name in zip(jumps, ("mean", "std"), strict=True):
             jump = np.abs(np.diff(run[f"moment_{name}"], axis=0)) / run["moment_std"][1:]
             jump = np.nanmedian(jump, axis=(0, 2))[:CONVOLUTIONS]
-            panel.plot(np.arange(1, len(jump) + 1), jump, style, markersize=5, color=colour,
+            panel.plot(np.arange(1, len(jump) + 1), jump, style, markersize=6, color=colour,
                        label=label)
     moments[0].set_ylabel("mean at the ReLU")
     accuracy.set(xlabel="step", ylabel="training accuracy (%)", ylim=(0, None))

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from VGG_BatchNorm import measures, paper_curves
-from VGG_BatchNorm.ground.style import BATCH_NORM, BROWN, GREEN, PLAIN, SKY, apart, plt
+from VGG_BatchNorm.ground.style import BATCH_NORM, BROWN, INDIGO, PLAIN, WINE, apart, plt
 from VGG_BatchNorm.measures import CONVOLUTIONS, PAPER, NotRun, Runs, find
 from VGG_BatchNorm.run_files import FINE_GRID, GRID
 
 OPTIMIZER_NAMES = {"adam": "Adam", "sgd": "SGD"}
 PAIR = {"none": ("no norm", PLAIN), "batch": ("batch norm", BATCH_NORM)}
 MARKS = {PLAIN: "s", BATCH_NORM: "o"}  # by these they are told apart in grey, too
+NOISE_BY_PIXEL = "batch norm, noise by pixel", WINE, "*-"  # label, colour, style
 PAPER_MARKS = {"none": "s", "batch": "o"}
 
 
@@ -346,9 +347,9 @@ RESCUE_LOOKS = {  # (norm, warm-up?, only γ and β?): label and style
     ("none", False, False): ("no norm", PLAIN, "s-"),
     ("none", True, False): ("no norm, warm-up", BROWN, "^:"),
     ("batch", False, False): ("batch norm", BATCH_NORM, "o-"),
-    ("batch", False, True): ("batch norm, only γ and β", BATCH_NORM, "v--"),
-    ("noisy_batch", False, False): ("batch norm, noise by pixel", SKY, "P-"),
-    ("group", False, False): ("group norm", GREEN, "D-"),
+    ("batch", False, True): ("batch norm, only γ and β", BATCH_NORM, "<--"),
+    ("noisy_batch", False, False): NOISE_BY_PIXEL,
+    ("group", False, False): ("group norm", INDIGO, "p-."),
 }
 
 
@@ -370,7 +371,7 @@ def draw_rescues(runs: Runs):
         percents = measures.training_percent, measures.validation_percent
         for axis, percent in zip(axes, percents, strict=True):
             values = np.array([percent(run) for run in found[key]])
-            axis.plot(at, values, style, color=colour, label=label, markersize=5)
+            axis.plot(at, values, style, color=colour, label=label, markersize=6)
             axis.plot(at[lost], values[lost], "x", color=colour, markersize=11, markeredgewidth=1.5)
     axes[0].plot([], [], "kx", label="diverged")
     for axis, name in zip(axes, ("training", "validation"), strict=True):

@@ -130,6 +130,19 @@ def test_each_optimizer_has_a_panel_in_order_of_accuracy():
     plt.close(figure)
 
 
+def test_each_tuned_rate_has_a_panel_with_the_kept_one_circled():
+    runs = Comparisons(RESULTS_DIR / "compare" / "quick")
+    figure = comparisons.draw_rates(runs)
+    panels = {" ".join(axis.get_title("right").split()): axis for axis in figure.axes}
+    for row in (row for study in ("optimizers", "losses") for row in runs.studies[study]
+                if row["tries"] and " + " not in row["variant"]):
+        *_, own, ring = panels[row["variant"]].lines
+        tries, kept = runs.tries(row)
+        assert list(zip(*own.get_data(), strict=True)) == tries
+        assert tuple(end[0] for end in ring.get_data()) == kept
+    plt.close(figure)
+
+
 PAGES = [path.parent.name for path in (FIGURES_DIR / "compare").glob("*/README.md")]
 
 

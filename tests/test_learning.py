@@ -107,7 +107,7 @@ def test_the_animation(base, succeeds, data_dir, tmp_path, monkeypatch):
     assert "after 8 steps" in succeeds(visualize_learning, *flags)
     with Image.open(tmp_path / "l.gif") as picture:
         assert picture.n_frames == len(np.load(tmp_path / "learning.npz")["steps"]) == 4
-        assert 600 <= picture.size[0] <= 800
+        assert picture.size[0] == 1200
         assert len(picture.convert("L").getcolors(256)) > 5
     assert (tmp_path / "l.gif").stat().st_size < 2**20
     monkeypatch.setattr(learning, "Trainer", None)  # it would train again

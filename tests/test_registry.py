@@ -10,7 +10,7 @@ import pytest
 from conftest import assert_picture, assert_texts_apart, finish
 
 from codes import draw_figures, report
-from codes.figures import front, readable, registry
+from codes.figures import front, landscape, readable, registry
 from codes.figures.registry import FIGURES
 from VGG_BatchNorm.ground import style
 from VGG_BatchNorm.ground.classes import CLASSES
@@ -117,6 +117,13 @@ def test_what_cannot_be_drawn_is_named(succeeds, refused, flags, tmp_path):
 def test_numbers_in_captions_are_the_settings():
     given = [{"about": {"net": {"every": 10}, "settings": {"points": 3}}}, {"about": {}}]
     assert registry.settings(*given) == {"every": 10, "points": 3}
+
+
+def test_a_landscapes_caption_says_of_it_only_what_is_so():
+    low, high = {"loss": np.ones((3, 3))}, {"loss": np.full((3, 3), 11.0)}
+    assert landscape.caption_words(low) == {"second_plane": "", "ceiling": ""}
+    assert "dashed" in landscape.caption_words(low, low)["second_plane"]
+    assert "shown as 10." in landscape.caption_words(low, high)["ceiling"]
 
 
 @pytest.mark.parametrize("name", ["features", "look_alikes"])

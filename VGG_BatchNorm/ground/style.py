@@ -13,6 +13,7 @@ TRAIN, VALIDATION, TEST = "#0072B2", "#E69F00", "#009E73"  # the same thing, the
 PLAIN, BATCH_NORM = "#D55E00", "#0072B2"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#8C6D00")
 _, _, GREEN, AMBER, SKY, PINK, _, BROWN = PALETTE
+WINE, INDIGO = "#882255", "#332288"  # of Paul Tol's muted scheme, for more nets than PALETTE has
 
 plt.rcdefaults()  # whatever a matplotlibrc says
 plt.rcParams.update({

@@ -19,4 +19,4 @@ def caption(draw: Callable, settings: dict) -> str:
     A field in it, such as `{size}` or `{nets[vgg][width]}`, becomes that of the settings; "…" where
     it is not known.
     """
-    return " ".join(draw.__doc__.split()).format_map(Unknown(settings))
+    return " ".join(draw.__doc__.format_map(Unknown(settings)).split())

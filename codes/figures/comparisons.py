@@ -4,7 +4,8 @@ A function's docstring is the caption of its figure.
 """
 
 import statistics
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator
@@ -14,20 +15,16 @@ from codes.results import advice
 from codes.results.compare_results import judged, outcome, sorted_by_effect
 from codes.results.comparisons import ORDER, Comparisons
 from codes.results.words import with_spread
-from VGG_BatchNorm.ground.style import PALETTE, TRAIN, plt
+from VGG_BatchNorm.ground.style import PALETTE, TRAIN, VALIDATION, plt
 
 PANELS = tuple(name for name in ORDER if name not in ("losses", "final"))
 DODGE = 1.07  # by which a net with residual connections stands beside the same one without
 SIZES = ("widths", "depth")  # what changes the network's cost
 OWN_SCALE = "whole_images"  # whose differences are several times as large
 UNCLEAR = "#777777"
-MARKERS = "os^DvP*X<>ph"
 OUTCOMES = {"better": ("clearly better", PALETTE[0], PALETTE[0]),  # label, line, face of the mark
             "worse": ("clearly worse", PALETTE[1], PALETTE[1]),
             "unclear": ("not clear", UNCLEAR, "white")}
-
-VARIANT_OF = {"Muon, not rescaling": "Muon", "DampedMuon, not annealed": "DampedMuon (ours)",
-              "SGD, Nesterov, on filters": "SGD, Nesterov", "Adam on filters": "Adam"}
 
 
 def what_was_trained(runs: Comparisons, seeds: str = "") -> str:
@@ -38,16 +35,6 @@ def what_was_trained(runs: Comparisons, seeds: str = "") -> str:
 
 def processors(runs: Comparisons) -> str:
     return " and ".join(dict.fromkeys(row["device"].partition(",")[0] for row in runs.rows))
-
-
-def style(name: str, names: list[str], colours: Sequence) -> dict:
-    """Return a colour and a marker for each; what is another's variant has its colour, dashed, and
-    so is AdamW, whose line lies on Adam's."""
-    mine = VARIANT_OF.get(name, name)
-    whole = [one for one in names if one not in VARIANT_OF][:len(colours)]
-    return dict(color=colours[whole.index(mine)] if mine in whole else UNCLEAR,
-                linestyle="-" if mine == name != "AdamW" else "--",
-                marker=MARKERS[names.index(name) % len(MARKERS)])
 
 
 def effect_panels(rows: dict[str, list[dict]],
@@ -212,6 +199,28 @@ def draw_cost(runs: Comparisons):
     return figure
 
 
+def small_multiples(figure, lines: int, columns: int, names: list[str], curves: list[tuple],
+                    colour: str) -> np.ndarray:
+    """Return axes (lines, columns), with a named curve each, in which those of the others are grey.
+
+    Args:
+        figure: or a part of one.
+        curves: (x, y) of each.
+    """
+    axes = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+    for axis, name, curve in zip(axes.flat, names, curves, strict=False):
+        for other in curves:
+            axis.plot(*other, color="#c4c4c4", linewidth=0.8)
+        axis.plot(*curve, color=colour, linewidth=2.5)
+        axis.set_title(name, loc="right", y=0.98, va="top")
+        axis.yaxis.set_major_locator(MaxNLocator(4))
+    for axis in axes.flat[len(curves):]:  # their scale along x is for those above
+        axis.spines.left.set_visible(False)
+        axis.tick_params("y", length=0)
+        axis.grid(visible=False)
+    return axes
+
+
 @large
 def draw_optimizers(runs: Comparisons):
     """The optimizers, each at the rate that was best for it, the most accurate first: the training
@@ -225,30 +234,20 @@ def draw_optimizers(runs: Comparisons):
              if (curve := loss_curve(runs, row["changes"]))]
     columns = max(1, min(4, len(found)))
     lines = max(1, -(-len(found) // columns))
-    figure, axes = plt.subplots(lines, columns, squeeze=False, sharex=True, sharey=True,
-                                figsize=(max(8, 3.32 * columns), 2.15 * lines + 0.8))
-    for axis, (row, (steps, mean, spread)) in zip(axes.flat, found, strict=False):
-        for _, (other_steps, other, _) in found:
-            axis.plot(other_steps, other, color="#c4c4c4", linewidth=0.8)
-        axis.plot(steps, mean, color=TRAIN, linewidth=2.5)
+    figure = plt.figure(figsize=(max(8, 3.32 * columns), 2.15 * lines + 0.8))
+    names = [f"{row['variant']}\n{with_spread(row['accuracy'], None)} %"
+             + ("" if row["seconds"] is None else f", {row['seconds']:.0f} s") for row, _ in found]
+    axes = small_multiples(figure, lines, columns, names, [curve[:2] for _, curve in found], TRAIN)
+    for axis, (_, (steps, mean, spread)) in zip(axes.flat, found, strict=False):
         axis.fill_between(steps, [m - s for m, s in zip(mean, spread, strict=True)],
                           [m + s for m, s in zip(mean, spread, strict=True)],
                           color=TRAIN, alpha=0.25, linewidth=0)
         if 0 < runs.base["small_share"] < 1:
             axis.axvline(runs.base["small_share"] * steps[-1], ymax=0.66, color="black",
                          linestyle=":", linewidth=1)
-        cost = "" if row["seconds"] is None else f", {row['seconds']:.0f} s"
-        axis.set_title(f"{row['variant']}\n{with_spread(row['accuracy'], None)} %{cost}",
-                       loc="right", y=0.98, va="top")
         axis.xaxis.set_major_locator(MaxNLocator(4))
-        axis.yaxis.set_major_locator(MaxNLocator(4))
     low, high = axes[0, 0].get_ylim()
     axes[0, 0].set_ylim(low, high + 0.3 * (high - low))  # for the names
-    for column in range(columns):
-        lowest = (len(found) - 1 - column) // columns
-        axes[lowest, column].tick_params(labelbottom=True)
-    for axis in axes.flat[len(found):]:
-        axis.axis("off")
     figure.supxlabel(f"steps of {runs.base['batch_size']} images", fontsize=POINTS)
     figure.supylabel("training loss (label-smoothed cross-entropy, nats)", fontsize=POINTS)
     seeds = advice.seeds(runs.studies["optimizers"])
@@ -270,26 +269,36 @@ def loss_curve(runs: Comparisons, changes: str) -> tuple[list, list, list] | Non
 @large
 def draw_rates(runs: Comparisons):
     """How much the learning rate matters: validation accuracy of one run (seed 0) for each rate
-    that was tried, the optimizers on the left, the losses (under Adam) on the right; circled the
-    one that was kept. A wide top means little tuning. An optimizer whose best rate is the first or
+    that was tried, of the optimizers on the left and of the losses (under Adam) on the right; in
+    grey the others of its side, circled the rate that was kept. Those that end most accurate, over
+    seeds, come first. A wide top means little tuning. An optimizer whose best rate is the first or
     last may have a better one outside."""
-    studies = [name for name in ("optimizers", "losses") if name in runs.studies]
-    figure, axes = plt.subplots(1, len(studies), figsize=(max(8, 6.6 * len(studies)), 7.5),
-                                squeeze=False, sharey=True)
-    others = plt.get_cmap("viridis")(np.linspace(0, 0.85, 5))  # for losses
-    for axis, study in zip(axes[0], studies, strict=True):
-        colours = PALETTE if study == "optimizers" else others
-        tuned = [row for row in runs.studies[study] if row["tries"] and " + " not in row["variant"]]
-        names = [row["variant"] for row in tuned]
-        for row in tuned:
-            tries, kept = runs.tries(row)
-            look = style(row["variant"], names, colours)
-            axis.plot(*zip(*tries, strict=True), **look, label=row["variant"])
-            axis.plot(*kept, "o", color=look["color"], markersize=15, fillstyle="none")
-        axis.set(xscale="log", xlabel="learning rate", title=study)
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, handlelength=4)
-    axes[0][0].set_ylabel("validation accuracy (%), seed 0")
-    figure.suptitle(what_was_trained(runs, "one run a point"))
+    columns = {name: n for name, n in (("optimizers", 4), ("losses", 2)) if name in runs.studies}
+    tuned = {study: [row for row in reversed(sorted_by_effect(runs.studies[study]))
+                     if row["tries"] and " + " not in row["variant"]] for study in columns}
+    lines = max(1, *(-(-len(rows) // columns[study]) for study, rows in tuned.items()))
+    figure = plt.figure(figsize=(2.22 * sum(columns.values()), 2.15 * lines + 1.2))
+    parts = figure.subfigures(1, len(columns), squeeze=False, width_ratios=list(columns.values()))
+    grids = []
+    for part, (study, rows) in zip(parts[0], tuned.items(), strict=True):
+        found = [runs.tries(row) for row in rows]
+        names = [textwrap.fill(row["variant"], 14, break_on_hyphens=False) for row in rows]
+        axes = small_multiples(part, lines, columns[study], names,
+                               [tuple(zip(*tries, strict=True)) for tries, _ in found], VALIDATION)
+        for axis, (tries, kept) in zip(axes.flat, found, strict=False):
+            axis.plot(*zip(*tries, strict=True), "o", color=VALIDATION)
+            axis.plot(*kept, "o", color="black", markersize=13, fillstyle="none")
+            axis.set_xscale("log")
+            axis.xaxis.set_major_locator(LogLocator(numticks=3))
+            axis.minorticks_off()
+        part.suptitle(study)
+        part.supxlabel("learning rate", fontsize=POINTS)
+        grids.append(axes)
+    parts[0, 0].supylabel("validation accuracy (%), seed 0", fontsize=POINTS)
+    lows, highs = zip(*(axes[0, 0].get_ylim() for axes in grids), strict=True)
+    for axes in grids:
+        axes[0, 0].set_ylim(min(lows), max(highs) + 0.4 * (max(highs) - min(lows)))  # for the names
+    figure.suptitle(what_was_trained(runs, "one run a point; circled: the rate that was kept"))
     return figure
 
 

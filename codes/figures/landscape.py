@@ -20,6 +20,16 @@ COMPARED = {  # nets of codes/insight/small_nets.py, and what a picture calls th
     "batch_norm_residual": "both"}
 
 
+def caption_words(*planes: dict) -> dict[str, str]:
+    """Return what is true of some planes only: sentences, empty where there is nothing to say."""
+    second = ("The middle plane (dashed on the right) keeps the batch-norm statistics of the "
+              "trained weights: part of what rises there is not the weights' doing but that of "
+              "statistics which are not theirs.")
+    above = any(plane["loss"].max() > CEILING for plane in planes)
+    return {"second_plane": second if len(planes) > 1 else "",
+            "ceiling": f"Losses above {CEILING:g} nats are shown as {CEILING:g}." if above else ""}
+
+
 def network_title(plane: dict) -> str:
     return plane["about"]["network"].replace("cifarnet", "CifarNet")
 
@@ -75,9 +85,8 @@ def add_colour_bar(figure, filled, axes, levels: np.ndarray) -> None:
 def draw_surface(plane: dict, *_):
     """The loss around trained weights (in the middle), along two random directions in which every
     filter is as long as the net's own: at 1, as much noise as signal. Colour repeats the height, on
-    a logarithmic scale; losses above 10 nats are shown as 10. It is a cut along two of very many
-    dimensions, and a random cut is flatter than the steepest: see the eigenvalue above the
-    contours."""
+    a logarithmic scale. It is a cut along two of very many dimensions, and a random cut is flatter
+    than the steepest: see the eigenvalue above the contours. {ceiling}"""
     levels = loss_levels([plane])
     figure = plt.figure(figsize=(6.4, 5.4))
     axis = figure.add_subplot(projection="3d")
@@ -99,12 +108,10 @@ def draw_contours(*planes: dict):
     """The same loss from above, lines at equal ratios, a cross on the trained weights; on the
     right, its two cuts through them, between the same levels. The filters of both directions are as
     long as the net's own, so that distances mean something though batch norm leaves the filters'
-    scale free. A second plane (dashed on the right), if there is one, keeps the batch-norm
-    statistics of the trained weights: part of what rises there is not the weights' doing but that
-    of statistics which are not theirs. The eigenvalue, of the same loss on the first
-    {hessian_images} images, is the curvature along the steepest direction, which a random plane
-    does not show; it depends on the weights' scale. Training minimised a label-smoothed loss on
-    augmented images, whose minimum need not be this one's. Losses above 10 nats are shown as 10."""
+    scale free. {second_plane} The eigenvalue, of the same loss on the first {hessian_images}
+    images, is the curvature along the steepest direction, which a random plane does not show; it
+    depends on the weights' scale. Training minimised a label-smoothed loss on augmented images,
+    whose minimum need not be this one's. {ceiling}"""
     levels = loss_levels(planes)
     figure, axes = plt.subplots(1, len(planes) + 1, figsize=(3.65 * (len(planes) + 1), 3.8))
     cuts = axes[-1]
@@ -135,7 +142,7 @@ def draw_compare(*planes: dict):
     depends on the scale of the weights; Muon holds each bank of filters at one norm in all four.
     Rates are confounded with norm here: low rates alone leave sharper minima. The nets have seven
     convolutions: what Li et al. saw residual connections do needs depth. One net and one pair of
-    directions each. Losses above 10 nats are shown as 10."""
+    directions each. {ceiling}"""
     levels = loss_levels(planes)
     figure, axes = plt.subplots(1, 4, figsize=(10.4, 3.5), sharey=True)
     for axis, name, plane in zip(axes, COMPARED.values(), planes, strict=True):
@@ -156,8 +163,8 @@ def draw_path(plane: dict):
     two axes have scales of their own. A share of {small_share} of the training ran on images of
     {small_size}×{small_size}; the long steps near the end follow the change to whole ones. A smooth
     bend in few dimensions is no finding: of a long random walk in many dimensions, too, the first
-    two components explain 61 % and 15 % (Antognini & Sohl-Dickstein 2018, arXiv 1806.08805). Losses
-    above 10 nats are shown as 10."""
+    two components explain 61 % and 15 % (Antognini & Sohl-Dickstein 2018, arXiv 1806.08805).
+    {ceiling}"""
     levels = loss_levels([plane])
     figure, axis = plt.subplots(figsize=(5.4, 4.2))
     add_colour_bar(figure, draw_plane(axis, plane, levels, plane["coordinates"]), axis,

@@ -12,7 +12,7 @@ from codes.figures.filters import as_pictures
 from VGG_BatchNorm.ground.files import atomic_write
 from VGG_BatchNorm.ground.style import PALETTE, VALIDATION, contact_sheet, plt
 
-COLUMNS = 6  # of filters; a row holds as many
+COLUMNS = 4  # of filters; a row holds as many
 FRAME, LAST_FRAME = 100, 3000  # milliseconds
 
 
@@ -20,19 +20,19 @@ def draw_curve(axis, data: dict, name: str, unit: str, factor: float, top: float
     """Set up axes for a quantity over the steps; return the empty line, and what it will show."""
     axis.set(xlim=(0, 1.05 * data["steps"][-1]), ylim=(0, top), xlabel="step",
              title=f"validation {name} ({unit})")
-    line, = axis.plot([], [], ".-", color=VALIDATION, linewidth=1.2)
+    line, = axis.plot([], [], ".-", color=VALIDATION, markersize=9)
     return line, data["steps"], factor * data[name]
 
 
 def draw_weights(axis, data: dict) -> tuple:
     """Set up the path's axes; return the dots, the ring around the last, and the line likewise."""
-    dots = axis.scatter(*data["path"].T, c=data["loss"], cmap="cividis", s=22, zorder=3)
+    dots = axis.scatter(*data["path"].T, c=data["loss"], cmap="cividis", s=50, zorder=3)
     first, second = (f"{100 * share:.0f} %" for share in data["shares"])
     axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim(), title="path of the weights",
              xlabel=f"first component ({first} of the variance)", ylabel=f"second ({second})")
     axis.figure.colorbar(dots, ax=axis, label="loss (nats)")
-    ring, = axis.plot([], [], "o", markersize=10, fillstyle="none", color=PALETTE[1], zorder=4)
-    line, = axis.plot([], [], color="grey", linewidth=1)
+    ring, = axis.plot([], [], "o", markersize=15, fillstyle="none", color=PALETTE[1], zorder=4)
+    line, = axis.plot([], [], color="grey", linewidth=1.5)
     return dots, ring, (line, *data["path"].T)
 
 
@@ -47,10 +47,10 @@ def draw_frames(data: dict) -> list[Image.Image]:
     explain 61 % and 15 % (Antognini & Sohl-Dickstein 2018, arXiv 1806.08805). One run."""
     sheets = [contact_sheet(as_pictures(filters), COLUMNS, factor=8) for filters in data["filters"]]
     steps, frames = data["steps"], []
-    with plt.rc_context({"font.size": 9, "axes.titlesize": 10}):
+    with plt.rc_context({"font.size": 16, "axes.titlesize": 16, "figure.titlesize": 36}):
         figure, axes = plt.subplot_mosaic([["filters", "accuracy", "loss"],
                                            ["filters", "path", "path"]],
-                                          figsize=(8, 4.4), width_ratios=(1.7, 1, 1))
+                                          figsize=(12, 7), width_ratios=(1.4, 1, 1))
         filters = axes["filters"].imshow(sheets[0], interpolation="nearest")
         axes["filters"].axis("off")
         axes["filters"].set_title("first-layer filters, grey is 0")
@@ -74,7 +74,7 @@ def draw_frames(data: dict) -> list[Image.Image]:
     return frames
 
 
-def write_gif(frames: list[Image.Image], path: Path, colours: int = 128) -> None:
+def write_gif(frames: list[Image.Image], path: Path, colours: int = 256) -> None:
     """Write an endless animation in one palette, of its first, middle and last frame (it stays)."""
     some = [np.asarray(frames[i]) for i in (0, len(frames) // 2, -1)]
     palette = Image.fromarray(np.concatenate(some)).quantize(colours)

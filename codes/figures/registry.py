@@ -97,13 +97,20 @@ def of_study(name: str, draw_: Callable) -> Figure:
                   read=lambda paths: read_folder(measures.read_runs, paths[0].parent))
 
 
+def of_landscape(name: str, title: str, draw_: Callable, *sources_: str) -> Figure:
+    return Figure("learns", f"landscape/{name}.png", title, draw_,
+                  tuple(f"landscape/{file}.npz" for file in sources_), "make landscape",
+                  caption_words=lambda *planes: (settings(*planes)
+                                                 | landscape.caption_words(*planes)))
+
+
 def title_of(name: str) -> str:
     """Return the title: "02_learning_rates" is "02 Learning rates"; captions name the number."""
     return f"{name[:2]} {name[3:].replace('_', ' ').capitalize()}".replace("4 1", "4.1")
 
 
 SAMPLES = "The first training images of each class, a row a class."
-FILTERS, INSIGHTS, LANDSCAPE = "make filters", "make insights", "make landscape"
+FILTERS, INSIGHTS = "make filters", "make insights"
 
 FIGURES = [  # in the order of the page, which is that of a lecture
     Figure("data", "samples.png", "Training images", SAMPLES, (), "make figures"),
@@ -146,14 +153,11 @@ FIGURES = [  # in the order of the page, which is that of a lecture
            caption_words=robustness.caption_words),
     Figure("learns", "learning.gif", "A small net while it learns", draw_frames,
            ("learning/learning.npz",), INSIGHTS),
-    Figure("learns", "landscape/surface.png", "Loss surface", landscape.draw_surface,
-           ("landscape/plane.npz",), LANDSCAPE),
-    Figure("learns", "landscape/contour.png", "The same from above", landscape.draw_contours,
-           ("landscape/plane*.npz",), LANDSCAPE),
-    Figure("learns", "landscape/compare.png", "Four small nets", landscape.draw_compare,
-           tuple(f"landscape/compare_{name}.npz" for name in landscape.COMPARED), LANDSCAPE),
-    Figure("learns", "landscape/path.png", "The path of the weights", landscape.draw_path,
-           ("landscape/path.npz",), LANDSCAPE),
+    of_landscape("surface", "Loss surface", landscape.draw_surface, "plane"),
+    of_landscape("contour", "The same from above", landscape.draw_contours, "plane*"),
+    of_landscape("compare", "Four small nets", landscape.draw_compare,
+                 *(f"compare_{name}" for name in landscape.COMPARED)),
+    of_landscape("path", "The path of the weights", landscape.draw_path, "path"),
     *(of_study(name, draw) for name, draw in draw_own.FIGURES.items()),]
 
 
