@@ -127,6 +127,8 @@ CLAIMS = (
           lambda run: float(run["loss"].mean()), -1),
     Claim("", "steps to 50 % training accuracy",
           lambda run: float(measures.steps_to(run, 0.5) or np.inf), -1, _paper_steps_to_half),
+    Claim("", "steps to 50 % training accuracy, LR 0.025",
+          lambda run: float(measures.steps_to(run, 0.5) or np.inf), -1, None, "edge", 0.025),
     Claim("", "validation accuracy (%)", measures.validation_percent, 1),
     Claim("It tolerates larger learning rates",
           "training accuracy (%) at step 500, LR 0.5, three linear layers", _at_500, 1,
