@@ -170,20 +170,19 @@ def done(run: Run, folder: Path) -> bool:
 
 def planned_runs(preset: str | None, groups: list[str], train: Split, device: torch.device,
                  results: Path, precision: str = "float32") -> dict[str, list[Run]]:
-    """Return the runs of `preset` in these groups, by "preset/group", and print what is left to do.
+    """Return the runs of `preset` that are left to do in these groups, by "preset/group", and print
+    how many they are.
 
     Without a preset: `quick` on a CPU, `standard` elsewhere. No clock has a say in what is run.
     """
     name = preset or ("quick" if device.type == "cpu" else "standard")
-    runs = {group: some for group, some in plan(name, precision).items() if group in groups}
-
     left = {group: [run for run in some if not done(run, results / name / group)]
-            for group, some in runs.items()}
+            for group, some in plan(name, precision).items() if group in groups}
     counts = ", ".join(f"{len(some)} {group}" for group, some in left.items())
     print(f"preset {name}, runs to do: {counts}; "
           f"about {minutes(sum(left.values(), []), train, device):.0f} minutes on {device.type}",
           flush=True)
-    return {f"{name}/{group}": some for group, some in runs.items()}
+    return {f"{name}/{group}": some for group, some in left.items()}
 
 
 def summarise(folder: Path) -> list[dict]:
@@ -236,8 +235,6 @@ def main() -> None:
     for group, some in runs.items():
         for run in some:
             start = time.perf_counter()
-            if done(run, args.out / group):
-                continue
             if perform(run, train, validation, device, args.out / group, scratch / group, test,
                        args.keep):
                 took = (time.perf_counter() - start) / 60

@@ -101,6 +101,10 @@ def _scale_slope(run: dict) -> float:
     return float(np.log(np.abs(quarter / whole)) / np.log(1 / 4))
 
 
+def _steps_to_half(run: dict) -> float:
+    return float(measures.steps_to(run, 0.5) or np.inf)
+
+
 def _paper(number: int, column: str, *span: int, **wanted: str) -> Callable[[str], float]:
     """Return a function of a net: the median of the paper's curve in figure `number`, over a span
     of steps (default: 200 to 1,500); of a band, that of its upper edge."""
@@ -125,10 +129,8 @@ PARTS = (("convolution 2", slice(1, 2)), ("convolutions 3 to 8", slice(2, CONVOL
 CLAIMS = (
     Claim("Training is faster at the same rate", "mean training loss (nats)",
           lambda run: float(run["loss"].mean()), -1),
-    Claim("", "steps to 50 % training accuracy",
-          lambda run: float(measures.steps_to(run, 0.5) or np.inf), -1, _paper_steps_to_half),
-    Claim("", "steps to 50 % training accuracy, LR 0.025",
-          lambda run: float(measures.steps_to(run, 0.5) or np.inf), -1, None, "edge", 0.025),
+    Claim("", "steps to 50 % training accuracy", _steps_to_half, -1, _paper_steps_to_half),
+    Claim("", "steps to 50 % training accuracy, LR 0.025", _steps_to_half, -1, None, "edge", 0.025),
     Claim("", "validation accuracy (%)", measures.validation_percent, 1),
     Claim("It tolerates larger learning rates",
           "training accuracy (%) at step 500, LR 0.5, three linear layers", _at_500, 1,

@@ -17,7 +17,6 @@ OPTIMIZER_NAMES = {"adam": "Adam", "sgd": "SGD"}
 PAIR = {"none": ("no norm", PLAIN), "batch": ("batch norm", BATCH_NORM)}
 MARKS = {PLAIN: "s", BATCH_NORM: "o"}  # by these they are told apart in grey, too
 NOISE_BY_PIXEL = "batch norm, noise by pixel", WINE, "*-"  # label, colour, style
-PAPER_MARKS = {"none": "s", "batch": "o"}
 
 
 def pair(runs: Runs, lr: float = 0.1) -> list[tuple[str, str, list[dict]]]:
@@ -78,15 +77,15 @@ def draw_behind(axis: plt.Axes, norm: str, steps: np.ndarray, values: np.ndarray
     shown = steps <= axis.get_xlim()[1]
     few = {}
     if shown.sum() < 4:  # no curve
-        few = dict(linestyle="none", marker=PAPER_MARKS[norm], zorder=3 - pale)
+        few = dict(linestyle="none", marker=MARKS[PAIR[norm][1]], zorder=3 - pale)
     axis.plot(steps[shown], values[shown], color=PAPER_GREYS[pale], **PAPER_LOOKS[norm] | few)
 
 
 def paper_legend(axis: plt.Axes, *rates: str) -> None:
     """Add the paper's grey lines, at each of `rates`, to what the axis' legend will name."""
     for grey, rate in zip(PAPER_GREYS, rates or [""], strict=False):
-        for norm, (label, _) in PAIR.items():
-            axis.plot([], [], marker=PAPER_MARKS[norm] if rates else None, color=grey,
+        for norm, (label, colour) in PAIR.items():
+            axis.plot([], [], marker=MARKS[colour] if rates else None, color=grey,
                       label=f"paper, {label}{rate}", **PAPER_LOOKS[norm])
 
 

@@ -103,15 +103,11 @@ def overview(studies: dict[str, list[dict]]) -> Table:
     return Table("", ("study", "compared with", "best", "points", "worst", "points"), lines)
 
 
-def without_effect(studies: dict[str, list[dict]]) -> list[dict]:
-    """Return the rows of what did not help: not clearly better than its study's first variant."""
-    return [row for rows in studies.values() for row in reversed(sorted_by_effect(rows[1:]))
-            if outcome(row) != "better"]
-
-
 def without_effect_table(studies: dict[str, list[dict]]) -> Table:
-    """Return all that did not help, with numbers."""
+    """Return all that did not help, with numbers: what is not clearly better than its study's first
+    variant."""
     lines = [(row["study"], row["variant"], with_spread(row["difference"], row["uncertainty"], "+"),
               how_unclear(row) if outcome(row) == "unclear" else outcome(row))
-             for row in without_effect(studies)]
+             for rows in studies.values() for row in reversed(sorted_by_effect(rows[1:]))
+             if outcome(row) != "better"]
     return Table("", ("study", "variant", "difference (points)", ""), lines)
