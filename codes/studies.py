@@ -7,10 +7,13 @@ function from the base's settings to such a list and put it into STUDIES.
 import itertools
 from typing import NamedTuple
 
+from codes.networks import build
 from codes.optimizers import OPTIMIZERS
 from codes.results.compare_results import FACTOR
-from codes.settings import DEFAULTS
+from codes.schedule import image_size, proxy_settings
+from codes.settings import DEFAULTS, Settings
 from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.ground.timing import training_flops
 
 COMMON = DEFAULTS | dict(validation=True, n_items=None, compile=False)
 BASES = {
@@ -84,12 +87,15 @@ def variants(study: str, base: dict, found: dict[str, dict]) -> list[Variant]:
     return STUDIES[study](base)
 
 
-def _widths(base: dict) -> list[Variant]:
-    def scaled(factor: float) -> dict:
-        return {"widths": [round(factor * width) for width in base["widths"]]}
+def scaled(base: dict, factor: float) -> dict:
+    """Return the base's widths times `factor`."""
+    return {"widths": [max(1, round(factor * width)) for width in base["widths"]]}
 
-    return [Variant(f"× {factor:g}: {', '.join(map(str, scaled(factor)['widths']))}",
-                    scaled(factor) if factor != 1 else {}) for factor in (1, 0.5, 0.75, 1.5, 2)]
+
+def _widths(base: dict) -> list[Variant]:
+    return [Variant(f"× {factor:g}: {', '.join(map(str, scaled(base, factor)['widths']))}",
+                    scaled(base, factor) if factor != 1 else {})
+            for factor in (1, 0.5, 0.75, 1.5, 2)]
 
 
 def _depth(base: dict) -> list[Variant]:
@@ -182,6 +188,46 @@ def _whole_images(base: dict) -> list[Variant]:
             Variant("Muon, small images first")]
 
 
+def flops_of_an_image(settings: Settings, steps: int = 1000) -> float:
+    """Return the FLOPs that training spends on an image drawn, in the mean over a run's steps."""
+    total, runs = 0.0, [settings]
+    if settings.keep_share < 1:
+        runs.append(proxy_settings(settings))
+    for run in runs:
+        net, by_size = build(run.network, **run.config), {}
+        for number in range(steps):
+            if (size := image_size(number, steps, run)) not in by_size:
+                by_size[size] = training_flops(net, size)
+            total += by_size[size] * (run.keep_share if number >= run.select_from * steps else 1)
+    return total / steps
+
+
+def _recipe(base: dict) -> list[Variant]:
+    """Ways to spend the base's FLOPs: each has as many epochs as they allow."""
+    first = flops_of_an_image(Settings.from_dict(base))
+    graded = {"small_share": base["small_share"] / 2,
+              "middle_share": (1 + base["small_share"]) / 2}
+    blocks, average, shifts = {"depth": 3, "residual": True}, {"average": 0.1}, {"translate": 4}
+    harder = {"keep_share": 0.5, "proxy_widths": scaled(base, 0.25)["widths"],
+              "micro_batch": base["micro_batch"] and 250}  # of which half a batch is two
+    found = [Variant("base")]
+    for name, changes in {
+            "whole images": {"small_share": 0.0}, "16, then 24, then 32 pixels": graded,
+            "narrower": scaled(base, 0.75), "wider": scaled(base, 1.5),
+            "3 a group, residual": blocks, "the harder half": harder,
+            "average of the last tenth": average, "shifts of up to 4": shifts,
+            "label smoothing 0.1": {"label_smoothing": 0.1},
+            "rate × 0.7": {"lr": round(0.7 * base["lr"], 3)},
+            "rate × 1.4": {"lr": round(1.4 * base["lr"], 3)},
+            "as the preset best": graded | blocks | harder | average | shifts}.items():
+        share = first / flops_of_an_image(Settings.from_dict(base | changes))
+        if abs(share - 1) > 1e-9:
+            changes = changes | {"epochs": float(f"{share * base['epochs']:.3g}")}
+            name += f": {changes['epochs']:g} epochs"
+        found.append(Variant(name, changes))
+    return found
+
+
 LOSSES = {name: {"label_smoothing": 0.0} | changes for name, changes in {
     "cross-entropy": {}, "label smoothing": {"label_smoothing": 0.2}, "focal": {"loss": "focal"},
     "squared error": {"loss": "squared_error"},
@@ -216,8 +262,8 @@ def _losses_muon(base: dict) -> list[Variant]:
 
 STUDIES = {"optimizers": _optimizers, "damped_muon": _damped_muon, "whole_images": _whole_images,
            "activations": _activations, "components": _components, "augmentation": _augmentation,
-           "widths": _widths, "depth": _depth, "losses": _losses, "losses_muon": _losses_muon,
-           "final": None}  # see `variants`
+           "widths": _widths, "depth": _depth, "recipe": _recipe, "losses": _losses,
+           "losses_muon": _losses_muon, "final": None}  # see `variants`
 
 
 def wanted(names: list[str] | None, rows: list[Variant]) -> list[Variant]:

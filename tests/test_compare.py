@@ -14,8 +14,9 @@ from codes.figures.comparisons import FIGURES
 from codes.results import compare_results, comparisons
 from codes.results.compare_results import CURVE, RUN, SUMMARY, Results, best, outcome, summary_rows
 from codes.results.presets import PRESET_RUN, SCRATCH_RUN
-from codes.settings import DEFAULTS
-from VGG_BatchNorm.ground.cifar10 import data_checksum
+from codes.settings import DEFAULTS, Settings
+from codes.trainer import Trainer
+from VGG_BatchNorm.ground.cifar10 import Split, data_checksum
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json, write_csv, write_json
 from VGG_BatchNorm.ground.machine import pick_precision
 from VGG_BatchNorm.ground.script import UserError
@@ -64,7 +65,19 @@ def test_every_variant_trains(quick, comparison, study):
         first = variant.tries[0] if variant.tries else {}
         row, curve = comparison.run(variant.changes | first, 1)
         assert 0 <= row["validation_accuracy"] <= 1 and not row["failure"], variant
-        assert curve[-1]["step"] in (1, 2) and curve[-1]["loss"] > 0 and row["flops"] > 0
+        steps = (1, 2) if study != "recipe" else range(1, 9)  # of the base's FLOPs
+        assert curve[-1]["step"] in steps and curve[-1]["loss"] > 0 and row["flops"] > 0
+
+
+@pytest.mark.parametrize("base", ["quick", "long"])
+def test_recipes_cost_what_the_base_costs(base):
+    settings = studies.BASES[base] | {"precision": "float32"}
+    image = torch.randint(256, (1, 3, 32, 32), dtype=torch.uint8)
+    images = Split(image.expand(45000, -1, -1, -1), torch.zeros(45000, dtype=torch.long))
+    first, *others = (Trainer(Settings.from_dict(settings | variant.changes), images,
+                              torch.device("cpu")).flops()
+                      for variant in studies.variants("recipe", settings, {}))
+    assert others == pytest.approx([first] * 12, rel=0.06)
 
 
 def test_the_same_seed_starts_and_shuffles_alike(comparison):

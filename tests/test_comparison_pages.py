@@ -62,13 +62,13 @@ def test_two_horizons_match_variants_by_name(tmp_path):
         row("fails", 1.0), row("a", 0.0, study="widths"), row("b", 1.0, study="widths"),
         row("c", 0.0, study="final"), row("d", 1.0, study="final")])
     long = write_base(tmp_path / "long", [
-        FIRST, row("stays", 1.5), row("turns", 5.0), row("fades", 0.5, None, False, n=1),
+        FIRST, row("stays: 9, 9", 1.5), row("turns", 5.0), row("fades", 0.5, None, False, n=1),
         row("fails", None), row("new", 1.0), row("b", 0.0, study="widths"),
         row("a", 1.0, study="widths"), row("c", 0.0, study="final"),
         row("d", 1.0, study="final")], epochs=16, lr=0.1)
     found = horizons.read_horizons(short, long)
     names = [(a["variant"], b["variant"]) for a, b in found[-1]["depth"]]
-    assert names == [(name, name) for name in ("first: 8, 8", "turns", "stays", "fades")]
+    assert names == [(name, name) for name in ("first", "turns", "stays", "fades")]
     assert list(found[-1]) == ["depth"]  # the others' first differs, or is of the test set
     text = caption(horizons.draw_horizons, horizons.caption_words(*found))
     for part in ("at widths 8, 8; 4 epochs", "at 8, 8; 16 epochs",
@@ -78,7 +78,7 @@ def test_two_horizons_match_variants_by_name(tmp_path):
                  "One seed has no interval", "differ in lr too"):
         assert part in text, text
     figure = horizons.draw_horizons(*found)
-    assert "depth (3 seeds, then 1 to 3 seeds),\nagainst first: 8, 8" == figure.axes[0].get_title()
+    assert "depth (3 seeds, then 1 to 3 seeds),\nagainst first" == figure.axes[0].get_title()
     assert {name.get_text() for name in figure.legends[0].texts} == {
         "8, 8; 4 epochs: clear", "8, 8; 16 epochs: clear", "8, 8; 16 epochs: one seed"}
     save_figure(figure, tmp_path / "h.png")

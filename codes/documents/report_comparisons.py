@@ -11,7 +11,7 @@ from codes.results.words import listed, mean_and_deviation, percent, with_spread
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.statistics import t_interval
 
-ASIDE = ("damped_muon", "losses_muon", "final")  # studies that the report can do without
+ASIDE = ("damped_muon", "losses_muon", "recipe", "final")  # studies that the report can do without
 TUNING = ["optimizer", "rates that were tried", "best", "accuracy (%)", "next below / above"]
 
 

@@ -19,14 +19,16 @@ def read_horizons(short: Path, long: Path) -> tuple[dict, dict, Pairs]:
     """Return the settings of two bases, and the rows of each variant that both compare.
 
     A study's first variant must be the same at both; its rows stand first. Variants are matched by
-    their names. Left out is what failed, and the study `final`, which is of the test set.
+    their short names. Left out is what failed, and the study `final`, which is of the test set.
     """
     rows, others = by_study(short), by_study(long)
     pairs = {}
     for study in (name for name in rows if name in others and name != "final"):
-        later = {row["variant"]: row for row in others[study]}
-        if others[study][0]["variant"] == rows[study][0]["variant"]:
-            found = [(row, later[row["variant"]]) for row in rows[study] if row["variant"] in later]
+        mine, later = ([row | {"variant": advice.short(row)} for row in one[study]]
+                       for one in (rows, others))
+        if mine[0]["variant"] == later[0]["variant"]:
+            named = {row["variant"]: row for row in later}
+            found = [(row, named[row["variant"]]) for row in mine if row["variant"] in named]
             pairs[study] = [found[0], *(pair for pair in found[1:] if all(
                 row["difference"] is not None for row in pair))]
     return (read_json(short / "base.json", "epochs"), read_json(long / "base.json", "epochs"),

@@ -19,7 +19,8 @@ from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import Table
 
 ORDER = ("optimizers", "damped_muon", "whole_images", "activations", "components", "augmentation",
-         "widths", "depth", "losses", "losses_muon", "final")  # of studies on a page; others follow
+         "widths", "depth", "recipe", "losses", "losses_muon",
+         "final")  # of studies on a page; others follow
 
 
 def by_study(folder: Path) -> dict[str, list[dict]]:
