@@ -14,6 +14,7 @@ a finished run is not run again. Groups:
     norms     other norms in place of the standard deviation
     heads     is it the head, or the start? batch norm in the linear layers too, a single linear
               layer, a warm-up
+    init      the pair from He's initial weights in place of Glorot's
     edge      smaller and larger rates, for the curvature along the gradient
     noise     noise after batch norm, by channel and by pixel, and without batch norm
     smooth    softplus and average pooling: the same nets without kinks
@@ -45,29 +46,29 @@ from VGG_BatchNorm.study import StudyRun, perform
 
 LEARNING_RATES = (1e-3, 2e-3, 1e-4, 5e-4)  # the handout's
 PAIR = ("none", "batch")
-GROUPS = ("pair", "envelope", "rates", "rescue", "norms", "heads", "edge", "noise", "smooth",
-          "long")
+GROUPS = ("pair", "envelope", "rates", "rescue", "norms", "heads", "init", "edge", "noise",
+          "smooth", "long")
 RESULTS = RESULTS_DIR / "bn"
 
 PRESETS = {  # steps of the runs of each group (0: none of them), and what the runs share
     # two CPU cores, five to ten minutes
     "quick": dict(width=0.25, n_items=10_240, seeds=1, probe_every=25, dense=100,
                   other_rates=(0.05, 0.2, 0.5), pair=300, envelope=120, rates=150, rescue=100,
-                  norms=0, heads=0, edge=0, noise=0, smooth=0, long=0),
+                  norms=0, heads=0, init=0, edge=0, noise=0, smooth=0, long=0),
     # two CPU cores, twelve hours; in bfloat16 eight
     "evening": dict(width=1.0, n_items=45_000, seeds=3, probe_every=50, dense=200,
                     other_rates=(0.05, 0.2, 0.5), pair=1500, envelope=351, rates=500, rescue=240,
-                    norms=0, heads=500, edge=500, noise=300, smooth=300, long=2500),
+                    norms=0, heads=500, init=500, edge=500, noise=300, smooth=300, long=2500),
     # a small GPU, or a night on a CPU
     "standard": dict(width=1.0, n_items=45_000, seeds=1, probe_every=50, dense=200,
                      other_rates=(0.01, 0.05, 0.2, 0.5), pair=5000, envelope=1755, rates=5000,
-                     rescue=702, norms=5000, heads=1000, edge=1500, noise=1000, smooth=1000,
-                     long=15_000),
+                     rescue=702, norms=5000, heads=1000, init=1000, edge=1500, noise=1000,
+                     smooth=1000, long=15_000),
     # a large GPU
     "paper": dict(width=1.0, n_items=45_000, seeds=3, probe_every=100, dense=200,
                   other_rates=(0.01, 0.05, 0.2, 0.5), pair=15_000, envelope=7020, rates=15_000,
-                  rescue=702, norms=15_000, heads=1000, edge=1500, noise=1000, smooth=1000,
-                  long=0),
+                  rescue=702, norms=15_000, heads=1000, init=1000, edge=1500, noise=1000,
+                  smooth=1000, long=0),
 }
 RESCUE_RUNS = (  # beside the pair: norm, and what else is changed
     ("none", {}), ("batch", {}), ("none", {"warmup": True}), ("group", {}), ("noisy_batch", {}),
@@ -110,6 +111,8 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
             ("heads", lambda n: [Run(norm, lr, n, seed=seed, **shared, **watched, **extra)
                                  for seed in seeds for lr in HEAD_RATES
                                  for norm, extra in HEAD_RUNS]),
+            ("init", lambda n: [Run(norm, 0.1, n, seed=seed, init="he", **shared, **probed)
+                                for seed in seeds for norm in PAIR]),
             ("edge", lambda n: [Run(norm, lr, n, seed=seed, **shared, **watched)
                                 for seed in seeds for lr in EDGE_RATES for norm in PAIR]),
             ("noise", lambda n: [Run(norm, 0.1, n, seed=seed, watch_every=5, **shared)

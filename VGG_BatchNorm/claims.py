@@ -17,7 +17,8 @@ from VGG_BatchNorm.ground.tables import Table
 from VGG_BatchNorm.measures import CONVOLUTIONS, PAPER, NotRun, Runs, band_width, find, late
 from VGG_BatchNorm.run_files import FINE_GRID
 
-DEFAULT = {"warmup": 0, "only_norm": False, "head": "plain", "smooth": False}
+DEFAULT = {"warmup": 0, "only_norm": False, "head": "plain", "smooth": False,
+           "init": "glorot"}
 
 
 class Claim(NamedTuple):

@@ -13,9 +13,13 @@ from torch import nn
 from VGG_BatchNorm.batchnorm import Noise2d, NoisyBatchNorm2d
 from VGG_BatchNorm.ground.machine import PRECISIONS
 from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.run_files import LATER
 from VGG_BatchNorm.VGG import HEADS, NORMS, VGG
 
 TORCH_OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+INITS = {  # factor on Glorot's normal weights, of variance 2 / (inputs + outputs)
+    "glorot": lambda inputs, outputs: 1.0,
+    "he": lambda inputs, outputs: math.sqrt(1 + outputs / inputs)}  # to variance 2 / inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Run:
 
     Args:
         norm, width, head, smooth: of the network, as `VGG` takes them.
+        init: of its weights; a name in INITS.
         lr: learning rate; constant but for the warm-up.
         steps: of training, in all.
         optimizer: a name in TORCH_OPTIMIZERS.
@@ -61,13 +66,14 @@ class Run:
     precision: str = "float32"
     head: str = "plain"
     smooth: bool = False
+    init: str = "glorot"
     edge_every: int = 0
     watch_every: int = 0
     test_every: int = 0
 
     def __post_init__(self):
         for name, known in ((self.norm, NORMS), (self.head, HEADS),
-                            (self.optimizer, TORCH_OPTIMIZERS)):
+                            (self.optimizer, TORCH_OPTIMIZERS), (self.init, INITS)):
             if name not in known:
                 raise UserError(f"unknown {name!r}; choose from {', '.join(known)}")
         if self.precision not in PRECISIONS[1:]:
@@ -88,6 +94,7 @@ class Run:
     def name(self) -> str:
         """The name of the run's file, without its ending."""
         extra = f"-{self.head}-head" * (self.head != "plain") + "-smooth" * self.smooth
+        extra += f"-{self.init}" * (self.init != "glorot")
         extra += "-warmup" * bool(self.warmup) + "-only-norm" * self.only_norm
         extra += "-bfloat16" * (self.precision == "bfloat16")
         return f"{self.norm}{extra}-{self.optimizer}-{self.lr:g}-s{self.seed}"
@@ -99,14 +106,15 @@ class Run:
 
     def begins_with(self, other: dict) -> bool:
         """Return whether the run with the settings `other` is this one's start, or all of it."""
-        return (other | {"steps": self.steps} == dataclasses.asdict(self)
+        return (LATER | other | {"steps": self.steps} == dataclasses.asdict(self)
                 and other["steps"] <= self.steps)
 
 
 def fresh_net(run: Run) -> nn.Module:
     """Return the run's network at its start.
 
-    Whatever the norm and the head, filters and matrices are the same numbers for the same seed.
+    Whatever the norm and the head, filters and matrices are the same numbers for the same seed;
+    He's are Glorot's, enlarged layer by layer.
     """
     torch.manual_seed(run.seed)
     plain, net = VGG("A", width=run.width), VGG("A", **run.network)
@@ -116,6 +124,8 @@ def fresh_net(run: Run) -> nn.Module:
         for source, target in zip(*shared, strict=False):  # a single linear layer is the last
             target.load_state_dict(source.state_dict())
             target.requires_grad_(not run.only_norm)
+            outputs, inputs = target.weight.shape[:2]
+            target.weight.data *= INITS[run.init](inputs, outputs)
     for layer in net.modules():
         if isinstance(layer, (NoisyBatchNorm2d, Noise2d)):
             layer.seed += 1000 * run.seed

@@ -8,8 +8,9 @@ from VGG_BatchNorm.ground.script import UserError
 GRID = (0.5, 1.0, 2.0, 4.0)  # the paper's, in learning rates
 FINE_GRID = tuple(2.0**k for k in range(-8, 3))
 
-LATER = {"precision": "float32", "head": "plain", "smooth": False, "edge_every": 0,
-         "watch_every": 0, "test_every": 0}  # of runs older than these fields of run.Run
+LATER = {  # of runs older than these fields of run.Run
+    "precision": "float32", "head": "plain", "smooth": False, "init": "glorot", "edge_every": 0,
+    "watch_every": 0, "test_every": 0}
 
 
 def read_study_run(path: Path) -> dict:

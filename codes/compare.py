@@ -29,13 +29,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.estimate import expected_seconds
-from codes.results.compare_results import SUMMARY, Results, best, judged, key, summary_rows
-from codes.results.comparisons import study_table
+from codes.results.compare_results import Results, best, judged, key, summary_rows
+from codes.results.comparisons import by_study, study_table
 from codes.settings import Settings
 from codes.studies import BASES, COMBINED, MORE, STUDIES, Variant, beyond, variants, wanted
 from codes.trainer import NotFinite, Trainer
 from VGG_BatchNorm.ground.cifar10 import data_checksum, load_cifar10, split_validation
-from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, write_csv
+from VGG_BatchNorm.ground.files import RESULTS_DIR, write_csv
 from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.machine import environment, pick_precision, use_device
 from VGG_BatchNorm.ground.predictions import accuracy, predict
@@ -197,7 +197,7 @@ def main() -> None:
     results = Results(args.out / base_name, base | {
         "data_md5": data_checksum(args.data_dir), "device": device.type})
     comparison = Comparison(base, results, args.data_dir, device)
-    best_changes, path = {}, results.folder / "summary.csv"
+    best_changes = {}
     for asked in dict.fromkeys(args.study):
         needed = COMBINED if asked == "final" else ()
         for study in (*[name for name in needed if name not in best_changes], asked):
@@ -212,10 +212,8 @@ def main() -> None:
                                 {name: tuned.tries for name, tuned in settled.items()}, results)
             best_changes[study] = best(rows)
             print(f"\n{study}, base {base_name}\n{markdown(study_table(rows))}\n", flush=True)
-            by_study = {}
-            for row in read_csv(path, SUMMARY):
-                by_study.setdefault(row["study"], []).append(row)
-            write_csv(path, sum((by_study | {study: rows}).values(), []))  # in its old place
+            write_csv(results.folder / "summary.csv",  # those that were there keep their places
+                      sum((by_study(results.folder) | {study: rows}).values(), []))
 
 
 if __name__ == "__main__":

@@ -168,6 +168,23 @@ def test_a_head_shares_all_it_can_with_the_plain_one(head, linear):
     assert norms == (2 if head == "batch" else 0)
 
 
+def test_he_weights_have_the_variance_that_relus_need():
+    glorot, he = (fresh_net(Run("none", 0.1, 1, init=init)) for init in ("glorot", "he"))
+    for a, b in zip(glorot.parameters(), he.parameters(), strict=True):
+        if a.ndim > 1:
+            assert b.var().item() == pytest.approx(2 / b[0].numel(), rel=0.1)
+            torch.testing.assert_close(a / a.norm(), b / b.norm())
+        else:
+            assert not a.any() and not b.any()
+
+
+def test_a_run_older_than_a_setting_is_gone_on_with():
+    run = Run("none", 0.1, 8, **TINY)
+    older = dataclasses.asdict(dataclasses.replace(run, steps=4))
+    del older["init"]
+    assert run.begins_with(older) and not run.begins_with(older | {"init": "he"})
+
+
 def test_only_norm_trains_gamma_and_beta_alone():
     net = fresh_net(Run("batch", 0.1, 1, only_norm=True, **TINY))
     trained = {name for name, p in net.named_parameters() if p.requires_grad}
@@ -263,7 +280,7 @@ def small(monkeypatch, tmp_path):
     """Presets of a few steps, and batches that fit the tests' data."""
     monkeypatch.setattr(VGG_Loss_Landscape, "Run", lambda *a, **k: Run(*a, **k, batch_size=16))
     small = dict(width=1 / 16, n_items=96, pair=60, envelope=20, rates=40, rescue=20, norms=0,
-                 heads=20, edge=30, noise=20, smooth=40, long=120, seeds=1, probe_every=20,
+                 heads=20, init=20, edge=30, noise=20, smooth=40, long=120, seeds=1, probe_every=20,
                  dense=0, other_rates=(0.05, 0.2, 0.5))
     presets = dict.fromkeys(("quick", "standard", "paper"), small)
     monkeypatch.setattr(VGG_Loss_Landscape, "PRESETS", presets)
@@ -278,7 +295,7 @@ def test_the_study_end_to_end(call, succeeds, data_dir, tmp_path, small):
     first = out.splitlines()[0]
     assert "preset quick" in first and "minutes" in first
     rows = (tmp_path / "bn" / "quick" / "summary.csv").read_text().splitlines()
-    assert len(rows) == 1 + (2 + 6 + 16 + 6) + (20 + 4 + 5 + 2 + 2)
+    assert len(rows) == 1 + (2 + 6 + 16 + 6) + (20 + 2 + 4 + 5 + 2 + 2)
     out = succeeds(VGG_Loss_Landscape, *flags, "--device", "cpu")
     assert "0 pair, 0 envelope, 0 rates, 0 rescue" in out
     code, _, err = call(plot_study, "--out", tmp_path / "figures")  # of the study that ran last
