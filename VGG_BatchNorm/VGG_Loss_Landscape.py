@@ -78,6 +78,7 @@ HEAD_RUNS = (  # beside the pair at its own rate and at the others
     ("batch", {"head": "single"}), ("none", {"head": "single"}), ("batch", {"head": "batch"}),
     ("batch", {"warmup": 100}), ("none", {"warmup": 100}))
 HEAD_RATES = (0.5, 0.2, 0.1, 0.05)
+INIT_RATES = (0.025, 0.1)
 EDGE_RATES = (0.025, 0.4)  # beside the pair's and the others'
 NOISE_NORMS = ("none", "batch", "noisy_batch_channel", "noisy_batch", "noise")
 # In training steps, about
@@ -111,8 +112,8 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
             ("heads", lambda n: [Run(norm, lr, n, seed=seed, **shared, **watched, **extra)
                                  for seed in seeds for lr in HEAD_RATES
                                  for norm, extra in HEAD_RUNS]),
-            ("init", lambda n: [Run(norm, 0.1, n, seed=seed, init="he", **shared, **probed)
-                                for seed in seeds for norm in PAIR]),
+            ("init", lambda n: [Run(norm, lr, n, seed=seed, init="he", **shared, **probed)
+                                for seed in seeds for lr in INIT_RATES for norm in PAIR]),
             ("edge", lambda n: [Run(norm, lr, n, seed=seed, **shared, **watched)
                                 for seed in seeds for lr in EDGE_RATES for norm in PAIR]),
             ("noise", lambda n: [Run(norm, 0.1, n, seed=seed, watch_every=5, **shared)

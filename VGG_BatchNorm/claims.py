@@ -73,6 +73,11 @@ def _over(name: str, low: float, high: float,
     return lambda run: float(measures.median_where(run, values(run), name, low, high))
 
 
+def _relative_band(run: dict) -> np.ndarray:
+    """Return the width of the band over η‖g‖², the fall of the loss on a plane, by probe."""
+    return band_width(run) / (run["run"]["lr"] * run["gradient_norm"] ** 2)
+
+
 def _one_on(run: dict) -> np.ndarray:
     """Return ‖Δg‖/‖g‖ by probe, one learning rate on."""
     return measures.gradient_change(run)[:, FINE_GRID.index(1.0)]
@@ -113,6 +118,11 @@ def _paper(number: int, column: str, *span: int, **wanted: str) -> Callable[[str
         *paper_curves.curve(number, column, net=net, **wanted), *span)
 
 
+def _paper_band(first: float = 200, last: float = 1500) -> Callable[[str], float]:
+    """Return a function of a net: the median width of the band in the paper's figure 4a."""
+    return lambda net: paper_curves.median(*paper_curves.band_width("fig4a", net), first, last)
+
+
 def _paper_steps_to_half(net: str) -> float:
     steps, values = paper_curves.curve(1, "accuracy", split="train", net=net, lr="0.1")
     return float(steps[values >= 50][0])
@@ -133,6 +143,17 @@ CLAIMS = (
     Claim("", "steps to 50 % training accuracy", _steps_to_half, -1, _paper_steps_to_half),
     Claim("", "steps to 50 % training accuracy, LR 0.025", _steps_to_half, -1, None, "edge", 0.025),
     Claim("", "validation accuracy (%)", measures.validation_percent, 1),
+    *(Claim(text, f"{quantity}, He's initial weights", number_of, sign, None, "init",
+            plain={"norm": "none", "init": "he"}, normed={"norm": "batch", "init": "he"},
+            afterwards=after)
+      for text, quantity, number_of, sign, after in (
+          ("… from He's initial weights (ours)", "steps to 50 % training accuracy",
+           _steps_to_half, -1, False),
+          ("", "training accuracy (%) at step 500", _at_500, 1, False),
+          ("", "the band, ½ to 4 LR, steps 0 to 199",
+           _over("probe_steps", 0, 200, band_width), -1, True),
+          ("", "the band, ½ to 4 LR, steps 200 to 499",
+           _over("probe_steps", 200, 500, band_width), -1, True))),
     Claim("It tolerates larger learning rates",
           "training accuracy (%) at step 500, LR 0.5, three linear layers", _at_500, 1,
           _paper(1, "accuracy", 400, 500, split="train", lr="0.5"), "rates", 0.5),
@@ -143,11 +164,15 @@ CLAIMS = (
     Claim("… with a warm-up (ours)", "the same, a warm-up in both nets", _at_500, 1, None, "heads",
           0.5, {"norm": "none", "warmup": 100}, {"norm": "batch", "warmup": 100}),
     Claim("The loss varies less along the gradient", "median width of the band, ½ to 4 LR (nats)",
-          _probes(band_width), -1,
-          lambda net: paper_curves.median(*paper_curves.band_width("fig4a", net))),
+          _probes(band_width), -1, _paper_band()),
     Claim("", "the same, 0 to 2 LR", _probes(
         lambda run: np.ptp(np.c_[run["probe_loss"], run["losses"][:, PAPER][:, :3]], axis=1)), -1),
     *(Claim("", f"the band, ½ to 4 LR, {text}", _over(name, low, high, band_width), -1,
+            _paper_band(low, min(high - 1, 1500)) if name == "probe_steps" else None,
+            afterwards=True)
+      for text, name, low, high in SPANS),
+    Claim("", "the band over η‖g‖²", _probes(_relative_band), -1, afterwards=True),
+    *(Claim("", f"the band over η‖g‖², {text}", _over(name, low, high, _relative_band), -1,
             afterwards=True)
       for text, name, low, high in SPANS),
     Claim("", "median distance from a plane's loss, over the plane's fall, 4 LR on",
@@ -186,6 +211,11 @@ CLAIMS = (
           measures.edge_median, 1),
     Claim("", "the same, from step 1,000 on", partial(measures.edge_median, first=1000), 1,
           afterwards=True),
+    *(Claim("", f"η·gᵀHg/‖g‖², by Hessian-vector products, {text}", _over(
+            "fine_steps", low, high, lambda run: run["run"]["lr"] * run["rayleigh"]), 1,
+            afterwards=True)
+      for text, low, high in (("steps 200 to 499", 200, 500),
+                              ("from step 1,000 on", 1000, np.inf))),
     Claim("(ours) Free of the weights' scale, its curvature is larger",
           "median over layers of κ‖θ‖², κ = gᵀHg/‖g‖²",
           _layers(lambda run: run["layer_rayleigh"] * run["weight_norm"] ** 2), 1),
@@ -207,9 +237,9 @@ class Effect(NamedTuple):
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The mean difference and the half-width of its 95 % interval; NaN where a net did not get
-        there."""
-        with np.errstate(invalid="ignore"):  # ∞ − ∞: neither got there
+        """The mean difference and the half-width of its 95 % interval; ±∞ and NaN where a net did
+        not get there, NaN where neither did."""
+        with np.errstate(invalid="ignore"):  # ∞ − ∞
             return t_interval(np.subtract(self.normed, self.plain))
 
     @property
@@ -220,7 +250,8 @@ class Effect(NamedTuple):
             return "a check"
         if np.isnan(mean) or len(self.plain) == 1:
             return "one seed only" if len(self.plain) == 1 else "not reached"
-        if not abs(mean) > half:
+        always = np.isinf(np.subtract(self.normed, self.plain)).all()  # one net alone gets there
+        if not always and not abs(mean) > half:
             return "unclear"
         return "holds" if mean * self.claim.sign > 0 else "the opposite"
 

@@ -295,7 +295,7 @@ def test_the_study_end_to_end(call, succeeds, data_dir, tmp_path, small):
     first = out.splitlines()[0]
     assert "preset quick" in first and "minutes" in first
     rows = (tmp_path / "bn" / "quick" / "summary.csv").read_text().splitlines()
-    assert len(rows) == 1 + (2 + 6 + 16 + 6) + (20 + 2 + 4 + 5 + 2 + 2)
+    assert len(rows) == 1 + (2 + 6 + 16 + 6) + (20 + 4 + 4 + 5 + 2 + 2)
     out = succeeds(VGG_Loss_Landscape, *flags, "--device", "cpu")
     assert "0 pair, 0 envelope, 0 rates, 0 rescue" in out
     code, _, err = call(plot_study, "--out", tmp_path / "figures")  # of the study that ran last
