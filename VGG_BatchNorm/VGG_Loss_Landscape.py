@@ -112,7 +112,7 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
             ("heads", lambda n: [Run(norm, lr, n, seed=seed, **shared, **watched, **extra)
                                  for seed in seeds for lr in HEAD_RATES
                                  for norm, extra in HEAD_RUNS]),
-            ("init", lambda n: [Run(norm, lr, n, seed=seed, init="he", **shared, **probed)
+            ("init", lambda n: [Run(norm, lr, n, seed=seed, init="he", **shared, **watched)
                                 for seed in seeds for lr in INIT_RATES for norm in PAIR]),
             ("edge", lambda n: [Run(norm, lr, n, seed=seed, **shared, **watched)
                                 for seed in seeds for lr in EDGE_RATES for norm in PAIR]),

@@ -16,8 +16,9 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codes.documents.front_page import readme
 from codes.documents.map import room_map
-from codes.documents.preset_tables import larger_weights, model_card, readme
+from codes.documents.preset_tables import larger_weights, model_card
 from codes.results.presets import PRESET_RUN
 from codes.settings import DEFAULTS, choose_settings, make_parser
 from VGG_BatchNorm.ground import files

@@ -1,16 +1,13 @@
-"""What README.md, MODEL_CARD.md and the report say of presets and weights."""
+"""Tables and sentences on presets and weights, for README.md, MODEL_CARD.md and the report."""
 
 import statistics
 from pathlib import Path
 
 from codes.results import presets
-from codes.results.advice import says, short
-from codes.results.comparisons import by_study
 from codes.results.words import mean_and_deviation
-from VGG_BatchNorm import claims, measures
-from VGG_BatchNorm.ground.files import RESULTS_DIR, SHIPPED_WEIGHTS, digest, read_csv, read_json
+from VGG_BatchNorm.ground.files import SHIPPED_WEIGHTS, digest, read_csv, read_json
 from VGG_BatchNorm.ground.script import UserError
-from VGG_BatchNorm.ground.tables import Table, markdown
+from VGG_BatchNorm.ground.tables import Table
 
 
 def accuracy_table(rows: list[dict]) -> Table:
@@ -27,9 +24,6 @@ def accuracy_table(rows: list[dict]) -> Table:
                       mean_and_deviation(presets.minutes(mine), 1), presets.by_the_clock(mine),
                       f"{memory:.1f} GiB" if memory else "not known"))
     return Table("", head, lines)
-
-
-SHOWN = ("airbench94_muon", "airbench96_faster", "ResNet-18", "adehuang41's PJ2", "spoil-ed's PJ2")
 
 
 def front_table(rows: list[dict], published: list[dict]) -> Table:
@@ -122,75 +116,3 @@ def larger_weights(results: Path) -> Table:
                       f"{presets.minutes([run])[0]:.0f}"))
     return Table("", ("weights", "trained as", "test error, one view", "six views", "parameters",
                       "PFLOP to train", "precision", "minutes by the clock", "of CPU time"), lines)
-
-
-FOUND = """\
-- **In four epochs of a small net**, Adam in place of Muon {adam}. Most of that is not Muon's
-  directions, but that it keeps filters at a fixed length: without that, it {free}, and is no
-  clearly better than SGD on the filters. Twice the filters {wide}, for 3.5 times the FLOPs; batch
-  norm, taken away (under AdamW), {plain}; CutMix {cutmix}, and less in one run of a wider net.
-- **With batch norm, VGG-A trains faster:** 50 % training accuracy after {half[1]} steps, not
-  {half[0]}.
-- **The paper's explanation is seen, but late.** From step 500 on the loss varies less, over half
-  to four learning rates along the gradient ({late[1]} against {late[0]} nats), and the gradient
-  is more predictive; the effective β shows no clear difference. In the first 200 steps, in which
-  batch norm makes its lead, its band of the loss is the wider one ({early[1]} against
-  {early[0]}), and from 200 to 500 they are alike ({middle[1]} and {middle[0]}). In the step
-  actually taken the loss changes *more* with batch norm ({change[1]} against {change[0]}), for it
-  falls further.
-- **Internal covariate shift is not reduced** by the paper's measure (‖G − G′‖ of convolution 5:
-  {shift[1]} against {shift[0]}). The gradient is longer, too; relative to it there is no clear
-  difference in convolutions 3 to 8 ({ratio[1]} and {ratio[0]}). And noise that moves every
-  channel's mean at every step leaves most of the gain: training accuracy at step 300 is
-  {noise[1]} % with it, and {noise[0]} % without batch norm.
-- **Larger rates are not where the gain comes from.** With batch norm, 50 % is reached soonest at
-  the smallest rate that was tried ({slow[1]} steps at 0.025). At 0.5 it needs a slow start, or
-  norm in the linear layers, too: training accuracy at step 500 is {large[1]} % with it and
-  {large[0]} % without, no clear difference; {warm[1]} % and {warm[0]} % with a warm-up,
-  {inside[1]} % with batch norm in the linear layers, too.
-- **Open:** by what means batch norm makes training faster. What is measured along the gradient
-  goes with the gain, and does not show a cause. ([Every
-  claim](reports/figures/bn/evening/README.md), with intervals over three seeds, corrected for
-  their number and not.)"""
-CLAIMED = {  # by the names in FOUND
-    "half": "steps to 50 % training accuracy", "early": "the band, ½ to 4 LR, steps 0 to 199",
-    "middle": "the band, ½ to 4 LR, steps 200 to 499",
-    "late": "the band, ½ to 4 LR, from step 500 on",
-    "change": "median size of the loss's change, 1 LR on (nats)",
-    "shift": "median ‖G − G′‖, convolution 5", "ratio": "‖G − G′‖ / ‖G‖, convolutions 3 to 8",
-    "noise": "training accuracy (%) at step 300; with batch norm: noise by channel after it",
-    "large": "training accuracy (%) at step 500, LR 0.5, three linear layers",
-    "slow": "steps to 50 % training accuracy, LR 0.025",
-    "warm": "the same, a warm-up in both nets",
-    "inside": "the same, batch norm in its linear layers too"}
-COMPARED = {"adam": ("optimizers", "Adam"), "wide": ("widths", "× 2"),
-            "plain": ("components", "none"), "cutmix": ("augmentation", "with CutMix"),
-            "free": ("optimizers", "Muon, not rescaling")}
-
-
-def found_text(effects: list[claims.Effect], studies: dict[str, list[dict]]) -> str:
-    """Return what both parts found, in a few sentences.
-
-    Raises:
-        KeyError: a claim or a variant that they name is not there.
-    """
-    told = {effect.claim.quantity: [claims.mean_in_three_digits(side)
-                                    for side in (effect.plain, effect.normed)]
-            for effect in effects}
-    said = {(study, short(row)): says(row)
-            for study, rows in studies.items() for row in rows[1:]}
-    return FOUND.format(**{name: told[quantity] for name, quantity in CLAIMED.items()},
-                        **{name: said[variant] for name, variant in COMPARED.items()})
-
-
-def readme(results: Path = RESULTS_DIR) -> dict[str, str]:
-    """Return the table and the text of README.md in Markdown, from the files in `results`."""
-    try:
-        published = [row for row in read_csv(results / "published.csv", presets.PUBLISHED)
-                     if row["net"] in SHOWN]
-        rows = read_csv(results / "runs.csv", presets.PRESET_RUN)
-        effects = claims.effects(measures.read_runs(results / "bn" / "evening"))
-        return {"front": markdown(front_table(rows, published)),
-                "found": found_text(effects, by_study(results / "compare" / "quick"))}
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"a file in {results} has another shape than expected: {error!r}") from None

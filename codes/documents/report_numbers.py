@@ -9,6 +9,7 @@ PARTS names the files, what makes each, and the function that reads it.
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -221,7 +222,7 @@ def bn(path: Path) -> dict:
             "brief": cells(claims.claims_table(runs, brief=True)),
             "by": {effect.claim.quantity: spoken(effect) for effect in effects},
             "shortest": shortest(runs), "edge": edges(runs), "heads": if_run(heads, runs),
-            "held_out": if_run(held_out, runs), "long": if_run(long_pair, runs),
+            "noise": if_run(noise, runs), "long": if_run(long_pair, runs),
             "training": effect_on_training(runs),
             "bands": {optimizer: {
                 norm: band(measures.find(runs, "envelope", optimizer=optimizer, norm=norm))
@@ -285,11 +286,14 @@ def long_pair(runs: measures.Runs) -> dict:
             for norm, run in found.items()}
 
 
-def held_out(runs: measures.Runs) -> dict:
-    """Return, by norm, percent of held-out images that nets with and without noise get right."""
-    return {norm: claims.mean_in_three_digits([measures.validation_percent(run)
-                                               for run in measures.find(runs, "noise", norm=norm)])
-            for norm in ("none", "batch", "noisy_batch_channel", "noisy_batch")}
+def noise(runs: measures.Runs) -> dict:
+    """Return, of nets with and without noise, by norm, percent right: of held-out images in the
+    end, and of training batches at step 300."""
+    percents = {"held_out": measures.validation_percent,
+                "training": partial(measures.training_percent, step=300)}
+    return {name: {norm: claims.mean_in_three_digits([percent(run) for run in measures.find(
+                runs, "noise", norm=norm)]) for norm in ("none", "batch", "noisy_batch_channel")}
+            for name, percent in percents.items()}
 
 
 def heads(runs: measures.Runs) -> dict:
@@ -318,14 +322,20 @@ def effect_on_training(runs: measures.Runs) -> list[list[str]]:
     """Return a row for each learning rate and net: accuracy, and steps to given accuracies."""
     lines = [["LR", "net", "seeds", "steps", "training accuracy (%), step 500",
               "validation accuracy (%), end", "steps to 50 %", "to 70 %"]]
-    nets = {"no norm": measures.at_rates(runs, "none"),
-            "batch norm": measures.at_rates(runs, "batch")}
+    nets = {}
+    for net, norm in (("no norm", "none"), ("batch norm", "batch")):
+        nets[net] = measures.at_rates(runs, norm)
+        with contextlib.suppress(measures.NotRun):
+            nets[f"{net}, He's weights"] = measures.by_rate(
+                measures.find(runs, "init", norm=norm))
     rows = [(lr, net, mine) for net, at_rates in nets.items() for lr, mine in at_rates.items()]
     for lr, net, mine in sorted(rows, key=lambda row: row[0]):
         train, right = (mean_and_deviation([percent_of(run, *at) for run in mine], 1)
                         for percent_of, *at in ((measures.training_percent, 500),
                                                 (measures.validation_percent,)))
-        lines.append([f"{lr:g}", net, str(len(mine)), str(len(mine[0]["loss"])), train, right,
+        whole = [len(run["loss"]) for run in mine if np.isfinite(run["loss"][-1])]
+        steps = str(max(whole)) if whole else "diverged"
+        lines.append([f"{lr:g}", net, str(len(mine)), steps, train, right,
                       *(reached([measures.steps_to(run, share) for run in mine])
                         for share in (0.5, 0.7))])
     return lines

@@ -1,0 +1,105 @@
+"""What README.md shows first: our nets beside published ones, and what was found."""
+
+from pathlib import Path
+
+from codes.documents.preset_tables import front_table
+from codes.documents.report_numbers import band, noise
+from codes.results.advice import says, short
+from codes.results.comparisons import by_study
+from codes.results.presets import PRESET_RUN, PUBLISHED
+from VGG_BatchNorm import claims, measures
+from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv
+from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.ground.tables import markdown
+
+SHOWN = ("airbench94_muon", "airbench96_faster", "ResNet-18", "adehuang41's PJ2", "spoil-ed's PJ2")
+
+FOUND = """\
+- **In four epochs of a small net**, Adam for everything in place of Muon {adam}, on the filters
+  alone {filters}. Muon that does not keep filters at a fixed length {free}, and is then not
+  clearly better than SGD on the filters; whether a fixed length would lift SGD or Adam was not
+  tried. Twice the filters {wide}, for 3.5 times the FLOPs; batch norm, taken away (under AdamW),
+  {plain}; CutMix {cutmix}, and less in one run of a wider net.
+- **With batch norm, VGG-A trains faster:** 50 % training accuracy after {half[1]} steps, not
+  {half[0]}. The start is not the reason: from He's initial weights, training accuracy at step 500
+  is {he[1]} % with batch norm and {he[0]} % without at a rate of 0.025, and {he_large[1]} and
+  {he_large[0]} % at 0.1, where the net without it diverges.
+- **Along the gradient its loss is smoother, as the paper says.** Over half to four learning rates
+  the loss spans {relative[1]} times η‖g‖² with batch norm, {relative[0]} times without, and the
+  gradient changes less; for the effective β there is no clear difference. In nats the band is the
+  narrower one from step 500 on ({late[1]} against {late[0]}), and the wider one in the first 200
+  steps, in which batch norm makes its lead ({early[1]} against {early[0]}; in the paper's own
+  figure, too): there its gradient is several times as long, while the other net has hardly left
+  its start, and relative to η‖g‖² there is no clear difference ({first[1]} and {first[0]}).
+- **Internal covariate shift is not reduced** by the paper's measure (‖G − G′‖ of convolution 5:
+  {shift[1]} against {shift[0]}); relative to the length of the gradient there is no clear
+  difference in convolutions 3 to 8 ({ratio[1]} and {ratio[0]}). Noise that moves every channel's
+  mean at every step leaves most of the gain on training batches: accuracy at step 300 is
+  {trained[batch]} % with batch norm, {trained[noisy_batch_channel]} % with that noise after it,
+  {trained[none]} % without both. On held-out images the gain is gone with it
+  ({held[noisy_batch_channel]} %, in place of {held[batch]} %; {held[none]} % without both), where
+  the noise is off and running statistics are those of noisy inputs.
+- **The gain does not need a large rate.** With batch norm, 50 % is reached after {small} steps at
+  a rate of 0.002 (one seed), {slow[1]} at 0.025 and {half[1]} at 0.1. At 0.5, training accuracy at
+  step 500 is {large[1]} % with batch norm and {large[0]} % without, no clear difference; after a
+  warm-up, {warm[1]} and {warm[0]} %; with batch norm in the linear layers, too, {inside[1]} %.
+- **The handout's picture** (Adam, four rates, one epoch, one seed): the [band of
+  losses](reports/figures/bn/evening/02_learning_rate_envelope.png) over the rates is as wide with
+  batch norm as without ({bands[batch][width]} and {bands[none][width]} nats), for one rate leaves
+  VGG-A at chance; without each net's slowest run it is {bands[batch][without_slowest]} and
+  {bands[none][without_slowest]}.
+- **Open:** by what means batch norm makes training faster. What is measured along the gradient
+  goes with the gain, and does not show a cause. What was said of spans of steps and of η‖g‖² was
+  looked for when the runs had been seen. After correction for the number of claims, the steps to
+  50 %, the noise on training batches and the gradient's change one learning rate on stay clear.
+  ([Every claim](reports/figures/bn/evening/README.md), with intervals over three seeds.)"""
+CLAIMED = {  # by the names in FOUND
+    "half": "steps to 50 % training accuracy",
+    "he": "training accuracy (%) at step 500, LR 0.025, He's initial weights",
+    "he_large": "training accuracy (%) at step 500, LR 0.1, He's initial weights",
+    "relative": "the band over η‖g‖²", "first": "the band over η‖g‖², steps 0 to 199",
+    "early": "the band, ½ to 4 LR, steps 0 to 199",
+    "late": "the band, ½ to 4 LR, from step 500 on",
+    "shift": "median ‖G − G′‖, convolution 5", "ratio": "‖G − G′‖ / ‖G‖, convolutions 3 to 8",
+    "large": "training accuracy (%) at step 500, LR 0.5, three linear layers",
+    "slow": "steps to 50 % training accuracy, LR 0.025",
+    "warm": "the same, a warm-up in both nets",
+    "inside": "the same, batch norm in its linear layers too"}
+COMPARED = {"adam": ("optimizers", "Adam"), "filters": ("optimizers", "Adam on filters"),
+            "free": ("optimizers", "Muon, not rescaling"), "wide": ("widths", "× 2"),
+            "plain": ("components", "none"), "cutmix": ("augmentation", "with CutMix")}
+
+
+def found_text(runs: measures.Runs, studies: dict[str, list[dict]]) -> str:
+    """Return what both parts found, in a few sentences.
+
+    Raises:
+        KeyError: a claim or a variant that they name is not there.
+        NotRun: nor are runs that they need.
+    """
+    told = {effect.claim.quantity: [claims.mean_in_three_digits(side)
+                                    for side in (effect.plain, effect.normed)]
+            for effect in claims.effects(runs)}
+    said = {(study, short(row)): says(row)
+            for study, rows in studies.items() for row in rows[1:]}
+    (slowest,) = measures.find(runs, "envelope", norm="batch", optimizer="sgd", lr=0.002)
+    bands = {norm: band(measures.find(runs, "envelope", optimizer="adam", norm=norm))
+             for norm in ("none", "batch")}
+    right = noise(runs)
+    return FOUND.format(small=measures.steps_to(slowest, 0.5), bands=bands,
+                        held=right["held_out"], trained=right["training"],
+                        **{name: told[quantity] for name, quantity in CLAIMED.items()},
+                        **{name: said[variant] for name, variant in COMPARED.items()})
+
+
+def readme(results: Path = RESULTS_DIR) -> dict[str, str]:
+    """Return the table and the text of README.md in Markdown, from the files in `results`."""
+    try:
+        published = [row for row in read_csv(results / "published.csv", PUBLISHED)
+                     if row["net"] in SHOWN]
+        rows = read_csv(results / "runs.csv", PRESET_RUN)
+        return {"front": markdown(front_table(rows, published)),
+                "found": found_text(measures.read_runs(results / "bn" / "evening"),
+                                    by_study(results / "compare" / "quick"))}
+    except (KeyError, TypeError, ValueError, measures.NotRun) as error:
+        raise UserError(f"a file in {results} has another shape than expected: {error!r}") from None
