@@ -142,6 +142,7 @@ CLAIMS = (
           lambda run: float(run["loss"].mean()), -1),
     Claim("", "steps to 50 % training accuracy", _steps_to_half, -1, _paper_steps_to_half),
     Claim("", "steps to 50 % training accuracy, LR 0.025", _steps_to_half, -1, None, "edge", 0.025),
+    Claim("", "training accuracy (%) at step 500, LR 0.025", _at_500, 1, None, "edge", 0.025),
     Claim("", "validation accuracy (%)", measures.validation_percent, 1),
     *(Claim("… from He's initial weights (ours)" * (i == 0),
             f"{quantity}, LR {lr:g}, He's initial weights", number_of, sign, None, "init", lr,
