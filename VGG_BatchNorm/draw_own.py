@@ -245,9 +245,10 @@ def draw_kinks(runs: Runs):
 
 
 def draw_theorem(runs: Runs):
-    """The paper's theorem 4.1: how much smaller batch norm makes the gradient of what it is given.
-    For each channel of the eight batch-norm layers of a trained net (the title says which), on one
-    batch: the square of the gradient by the layer's input x, as measured through our own batch
+    """The paper's theorem 4.1 relates the gradient by batch norm's input to that by its output: two
+    components are taken out, and the square of the rest is multiplied by γ²/σ², which may be above
+    1. For each channel of the eight batch-norm layers of a trained net (the title says which), on
+    one batch: the square of the gradient by the layer's input x, as measured through our own batch
     norm, against γ²/σ² (‖h‖² − ⟨1, h⟩²/m − ⟨h, x̂⟩²/m), where h is the gradient by its output, m
     values long, and x̂ = (x − μ)/σ; and against the theorem as printed, with √m for the last m.
     With m it is an equality; with √m the right side comes out too small, and below zero (crosses at
