@@ -121,8 +121,8 @@ def draw_heads(runs: Runs):
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 4.3), width_ratios=(5, 4, 4))
     for i, (key, some) in enumerate(found.items()):
         label, colour, style = HEAD_LOOKS[key]
-        look = dict(color=colour, markersize=8, markerfacecolor="none", linewidth=1.2)
-        moved = 1.075 ** (i - 3)
+        look = dict(color=colour, markersize=8, markerfacecolor="none", linewidth=1.2, zorder=3)
+        moved = 1.03 ** (i - 3)
         seeds = measures.by_rate(some)
         right = {lr: [measures.training_percent(run, step) for run in each]
                  for lr, each in seeds.items()}
@@ -132,7 +132,7 @@ def draw_heads(runs: Runs):
             axis.plot([moved * lr for lr in seeds], values, style, **look, label=label)
         for lr, values in right.items():
             if len(values) > 1:
-                axes[0].plot([moved * lr] * len(values), values, ".", color=colour, markersize=9)
+                axes[0].plot([moved * lr] * len(values), values, ".", color=colour, markersize=6)
         if top not in seeds:
             continue
         dead = np.mean([measures.dead_units(run)[1][-1]
