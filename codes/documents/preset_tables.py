@@ -38,8 +38,9 @@ def front_table(rows: list[dict], published: list[dict]) -> Table:
     for preset, mine in presets.by_preset(rows).items():
         one, six = presets.errors_in_percent(mine)
         errors = [f"{mean_and_deviation(some, 2)} %" for some in (one, six)]
-        place = (mine[0]["device"] if presets.on_a_gpu(mine[0])
-                 else f"{mine[0]['threads']} CPU cores")
+        place = " and ".join(dict.fromkeys(
+            row["device"] if presets.on_a_gpu(row) else f"{row['threads']} CPU cores"
+            for row in mine))
         took = mean_and_deviation(presets.minutes(mine), 1)
         lines.append((statistics.mean(six), f"`{preset}`", *errors, mine[0]["parameters"],
                       mine[0]["flops"], f"{place}, {took} min", len(mine)))
