@@ -5,6 +5,10 @@ arXiv 1502.03167, algorithm 1):
 
     ŷ = (y − μ) / √(σ² + ε),    μ = mean(y),  σ² = mean((y − μ)²),    out = γ ŷ + β
 
+and with g = ∂L/∂out, means and sums over the same values:
+
+    ∂L/∂y = γ/√(σ² + ε) · (g − mean(g) − ŷ · mean(g ŷ)),    ∂L/∂γ = Σ g ŷ,    ∂L/∂β = Σ g
+
 In evaluation, running averages stand in for μ and σ². The variants are those of Santurkar et al.
 2018 (arXiv 1805.11604): noise added after batch norm (appendix A, algorithm 1), and other
 norms in place of the standard deviation (section 3.3).

@@ -104,10 +104,6 @@ def draw_beyond(axis: plt.Axes, colour: str, steps: np.ndarray, values: np.ndarr
     axis.plot(steps[shown], values[shown], color=colour, linewidth=0.8)
 
 
-def beyond(last: int) -> str:
-    return f"beyond {last:,} steps:\none longer run each"
-
-
 def running_mean(values: np.ndarray, window: int = 25) -> np.ndarray:
     """Return the mean of the last `window` values; of as many as there are at the start."""
     total = np.cumsum(np.insert(values.astype(float), 0, 0.0))
@@ -143,7 +139,8 @@ def draw_training(runs: Runs):
         draw_beyond(axes[2], colour, run["validation_steps"], 100 * run["validation_accuracy"],
                     last)
     if run["run"]["steps"] > last:
-        axes[2].text(0.98, 0.27, beyond(last), transform=axes[2].transAxes, ha="right", va="center")
+        axes[2].text(0.98, 0.27, f"beyond {last:,} steps:\none longer run each", ha="right",
+                     va="center", transform=axes[2].transAxes)
     axes[0].set(xlabel="step", ylabel="training accuracy (%)", ylim=(0, 100))
     lowest = min(np.nanmin(running_mean(run["loss"])) for run in drawn)
     axes[1].set(xlabel="step", ylabel="cross-entropy (nats)", yscale="log", ylim=(lowest / 2, 5))
@@ -229,17 +226,18 @@ def draw_three_panels(runs: Runs):
     range of the distance between the gradient there and here, the largest distance over the length
     of the way, and the width of the band of the loss in nats, since a logarithmic axis shows ratios
     and turns the picture round. Below, left: the width over the first 200 steps, where batch norm's
-    first one is far off the other scale. Below, right: what the paper's ranges hide, the change of
-    the loss and the relative change of the gradient against the length of the step, from 1/256
-    learning rate on (medians from step 200 on, a line for each seed; the step that is taken is at
-    1). With batch norm the loss falls further, and its way up comes later; below half a learning
-    rate the gradient changes more. Bands: first seed, of the longest run there is; lines over
-    steps: pale each seed, strong their median, and a thin one where one longer run leads on. Grey,
-    pale behind the bands: the paper's curves, read off its figure 4, up to where ours end (its ‖Δg‖
-    is about four times ours and not drawn; its loss may hold an L2 term). Single probes leave the
-    frame: "up to" says how far (of the width, batch norm's first step). Dashed: β = 1 over
-    the shortest step; where the gradient has changed by its own size there, β is about that
-    whatever the landscape."""
+    first one is far off the other scale; grey marks: the paper's, one in 100 steps. Below, right:
+    what the paper's ranges hide, the change of the loss and the relative change of the gradient
+    against the length of the step, from 1/256 learning rate on (medians from step 200 on, a line
+    for each seed; the step that is taken is at 1). With batch norm the loss falls further, and its
+    way up comes later; below half a learning rate the gradient changes more. Bands: first seed, of
+    the longest run there is; lines over steps: pale each seed, strong their median, and a thin one,
+    in the net's colour, where one longer run leads on. Grey, pale behind the bands: the paper's
+    curves, read off its figure 4, up to where ours end (its ‖Δg‖ is about four times ours and not
+    drawn; its loss may hold an L2 term). Single probes leave the frame: "up to" says how far (of
+    the width, batch norm's first step). Dashed: β = 2/η, at which the gradient changes by its own
+    length on the shortest step, η/2; where that step makes it quite another gradient, β is about
+    that whatever the landscape."""
     figure = plt.figure(figsize=(10.4, 5.7))
     above, below = figure.add_gridspec(2, 1)
     loss, gradient, beta, width = above.subgridspec(1, 4).subplots()
@@ -285,15 +283,15 @@ def draw_three_panels(runs: Runs):
         for edge in ("min", "max_or_value"):
             draw_paper_curve(loss, norm, 4, edge, pale=True, panel="fig4a")
         draw_paper_curve(beta, norm, 4, "max_or_value", panel="fig4c")
-        draw_behind(width, norm, *paper_curves.band_width("fig4a", paper_curves.NETS[norm]))
+        for axis in (width, start):
+            draw_behind(axis, norm, *paper_curves.band_width("fig4a", paper_curves.NETS[norm]))
     beta.axhline(1 / (GRID[0] * drawn[0]["run"]["lr"]), color="black", linestyle="--", linewidth=1)
     paper_legend(by_length[0])
-    last = drawn[0]["run"]["steps"]
-    if long["run"]["steps"] > last:
-        by_length[0].plot([], [], color="black", linewidth=0.8, label=beyond(last))
-    figure.legend(*by_length[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
-    bands = f"bands: one run of {long['run']['steps']:,} steps"
-    return entitled(figure, drawn, f"SGD, LR {drawn[0]['run']['lr']:g}", bands)
+    figure.legend(*by_length[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    last, end = drawn[0]["run"]["steps"], long["run"]["steps"]
+    lines = f", and lines beyond {last:,} steps" if end > last else ""
+    return entitled(figure, drawn, f"SGD, LR {drawn[0]['run']['lr']:g}",
+                    f"bands{lines}: one run of {end:,}")
 
 
 def draw_covariate_shift(runs: Runs):

@@ -29,8 +29,9 @@ interval (Student's t, from the variant's own pairs). A difference is clear by H
 study's variants: with a probability of 95 % none of a study is called so by luck. "Uncorrected":
 zero lies outside of its own interval, but Holm's rule does not exclude luck. All differences of a
 study share the first variant's runs, and err together where these were lucky. Rates were tuned on a
-seed of their own, but on the held-out images that judge the other seeds too. What a study advises
-holds for the net and the length of training named with it.
+seed of their own, but on the held-out images that judge the other seeds too. `tries` counts the
+grid that is used now; picture 05 shows rates of earlier grids, too. What a study advises holds for
+the net and the length of training named with it.
 """
 
 

@@ -18,11 +18,13 @@ from codes.results.advice import better_worse_or_unclear, says
 from codes.results.compare_results import key
 from codes.results.words import listed
 from codes.studies import BASES, STUDIES, variants
+from VGG_BatchNorm.ground import files
 from VGG_BatchNorm.ground.cifar10 import CLASSES
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_json, write_csv, write_json, write_npz
 from VGG_BatchNorm.ground.tables import Table
 
 ENVIRONMENT = {"device": "abacus, beads", "threads": 2, "torch": "7.5"}
+SHIPPED = {"checkpoint": "reports/models/cifarnet.pt", "sha1": files.digest(files.SHIPPED_WEIGHTS)}
 BASE = BASES["quick"] | {"data_md5": "0a1b2c"}
 PICTURES = re.findall(r'#picture\("([^"]+)"', report.SOURCE.read_text())
 
@@ -36,9 +38,10 @@ def write_presets(folder):
     rows = [dict(seed=0, test_accuracy=0.7654, epochs=4, seconds=9, parameters=77, **ENVIRONMENT)]
     write_csv(folder / "from_scratch.csv", rows)
     write_json(folder / "evaluation.json",
-               {"images": 1000, "error": 0.1, "error_six_views": 0.09, "calibration_error": 0.12,
-                "calibration_error_six_views": 0.13, "accuracy_by_class_six_views": {
-                    name: 0.9 + i / 100 for i, name in enumerate(CLASSES)}})
+               SHIPPED | {
+                   "images": 1000, "error": 0.1, "error_six_views": 0.09, "calibration_error": 0.12,
+                   "calibration_error_six_views": 0.13, "accuracy_by_class_six_views": {
+                       name: 0.9 + i / 100 for i, name in enumerate(CLASSES)}})
     steps = [{"preset": "fast", "image_size": 16, "batch_size": 1000, "precision": precision,
               "step_seconds": seconds, "step_flops_per_second": 1e11, "rate_over_gemm": 0.5,
               "loader_share": 0.01} for precision, seconds in (("float32", 1),
@@ -75,13 +78,13 @@ def write_studies(folder):
 
 
 def write_insights(folder):
-    write_json(folder / "mistakes.json", {
+    write_json(folder / "mistakes.json", SHIPPED | {
         "images": 1000, "error": 0.1, "calibration_error": {"one view": 0.12, "six views": 0.13},
         "most_frequent_mistakes": [{"true": "cat", "said": "dog", "images": 23},
                                    {"true": "dog", "said": "cat", "images": 20}],
         "by_class": {name: {"accuracy": 0.9, "look_alikes": 11} for name in CLASSES}})
     write_json(folder / "robustness.json",
-               {"about": {"images": 200}, "clean": 0.9,
+               {"about": SHIPPED | {"images": 200}, "clean": 0.9,
                 "corruptions": {"fog": [0.8, 0.333], "blur": [0.8, 0.7]}, "attacked_images": 50,
                 "epsilons": [0, 1], "attacks": {"FGSM": [0.9, 0.4], "PGD-10": [0.9, 0.123]}})
     write_npz(folder / "robustness_noise.npz", {},
@@ -121,7 +124,8 @@ def write_batch_norm(folder):
                   probes | dict(loss=np.full(500, value), correct=np.full(500, 96),
                                 validation_accuracy=[1 - value], probe_steps=[0, 250, 500],
                                 gradient_norm=np.full(3, value), probe_loss=[2, 1.2, 1.2],
-                                fine_steps=[0, 250, 500], scale_rayleigh=[16.0, 4, 1, 0.25, 0.1]))
+                                fine_steps=[0, 250, 500], rayleigh=np.full(3, value),
+                                scale_rayleigh=[16.0, 4, 1, 0.25, 0.1]))
 
 
 @pytest.fixture(scope="session")
@@ -237,6 +241,15 @@ def test_a_missing_file_and_one_of_another_shape_are_one_line(refused, flags, pa
         assert path.name in said and maker in said and not flags[-1].exists()
 
 
+@pytest.mark.parametrize("name", ["evaluation", "mistakes", "robustness"])
+def test_a_file_of_other_weights_is_refused(refused, flags, name):
+    path = flags[1] / f"{name}.json"
+    path.write_text(path.read_text().replace(SHIPPED["sha1"], "0123456789"))
+    said = refused(report, *flags)
+    assert f"{path} is of {SHIPPED['checkpoint']}" in said and "git restore reports" in said
+    assert not flags[-1].exists()
+
+
 def test_a_missing_picture_is_one_line(refused, flags):
     path = flags[3] / f"{PICTURES[-1]}.png"
     path.unlink()
@@ -267,8 +280,8 @@ def test_a_table_in_html():
     table = Table("`x` & **y**", ("a",), [("`b<`",), ("**no**",), ("-1 > -2",)])
     written = template("table.html.j2").render(table=table)
     for part in ("<caption><code>x</code> &amp; <strong>y</strong></caption>",
-                 '<th scope="col">a</th>', "<td><code>b&lt;</code></td>",
-                 "<td><strong>no</strong></td>", "<td>-1 &gt; -2</td>"):
+                 '<th scope="col">a</th>', "<td class=short><code>b&lt;</code></td>",
+                 "<td class=short><strong>no</strong></td>", "<td class=short>-1 &gt; -2</td>"):
         assert part in written
 
 

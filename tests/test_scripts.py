@@ -140,6 +140,13 @@ def test_the_minutes_of_a_gpu_are_those_of_the_clock(tmp_path, device, said):
     assert f"| {said}" in markdown(front_table(read_csv(tmp_path / "runs.csv", PRESET_RUN), []))
 
 
+def test_a_preset_that_ran_on_several_machines_names_each_once():
+    rows = [RESULT | {"seed": seed, "device": device}
+            for seed, device in enumerate(("Hare GPU", "abacus, beads", "Hare GPU", "Abacus GPU"))]
+    assert "| Hare GPU and 2 CPU cores and Abacus GPU, 10.0 ± 0.0 min | 4 |" in markdown(
+        front_table(rows, []))
+
+
 @pytest.mark.parametrize("flags", ["--validation", "--lr 0.1", "--n-items 20000"])
 def test_what_is_not_the_preset_is_no_result_of_it(tmp_path, flags):
     with pytest.raises(UserError, match=flags.split()[0].strip("-").replace("-", "_")):

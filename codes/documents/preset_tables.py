@@ -32,8 +32,9 @@ def front_table(rows: list[dict], published: list[dict]) -> Table:
     for preset, mine in presets.by_preset(rows).items():
         one, six = presets.errors_in_percent(mine)
         errors = [f"{mean_and_deviation(some, 2)} %" for some in (one, six)]
-        place = (mine[0]["device"] if presets.on_a_gpu(mine[0])
-                 else f"{mine[0]['threads']} CPU cores")
+        place = " and ".join(dict.fromkeys(
+            row["device"] if presets.on_a_gpu(row) else f"{row['threads']} CPU cores"
+            for row in mine))
         took = mean_and_deviation(presets.minutes(mine), 1)
         lines.append((statistics.mean(six), f"`{preset}`", *errors, mine[0]["parameters"],
                       mine[0]["flops"], f"{place}, {took} min", len(mine)))
@@ -60,19 +61,29 @@ def from_scratch_text(rows: list[dict]) -> str:
             f"{rows[0]['device'].partition(',')[0]}).")
 
 
+def of_shipped_weights(path: Path) -> dict:
+    """Return what a JSON file says that was measured on the shipped weights.
+
+    Raises:
+        UserError: it is missing, or was measured on other weights.
+    """
+    found = read_json(path)
+    about = found.get("about", found)
+    if about.get("sha1") != digest(SHIPPED_WEIGHTS):
+        raise UserError(f"{path} is of {about['checkpoint']} as it was, not of the shipped "
+                        "weights; measure these, or `git restore reports`")
+    return found
+
+
 def model_card(results: Path) -> Table:
     """Return what MODEL_CARD.md says of the shipped weights: errors, calibration, mistakes, cost.
 
     Raises:
         UserError: a file is missing, or was measured on other weights.
     """
-    shipped, mistakes, robust, run = (read_json(results / f"{name}.json") for name in (
-        "evaluation", "mistakes", "robustness", "cifarnet/result"))
-    for name, about in (("evaluation", shipped), ("mistakes", mistakes),
-                        ("robustness", robust["about"])):
-        if about.get("sha1") != digest(SHIPPED_WEIGHTS):
-            raise UserError(f"{results / name}.json is of {about['checkpoint']} as it was, not of "
-                            "the shipped weights; measure these")
+    shipped, mistakes, robust = (of_shipped_weights(results / f"{name}.json")
+                                 for name in ("evaluation", "mistakes", "robustness"))
+    run = read_json(results / "cifarnet/result.json")
     rows = [row for row in read_csv(results / "runs.csv", presets.PRESET_RUN)
             if row["preset"] == run["preset"]]
     recipe = [f"{mean_and_deviation(some, 2)} %" for some in presets.errors_in_percent(rows)]

@@ -88,7 +88,7 @@ def data(path: Path) -> dict:
     """evaluation.json, and what else defines the data: its parts, checksum and constants."""
     train = read_csv(path.with_name("runs.csv"), presets.PRESET_RUN)[0]["images"]
     held_out = round(train * VALIDATION_SHARE)
-    evaluation = read_json(path)
+    evaluation = preset_tables.of_shipped_weights(path)
     by_class = evaluation["accuracy_by_class_six_views"]
     shares = sorted((share, name) for name, share in by_class.items())
     return {"train": f"{train:,}", "fit": f"{train - held_out:,}", "validation": f"{held_out:,}",
@@ -118,7 +118,7 @@ def network(settings: dict) -> list[dict]:
 
 def mistakes(path: Path) -> dict:
     """mistakes.json: what is taken for what, and how sure the net is."""
-    found = read_json(path)
+    found = preset_tables.of_shipped_weights(path)
     wrong = round(found["error"] * found["images"])
     frequent = found["most_frequent_mistakes"]
     pair = {frequent[0][name] for name in ("true", "said")}
@@ -135,7 +135,7 @@ def mistakes(path: Path) -> dict:
 
 def robustness(path: Path) -> dict:
     """robustness.json: the worst and mildest corruption, both attacks; noise by the first layer."""
-    found = read_json(path)
+    found = preset_tables.of_shipped_weights(path)
     whitened, trained = read_npz(path.with_name("robustness_noise.npz"))["accuracy"]
     ends = sorted((shares[-1], name) for name, shares in found["corruptions"].items())
     return {"images": f"{found['about']['images']:,}", "clean": percent(found["clean"]),

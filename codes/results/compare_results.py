@@ -82,9 +82,9 @@ def summary_rows(study: str, settled: dict[str, dict], tried: dict[str, list[dic
     variant, mean over the seeds that both have; `uncertainty` of that mean, over seeds, for these
     images: half of a 95 % interval by Student's t, from the variant's own pairs; `p` of the t test
     of these; `clear`: by Holm's rule over the study's variants, at 5 % for all together; `tries`:
-    how many rates or strengths were tried; `edge`: the one that was kept is the first or the last.
-    None: there are too few runs to say. The first variant's runs are in every difference of a
-    study, so where they were lucky all its differences err the same way.
+    how many rates or strengths the grid that is used now has; `edge`: the one that was kept is its
+    first or its last. None: there are too few runs to say. The first variant's runs are in every
+    difference of a study, so where they were lucky all its differences err the same way.
     """
     runs = {name: results.seeds(key(changes, results.base)) for name, changes in settled.items()}
     runs = {name: by_seed for name, by_seed in runs.items() if by_seed}
