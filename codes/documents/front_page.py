@@ -1,5 +1,7 @@
 """What README.md shows first: our nets beside published ones, and what was found."""
 
+import re
+import textwrap
 from pathlib import Path
 
 from codes.documents.preset_tables import front_table
@@ -15,8 +17,8 @@ from VGG_BatchNorm.ground.tables import markdown
 SHOWN = ("airbench94_muon", "airbench96_faster", "ResNet-18", "adehuang41's PJ2", "spoil-ed's PJ2")
 
 FOUND = """\
-- **In four epochs of a small net**, Adam for everything in place of Muon {adam}, on the filters
-  alone {filters}. Muon that does not keep filters at a fixed length {free}, and is then not
+- **In four epochs of a small net**, Adam for everything in place of Muon {adam}, and on the
+  filters alone it {filters}. Muon that does not keep filters at a fixed length {free}, and is then not
   clearly better than SGD on the filters; whether a fixed length would lift SGD or Adam was not
   tried. Twice the filters {wide}, for 3.5 times the FLOPs; batch norm, taken away (under AdamW),
   {plain}; CutMix {cutmix}, and less in one run of a wider net.
@@ -86,10 +88,13 @@ def found_text(runs: measures.Runs, studies: dict[str, list[dict]]) -> str:
     bands = {norm: band(measures.find(runs, "envelope", optimizer="adam", norm=norm))
              for norm in ("none", "batch")}
     right = noise(runs)
-    return FOUND.format(small=measures.steps_to(slowest, 0.5), bands=bands,
+    text = FOUND.format(small=measures.steps_to(slowest, 0.5), bands=bands,
                         held=right["held_out"], trained=right["training"],
                         **{name: told[quantity] for name, quantity in CLAIMED.items()},
                         **{name: said[variant] for name, variant in COMPARED.items()})
+    return "\n".join(textwrap.fill(" ".join(point.split()), 110, subsequent_indent="  ",
+                                   break_long_words=False, break_on_hyphens=False)
+                     for point in re.split("\n(?=- )", text))
 
 
 def readme(results: Path = RESULTS_DIR) -> dict[str, str]:
