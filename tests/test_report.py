@@ -110,11 +110,14 @@ def write_batch_norm(folder):
             ("rescue", "none", "sgd", 0.1), ("rescue", "batch", "sgd", 0.1),
             *(("noise", norm, "sgd", 0.1) for norm in (
                     "none", "batch", "noisy_batch", "noisy_batch_channel")),
+            *((group, norm, "sgd", 0.025) for group in ("edge", "init")
+              for norm in ("none", "batch")),
             *(("envelope", norm, optimizer, lr) for norm in (
                     "none", "batch") for optimizer in ("adam", "sgd") for lr in (0.001, 0.002))):
         value = 1.0 if norm == "none" else 0.5
         run = {"norm": norm, "lr": lr, "optimizer": optimizer, "seed": 0, "warmup": 0,
-               "only_norm": False, "batch_size": 128, "probe_every": 50}
+               "init": "he" if group == "init" else "glorot", "only_norm": False,
+               "batch_size": 128, "probe_every": 50}
         probes = {name: np.full((3, 11), value) for name in (
             "losses", "distances", "cosines", "smoothness", "shift_difference", "shift_relative",
             "shift_cosine", "layer_rayleigh", "weight_norm", "relative_update",
@@ -124,7 +127,7 @@ def write_batch_norm(folder):
                   probes | dict(loss=np.full(500, value), correct=np.full(500, 96),
                                 validation_accuracy=[1 - value], probe_steps=[0, 250, 500],
                                 gradient_norm=np.full(3, value), probe_loss=[2, 1.2, 1.2],
-                                fine_steps=[0, 250, 500], rayleigh=np.full(3, value),
+                                fine_steps=[0, 250, 1000], rayleigh=np.full(3, value),
                                 scale_rayleigh=[16.0, 4, 1, 0.25, 0.1]))
 
 

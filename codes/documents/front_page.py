@@ -18,10 +18,10 @@ SHOWN = ("airbench94_muon", "airbench96_faster", "ResNet-18", "adehuang41's PJ2"
 
 FOUND = """\
 - **In four epochs of a small net**, Adam for everything in place of Muon {adam}, and on the
-  filters alone it {filters}. Muon that does not keep filters at a fixed length {free}, and is then not
-  clearly better than SGD on the filters; whether a fixed length would lift SGD or Adam was not
-  tried. Twice the filters {wide}, for 3.5 times the FLOPs; batch norm, taken away (under AdamW),
-  {plain}; CutMix {cutmix}, and less in one run of a wider net.
+  filters alone it {filters}. Muon that does not keep filters at a fixed length {free}, and is
+  then not clearly better than SGD on the filters; whether a fixed length would lift SGD or Adam
+  was not tried. Twice the filters {wide}, for 3.5 times the FLOPs; batch norm, taken away (under
+  AdamW), {plain}; CutMix {cutmix}, and less in one run of a wider net.
 - **With batch norm, VGG-A trains faster:** 50 % training accuracy after {half[1]} steps, not
   {half[0]}. A part of that is the start: at a rate of 0.025, training accuracy at step 500 is
   {low[1]} % with batch norm and {low[0]} % without from Glorot's weights, {he[1]} and {he[0]} %
@@ -52,8 +52,9 @@ FOUND = """\
   {bands[none][without_slowest]}.
 - **Open:** by what means batch norm makes training faster. What is measured along the gradient
   goes with the gain, and does not show a cause. What was said of spans of steps and of η‖g‖² was
-  looked for when the runs had been seen. After correction for the number of claims, the steps to
-  50 %, the noise on training batches and the gradient's change one learning rate on stay clear.
+  looked for when the runs had been seen. After correction for the number of claims, the gain in
+  speed, from either start, the noise on training batches and the gradient's change one learning
+  rate on stay clear.
   ([Every claim](reports/figures/bn/evening/README.md), with intervals over three seeds.)"""
 CLAIMED = {  # by the names in FOUND
     "half": "steps to 50 % training accuracy",
