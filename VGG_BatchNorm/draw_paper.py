@@ -303,7 +303,8 @@ def draw_covariate_shift(runs: Runs):
     seeds, bands the middle half; right of the bar are the linear layers. If batch norm worked by
     reducing this shift, blue would have to lie nearer to 0, and to 1 for the cosine. By the paper's
     measure it lies further off; by ratio and cosine in convolution 2,
-    and in the others there is no clear difference. Its first step is off the scale."""
+    and in the others there is no clear difference, but for the ratio of convolution 6, which is
+    nearer to 0. Its first step is off the scale."""
     figure, axes = plt.subplots(2, 3, figsize=(9.6, 5.6))
     layers = (("convolution 5", 4, "L5"), ("linear layer 1", CONVOLUTIONS, "L10"))
     names = ("shift_difference", "shift_relative", "shift_cosine")

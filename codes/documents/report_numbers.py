@@ -291,9 +291,10 @@ def noise(runs: measures.Runs) -> dict:
     end, and of training batches at step 300."""
     percents = {"held_out": measures.validation_percent,
                 "training": partial(measures.training_percent, step=300)}
-    return {name: {norm: claims.mean_in_three_digits([percent(run) for run in measures.find(
-                runs, "noise", norm=norm)]) for norm in ("none", "batch", "noisy_batch_channel")}
-            for name, percent in percents.items()}
+    nets = {norm: measures.find(runs, "noise", norm=norm)
+            for norm in ("none", "batch", "noisy_batch_channel", "noisy_batch")}
+    return {name: {norm: claims.mean_in_three_digits(list(map(percent, some)))
+                   for norm, some in nets.items()} for name, percent in percents.items()}
 
 
 def heads(runs: measures.Runs) -> dict:
