@@ -291,7 +291,7 @@ def draw_three_panels(runs: Runs):
     last, end = drawn[0]["run"]["steps"], long["run"]["steps"]
     lines = f", and lines beyond {last:,} steps" if end > last else ""
     return entitled(figure, drawn, f"SGD, LR {drawn[0]['run']['lr']:g}",
-                    f"bands{lines}: one run of {end:,}")
+                    f"bands{lines}: one run of {end:,}" + " steps" * (not lines))
 
 
 def draw_covariate_shift(runs: Runs):

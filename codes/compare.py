@@ -30,7 +30,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.estimate import expected_seconds
 from codes.results.compare_results import Results, best, judged, key, summary_rows
-from codes.results.comparisons import by_study, study_table
+from codes.results.comparisons import by_study, in_order, study_table
 from codes.settings import Settings
 from codes.studies import BASES, COMBINED, MORE, STUDIES, Variant, beyond, variants, wanted
 from codes.trainer import NotFinite, Trainer
@@ -212,8 +212,8 @@ def main() -> None:
                                 {name: tuned.tries for name, tuned in settled.items()}, results)
             best_changes[study] = best(rows)
             print(f"\n{study}, base {base_name}\n{markdown(study_table(rows))}\n", flush=True)
-            write_csv(results.folder / "summary.csv",  # those that were there keep their places
-                      sum((by_study(results.folder) | {study: rows}).values(), []))
+            studies = in_order(by_study(results.folder) | {study: rows})
+            write_csv(results.folder / "summary.csv", sum(studies.values(), []))
 
 
 if __name__ == "__main__":

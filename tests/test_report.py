@@ -249,7 +249,7 @@ def test_a_file_of_other_weights_is_refused(refused, flags, name):
     path = flags[1] / f"{name}.json"
     path.write_text(path.read_text().replace(SHIPPED["sha1"], "0123456789"))
     said = refused(report, *flags)
-    assert f"{path} is of {SHIPPED['checkpoint']}" in said and "git restore reports" in said
+    assert f"{path} is of {SHIPPED['checkpoint']}" in said and f"git restore {path}" in said
     assert not flags[-1].exists()
 
 

@@ -10,6 +10,7 @@ import torch
 from conftest import ROOT, assert_picture, finish
 
 from codes import bench, bench_peer, plot_curves, summarise
+from codes.documents import front_page
 from codes.documents.map import is_script
 from codes.documents.preset_tables import accuracy_table, front_table
 from codes.figures.filters import as_pictures
@@ -173,3 +174,9 @@ def test_the_pages_say_what_the_results_say(name):
     text = (ROOT / name).read_text()
     tables = summarise.PAGES[name](RESULTS_DIR)
     assert summarise.renew(text, tables) == text, "run codes/summarise.py"
+
+
+def test_a_sentence_of_the_front_page_that_no_longer_fits_is_refused(monkeypatch):
+    monkeypatch.setitem(front_page.CLAIMED, "half", (front_page.CLAIMED["half"][0], "unclear"))
+    with pytest.raises(UserError, match="steps to 50 % training accuracy” does not fit .holds, "):
+        front_page.readme()

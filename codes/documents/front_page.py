@@ -59,19 +59,22 @@ FOUND = """\
   norm in the linear layers at 0.5, the noise on training batches, the smaller change of the
   gradient, and that the loss changes more in the step taken; no claim on the band is. ([Every
   claim](reports/figures/bn/evening/README.md), with intervals over three seeds.)"""
-CLAIMED = {  # by the names in FOUND
-    "half": "steps to 50 % training accuracy",
-    "he": "training accuracy (%) at step 500, LR 0.025, He's initial weights",
-    "low": "training accuracy (%) at step 500, LR 0.025",
-    "early": "the band, ½ to 4 LR, steps 0 to 99", "first": "the same, steps 0 to 99",
-    "late": "the band, ½ to 4 LR, from step 500 on", "turn": "the same, from step 500 on",
-    "ahead": "training accuracy (%) at step 100",
-    "change": "median size of the loss's change, 1 LR on (nats)",
-    "shift": "median ‖G − G′‖, convolution 5", "ratio": "‖G − G′‖ / ‖G‖, convolutions 3 to 8",
-    "large": "training accuracy (%) at step 500, LR 0.5, three linear layers",
-    "slow": "steps to 50 % training accuracy, LR 0.025",
-    "warm": "the same, a warm-up in both nets",
-    "inside": "the same, batch norm in its linear layers too"}
+CLAIMED = {  # by the names in FOUND: the claim's number, and what FOUND presumes that it says
+    "half": ("steps to 50 % training accuracy", "holds"),
+    "ahead": ("training accuracy (%) at step 100", "holds"),
+    "low": ("training accuracy (%) at step 500, LR 0.025", "holds"),
+    "he": ("training accuracy (%) at step 500, LR 0.025, He's initial weights", "holds"),
+    "early": ("the band, ½ to 4 LR, steps 0 to 99", "the opposite"),
+    "late": ("the band, ½ to 4 LR, from step 500 on", "holds"),
+    "first": ("the same, steps 0 to 99", "the opposite"),
+    "turn": ("the same, from step 500 on", "holds"),
+    "change": ("median size of the loss's change, 1 LR on (nats)", "the opposite"),
+    "shift": ("median ‖G − G′‖, convolution 5", "holds"),
+    "ratio": ("‖G − G′‖ / ‖G‖, convolutions 3 to 8", "unclear"),
+    "slow": ("steps to 50 % training accuracy, LR 0.025", "one net alone"),
+    "large": ("training accuracy (%) at step 500, LR 0.5, three linear layers", "unclear"),
+    "warm": ("the same, a warm-up in both nets", "holds"),
+    "inside": ("the same, batch norm in its linear layers too", "holds")}
 COMPARED = {"adam": ("optimizers", "Adam"), "filters": ("optimizers", "Adam on filters"),
             "free": ("optimizers", "Muon, not rescaling"), "wide": ("widths", "× 2"),
             "plain": ("components", "none"), "cutmix": ("augmentation", "with CutMix")}
@@ -83,10 +86,15 @@ def found_text(runs: measures.Runs, studies: dict[str, list[dict]]) -> str:
     Raises:
         KeyError: a claim or a variant that they name is not there.
         NotRun: nor are runs that they need.
+        UserError: a claim says something else than its sentence.
     """
-    told = {effect.claim.quantity: [claims.mean_in_three_digits(side)
-                                    for side in (effect.plain, effect.normed)]
-            for effect in claims.effects(runs)}
+    effects, told = {effect.claim.quantity: effect for effect in claims.effects(runs)}, {}
+    for name, (quantity, presumed) in CLAIMED.items():
+        effect = effects[quantity]
+        if effect.says != presumed:
+            raise UserError(f"README's sentence on “{quantity}” does not fit ({effect.says}, not "
+                            f"{presumed}); rewrite FOUND in codes/documents/front_page.py")
+        told[name] = [claims.mean_in_three_digits(side) for side in (effect.plain, effect.normed)]
     said = {(study, short(row)): says(row)
             for study, rows in studies.items() for row in rows[1:]}
     (slowest,) = measures.find(runs, "envelope", norm="batch", optimizer="sgd", lr=0.002)
@@ -95,8 +103,7 @@ def found_text(runs: measures.Runs, studies: dict[str, list[dict]]) -> str:
     right = noise(runs)
     text = FOUND.format(small=measures.steps_to(slowest, 0.5), bands=bands,
                         held=right["held_out"], trained=right["training"],
-                        **{name: told[quantity] for name, quantity in CLAIMED.items()},
-                        **{name: said[variant] for name, variant in COMPARED.items()})
+                        **told, **{name: said[variant] for name, variant in COMPARED.items()})
     return "\n".join(textwrap.fill(" ".join(point.split()), 110, subsequent_indent="  ",
                                    break_long_words=False, break_on_hyphens=False)
                      for point in re.split("\n(?=- )", text))
@@ -111,5 +118,7 @@ def readme(results: Path = RESULTS_DIR) -> dict[str, str]:
         return {"front": markdown(front_table(rows, published)),
                 "found": found_text(measures.read_runs(results / "bn" / "evening"),
                                     by_study(results / "compare" / "quick"))}
-    except (KeyError, TypeError, ValueError, measures.NotRun) as error:
+    except measures.NotRun:
+        raise UserError(f"runs that README names are not in {results / 'bn'}") from None
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"a file in {results} has another shape than expected: {error!r}") from None

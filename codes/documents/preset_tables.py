@@ -70,8 +70,8 @@ def of_shipped_weights(path: Path) -> dict:
     found = read_json(path)
     about = found.get("about", found)
     if about.get("sha1") != digest(SHIPPED_WEIGHTS):
-        raise UserError(f"{path} is of {about['checkpoint']} as it was, not of the shipped "
-                        "weights; measure these, or `git restore reports`")
+        raise UserError(f"{path} is of {about.get('checkpoint', 'a net')} as it was, not of the "
+                        f"shipped weights; measure these, or `git restore {path}` and its pictures")
     return found
 
 

@@ -25,10 +25,15 @@ ORDER = ("optimizers", "damped_muon", "whole_images", "activations", "components
 
 def by_study(folder: Path) -> dict[str, list[dict]]:
     """Return the rows of a base's summary.csv, by study, in ORDER; {} without the file."""
-    rows = read_csv(folder / "summary.csv", SUMMARY)
-    names = dict.fromkeys([*ORDER, *(row["study"] for row in rows)])
-    found = {name: [row for row in rows if row["study"] == name] for name in names}
-    return {name: mine for name, mine in found.items() if mine}
+    found: dict[str, list[dict]] = {}
+    for row in read_csv(folder / "summary.csv", SUMMARY):
+        found.setdefault(row["study"], []).append(row)
+    return in_order(found)
+
+
+def in_order(studies: dict[str, list[dict]]) -> dict[str, list[dict]]:
+    """Return them in ORDER; others follow."""
+    return {name: studies[name] for name in (*ORDER, *studies) if name in studies}
 
 
 class Comparisons(Results):
