@@ -32,8 +32,8 @@ FOUND = """\
   after which batch norm is at {ahead[1]} % and the other net at {ahead[0]} %, each of these is
   the other way round ({early[1]} against {early[0]} nats; {first[1]} and {first[0]}), in the
   paper's figure, too, at its first reading: without batch norm the net has hardly left its start.
-  In between nothing differs clearly, nor does the effective β at any time. In the step actually
-  taken the loss changes *more* with batch norm ({change[1]} against {change[0]}), for it falls
+  In between nothing differs clearly, nor does the effective β from step 200 on. In the step
+  actually taken the loss changes *more* with batch norm ({change[1]} against {change[0]}), for it falls
   further.
 - **Internal covariate shift is not reduced** by the paper's measure (‖G − G′‖ of convolution 5:
   {shift[1]} against {shift[0]}); relative to the length of the gradient there is no clear
