@@ -139,7 +139,8 @@ def made_up(tmp_path_factory) -> Path:
     tmp_path = tmp_path_factory.mktemp("report")
     write_presets(tmp_path / "results")
     shutil.copy(RESULTS_DIR / "published.csv", tmp_path / "results")
-    write_studies(tmp_path / "results" / "compare" / "quick")
+    for base in ("quick", "long"):
+        write_studies(tmp_path / "results" / "compare" / base)
     write_insights(tmp_path / "results")
     write_batch_norm(tmp_path / "results" / "bn" / "evening")
     rows = [{"norm": norm, "kit_step_seconds": 2, "probe_share_every_100_steps": 0.04,

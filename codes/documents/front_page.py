@@ -33,8 +33,8 @@ FOUND = """\
   the other way round ({early[1]} against {early[0]} nats; {first[1]} and {first[0]}), in the
   paper's figure, too, at its first reading: without batch norm the net has hardly left its start.
   In between nothing differs clearly, nor does the effective β from step 200 on. In the step
-  actually taken the loss changes *more* with batch norm ({change[1]} against {change[0]}), for it falls
-  further.
+  actually taken the loss changes *more* with batch norm ({change[1]} against {change[0]}), for it
+  falls further.
 - **Internal covariate shift is not reduced** by the paper's measure (‖G − G′‖ of convolution 5:
   {shift[1]} against {shift[0]}); relative to the length of the gradient there is no clear
   difference in convolutions 3 to 8 ({ratio[1]} and {ratio[0]}). Noise that moves every channel's

@@ -38,6 +38,18 @@ def comparisons_for_report(path: Path) -> dict:
             "edge": [row["variant"] for row in runs.studies["optimizers"] if row["edge"]]}
 
 
+def recipe_for_report(path: Path) -> dict | None:
+    """compare/long: the ways to spend as many FLOPs, if that study was run there."""
+    runs = Comparisons(path.parent)
+    if len(rows := runs.studies.get("recipe", [])) < 2:
+        return None
+    others = sorted_by_effect(rows[1:])
+    table = cells(study_table(rows))
+    return {"table": [[*row[:4], *row[6:]] for row in table], "base": study_for_report(rows),
+            "widths": ", ".join(map(str, runs.base["widths"])), "epochs": runs.base["epochs"],
+            "seeds": seeds(rows), "best": short(others[-1]), "worst": short(others[0])}
+
+
 def fit(runs: Comparisons, changes: str) -> dict:
     """Return a variant's accuracy (%) on training and held-out images, and whether the first is
     the higher one."""

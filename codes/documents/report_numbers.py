@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from codes.documents import bench_tables, preset_tables
-from codes.documents.report_comparisons import comparisons_for_report
+from codes.documents.report_comparisons import comparisons_for_report, recipe_for_report
 from codes.documents.tables import cells
 from codes.figures.landscape import COMPARED
 from codes.networks import build
@@ -366,6 +366,8 @@ PARTS = {  # a file, what makes it, and what reads it
     "data": ("evaluation.json", 'make evaluate ARGS="--ckpt reports/models/cifarnet.pt"', data),
     "front": ("published.csv", "git checkout reports/results/published.csv", front),
     "compare": ("compare/quick/summary.csv", "make compare", comparisons_for_report),
+    "ways": ("compare/long/summary.csv", 'make compare ARGS="--base long --study recipe"',
+               recipe_for_report),
     "scratch": ("from_scratch.csv", "make from-scratch", scratch),
     "bench": ("bench.json", "make bench", bench),
     "peer": ("peer.json", "codes/bench_peer.py", lambda path: {
