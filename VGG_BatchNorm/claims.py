@@ -55,9 +55,15 @@ def _probes(values: Callable[[dict], np.ndarray]) -> Callable[[dict], float]:
     return lambda run: float(measures.late_median(run, values(run)))
 
 
+def _column(step: float, values: Callable[[dict], np.ndarray]) -> Callable[[dict], np.ndarray]:
+    """Return the same function of a run as `values`, which has a column for each step length, at
+    one of them."""
+    return lambda run: values(run)[:, FINE_GRID.index(step)]
+
+
 def _at(step: float, values: Callable[[dict], np.ndarray]) -> Callable[[dict], float]:
-    """Return the same of `values` that has a column for each step length, at one of them."""
-    return _probes(lambda run: values(run)[:, FINE_GRID.index(step)])
+    """Return a function of a run: the late median of such a column."""
+    return _probes(_column(step, values))
 
 
 def _off_plane(run: dict) -> np.ndarray:
@@ -72,11 +78,6 @@ def _over(name: str, low: float, high: float,
     """Return a function of a run: the median of `values` over probes where run[name] is in a span.
     """
     return lambda run: float(measures.median_where(run, values(run), name, low, high))
-
-
-def _one_on(run: dict) -> np.ndarray:
-    """Return ‖Δg‖/‖g‖ by probe, one learning rate on."""
-    return measures.gradient_change(run)[:, FINE_GRID.index(1.0)]
 
 
 def _part(name: str, layers: slice) -> Callable[[dict], float]:
@@ -171,8 +172,7 @@ CLAIMS = (
           _at(4.0, _off_plane), -1),
     Claim("", "the same, 1 LR on", _at(1.0, _off_plane), -1),
     *(Claim("", f"the same, 1 LR on, {text}", _over(
-            name, low, high, lambda run: _off_plane(run)[:, FINE_GRID.index(1.0)]), -1,
-            afterwards=True)
+            name, low, high, _column(1.0, _off_plane)), -1, afterwards=True)
       for text, name, low, high in SPANS),
     Claim("… in the step actually taken (ours)",
           "median size of the loss's change, 1 LR on (nats)",
@@ -182,7 +182,8 @@ CLAIMS = (
     Claim("", "the same, over ‖g‖",
           _probes(lambda run: _largest("distances")(run) / run["gradient_norm"]), -1),
     Claim("", "median ‖Δg‖ / ‖g‖, 1 LR on", _at(1.0, measures.gradient_change), -1),
-    *(Claim("", f"the same, {text}", _over(name, low, high, _one_on), -1, afterwards=True)
+    *(Claim("", f"the same, {text}", _over(
+            name, low, high, _column(1.0, measures.gradient_change)), -1, afterwards=True)
       for text, name, low, high in SPANS + EQUAL_LOSS),
     Claim("", "median ‖Δg‖ / ‖g‖, ½ LR on", _at(0.5, measures.gradient_change), -1,
           afterwards=True),
