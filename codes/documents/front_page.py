@@ -17,9 +17,9 @@ from VGG_BatchNorm.ground.tables import markdown
 SHOWN = ("airbench94_muon", "airbench96_faster", "ResNet-18", "adehuang41's PJ2", "spoil-ed's PJ2")
 
 FOUND = """\
-- **In four epochs of a small net**, Adam for everything in place of Muon {adam}; batch norm, taken away (under
-  AdamW), {plain}; CutMix {cutmix}, less in one run of a wider net; twice the filters {wide}, for
-  3.5 times the FLOPs.
+- **In four epochs of a small net**, Adam for everything in place of Muon {adam}; batch norm,
+  taken away (under AdamW), {plain}; CutMix {cutmix}, less in one run of a wider net; twice the
+  filters {wide}, for 3.5 times the FLOPs.
 - **With batch norm, VGG-A trains faster:** 50 % training accuracy after {half[1]} steps, not
   {half[0]}. A part of this is the start: at a rate of 0.025, accuracy at step 500 is {low[1]} %
   with batch norm; without, it is {low[0]} % from Glorot's weights and {he[0]} % from He's, which
