@@ -106,11 +106,14 @@ def time_by_turns(peer: ModuleType, data_dir: Path, precision: str, steps: int) 
     ours = Trainer(settings, train, CPU)
     batches = ours.loader.epoch(0)
 
-    def kind(number: int) -> tuple[int, bool]:
-        """Make ours ready for a step; return the image size, and whether the bias is trained."""
+    def kind(number: int) -> tuple[int, int, bool]:
+        """Make ours ready for a step; return the image size, the number of images that the net
+        trains on, and whether the bias is trained.
+        """
         ours.epoch = number // len(ours.loader)
         ours.start_epoch()
-        return image_size(number, ours.steps, settings), ours.net.stem.bias.requires_grad
+        return (image_size(number, ours.steps, settings), ours.images_kept(number),
+                ours.net.stem.bias.requires_grad)
 
     def our_step(number: int) -> None:
         kind(number)

@@ -221,6 +221,7 @@ def _recipe(base: dict) -> list[Variant]:
             "the hardest 40 %, from the first step": hardest | {"select_from": 0.0},
             "the hardest 40 %, rate × 0.7": hardest | {"lr": round(0.7 * base["lr"], 3)},
             "the hardest 40 %, wider": hardest | scaled(base, 1.5),
+            "the hardest 40 %, pooling first in the last group": hardest | {"pool_first": 1},
             "the hardest 40 %, 16, then 24, then 32 pixels": hardest | graded,
             "average of the last tenth": average, "shifts of up to 4": shifts,
             "label smoothing 0.1": {"label_smoothing": 0.1},
