@@ -78,7 +78,7 @@ HEAD_RUNS = (  # beside the pair at its own rate and at the others
     ("batch", {"head": "single"}), ("none", {"head": "single"}), ("batch", {"head": "batch"}),
     ("batch", {"warmup": 100}), ("none", {"warmup": 100}))
 HEAD_RATES = (0.5, 0.2, 0.1, 0.05)
-INIT_RATES = (0.025, 0.1)
+INIT_RATES = (0.01, 0.025, 0.05, 0.1)
 EDGE_RATES = (0.025, 0.4)  # beside the pair's and the others'
 NOISE_NORMS = ("none", "batch", "noisy_batch_channel", "noisy_batch", "noise")
 # In training steps, about

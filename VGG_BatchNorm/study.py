@@ -8,6 +8,7 @@ training step (batch cross-entropy in nats; right answers of the batch, before i
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import time
 from collections import defaultdict
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
 from VGG_BatchNorm import probes
@@ -31,9 +33,12 @@ from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.loaders import BatchLoader
 from VGG_BatchNorm.run import TORCH_OPTIMIZERS, Run, fresh_net
 from VGG_BatchNorm.run_files import FINE_GRID, GRID, read_study_run
+from VGG_BatchNorm.VGG import VGG
 
 SAVE_SECONDS = 60  # between checkpoints
 EDGE_STEPS = (1 / 16, 1 / 4, 1.0)  # in learning rates, where the curvature is measured
+REFIT = 50  # batches, from which running statistics are taken anew
+WITH_STATISTICS = ("batch", "noisy_batch", "noisy_batch_channel")  # norms that have them
 WATCHED = 4  # channels of each ReLU whose first moments are kept
 LOOKED_AT = {"grid": [*GRID], "fine_grid": [*FINE_GRID], "edge_steps": [*EDGE_STEPS],
              "watched": WATCHED, "quantiles": [*probes.QUANTILES]}  # a file without it: at the same
@@ -179,13 +184,13 @@ class StudyRun:
                 ended = self.step >= self.run.steps or self.diverged
                 if test and self.run.test_every and (
                         ended or self.step % self.run.test_every == 0):
-                    self.add(test_steps=self.step, test_accuracy=self.validate(test)[0])
+                    self.add(test_steps=self.step, test_accuracy=validate(self.net, test)[0])
                 if ended:
                     break
                 if time.perf_counter() - saved > SAVE_SECONDS and i + 1 < len(self.loader):
                     self.save(checkpoint)
                     saved = time.perf_counter()
-            share, loss = self.validate(validation)
+            share, loss = validate(self.net, validation)
             self.add(validation_steps=self.step, validation_accuracy=share, validation_loss=loss)
 
     @property
@@ -193,11 +198,6 @@ class StudyRun:
         """Whether the last loss is not finite."""
         losses = self.record.get("loss")
         return bool(losses) and not math.isfinite(losses[-1])
-
-    def validate(self, split: Split) -> tuple[float, float]:
-        """Return the net's accuracy and cross-entropy in nats, in evaluation mode."""
-        logits = predict(self.net, split, batch_size=500)
-        return accuracy(logits, split.labels), F.cross_entropy(logits, split.labels).item()
 
     def save(self, path: Path) -> None:
         """Write a checkpoint that `load` goes on from."""
@@ -233,6 +233,12 @@ def _swapped(tensors: list[torch.Tensor], others: list[torch.Tensor]) -> Iterato
     finally:
         for tensor, value in zip(tensors, own, strict=True):
             tensor.copy_(value)
+
+
+def validate(net: nn.Module, split: Split) -> tuple[float, float]:
+    """Return the net's accuracy and cross-entropy in nats, in evaluation mode."""
+    logits = predict(net, split, batch_size=500)
+    return accuracy(logits, split.labels), F.cross_entropy(logits, split.labels).item()
 
 
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -278,6 +284,18 @@ def theorem(net: nn.Module, batch: probes.Batch) -> dict[str, np.ndarray]:
             for name in sides[0]}
 
 
+def without_noise(study: StudyRun, validation: Split) -> dict[str, list[float]]:
+    """Return accuracy and loss (nats) of the net, `validation_anew_*`, on held-out images in
+    evaluation mode, where the running statistics are not those of training, but taken anew over
+    `REFIT` batches that pass without noise.
+    """
+    net = VGG("A", **study.run.network | {"norm": "batch"}).to(study.device)
+    net.load_state_dict(study.net.state_dict())
+    update_bn((x for x, _ in itertools.islice(study.loader.epoch(0), REFIT)), net)
+    share, loss = validate(net, validation)
+    return {"validation_anew_accuracy": [share], "validation_anew_loss": [loss]}
+
+
 def perform(run: Run, train: Split, validation: Split, device: torch.device, results: Path,
             scratch: Path, test: Split | None = None, keep: bool = False) -> bool:
     """Run `run` to its end and write its file in `results`, unless it is there already.
@@ -310,6 +328,8 @@ def perform(run: Run, train: Split, validation: Split, device: torch.device, res
         study.train_to_end(validation, checkpoint, bar, test)
     batch = next(study.loader.epoch(0))
     lists = study.record | (rescaled(study.net, batch, run.lr) if run.probe_every else {})
+    if run.norm in WITH_STATISTICS:
+        lists |= without_noise(study, validation)
     arrays = {name: np.asarray(values, np.float32) for name, values in lists.items()}
     if run.probe_every and run.norm == "batch":
         arrays |= theorem(study.net, batch)

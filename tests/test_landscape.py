@@ -18,7 +18,7 @@ from VGG_BatchNorm.ground.cifar10 import load_cifar10, split_validation
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.run import Run, fresh_net
 from VGG_BatchNorm.run_files import read_study_run
-from VGG_BatchNorm.study import StudyRun, perform, rescaled
+from VGG_BatchNorm.study import StudyRun, perform, rescaled, validate, without_noise
 
 CPU = torch.device("cpu")
 TINY = dict(width=1 / 16, n_items=96, batch_size=16)
@@ -72,6 +72,21 @@ def test_a_run_leaves_every_measure(data, folder, whole):
     assert whole["theorem_measured"].shape == (172,)  # channels of all layers
     np.testing.assert_allclose(whole["theorem_equality"], whole["theorem_measured"], rtol=1e-3)
     assert not perform(PROBED, *data, CPU, folder, folder)  # not again
+
+
+def test_statistics_taken_anew_are_of_images_without_noise(data, tmp_path):
+    anew = []
+    for norm in ("batch", "noisy_batch_channel"):
+        study = StudyRun(dataclasses.replace(PROBED, norm=norm), data[0], CPU)
+        before = [buffer.clone() for buffer in study.net.buffers()]
+        anew.append(without_noise(study, data[1]))  # both start with the same weights
+        assert all(map(torch.equal, before, study.net.buffers()))
+    loss = anew[0]["validation_anew_loss"][0]
+    assert anew[0] == anew[1] and loss != validate(study.net, data[1])[1]
+    torch.optim.swa_utils.update_bn((x for x, _ in study.loader.epoch(0)), study.net)
+    assert abs(validate(study.net, data[1])[1] - loss) > 1e-3  # taken anew with the noise
+    left = performed(dataclasses.replace(study.run, steps=2), data, tmp_path)
+    assert 0 <= left["validation_anew_accuracy"][0] <= 1
 
 
 def test_probes_do_not_change_the_run(data, whole, tmp_path):
@@ -295,7 +310,7 @@ def test_the_study_end_to_end(call, succeeds, data_dir, tmp_path, small):
     first = out.splitlines()[0]
     assert "preset quick" in first and "minutes" in first
     rows = (tmp_path / "bn" / "quick" / "summary.csv").read_text().splitlines()
-    assert len(rows) == 1 + (2 + 6 + 16 + 6) + (20 + 4 + 4 + 5 + 2 + 2)
+    assert len(rows) == 1 + (2 + 6 + 16 + 6) + (20 + 8 + 4 + 5 + 2 + 2)
     out = succeeds(VGG_Loss_Landscape, *flags, "--device", "cpu")
     assert "0 pair, 0 envelope, 0 rates, 0 rescue" in out
     code, _, err = call(plot_study, "--out", tmp_path / "figures")  # of the study that ran last
