@@ -272,6 +272,16 @@ def effects(runs: Runs) -> list[Effect]:
     return found
 
 
+def clear(shown: list[Effect]) -> list[Claim]:
+    """Return the claims that Holm's rule calls clear, over those that were tested on several seeds
+    and not thought of afterwards."""
+    tested = [effect for effect in shown
+              if effect.claim.sign and not effect.claim.afterwards
+              and np.isfinite(effect.interval).all()]
+    found = holm([p_value(np.subtract(effect.normed, effect.plain)) for effect in tested])
+    return [effect.claim for effect, sure in zip(tested, found, strict=True) if sure]
+
+
 def claims_table(runs: Runs, brief: bool = False) -> Table:
     """Return the claims with their numbers: mean ± standard deviation over seeds, and the
     difference with its 95 % interval, by pairs of nets that share a seed.
@@ -280,12 +290,7 @@ def claims_table(runs: Runs, brief: bool = False) -> Table:
         brief: the claims of the paper, each by its first number, and three of ours that qualify it.
     """
     shown = effects(runs)
-    tested = [effect for effect in shown
-              if effect.claim.sign and not effect.claim.afterwards
-              and np.isfinite(effect.interval).all()]
-    clear = holm([p_value(np.subtract(effect.normed, effect.plain)) for effect in tested])
-    alone = [effect.claim for effect, sure in zip(tested, clear, strict=True) if not sure]
-    alone += [effect.claim for effect in shown if effect.claim.afterwards]
+    sure = clear(shown)
     lines = []
     for effect in shown:
         if brief and (not effect.claim.text or effect.claim.text.startswith("(")):
@@ -295,8 +300,8 @@ def claims_table(runs: Runs, brief: bool = False) -> Table:
         quantity = effect.claim.quantity + " †" * effect.claim.afterwards
         lines.append((effect.claim.text, quantity, str(len(effect.plain)),
                       mean_in_three_digits(effect.plain), mean_in_three_digits(effect.normed),
-                      _signed(*effect.interval), paper,
-                      f"({effect.says})" if effect.claim in alone and effect.says in (
+                      signed(*effect.interval), paper,
+                      f"({effect.says})" if effect.claim not in sure and effect.says in (
                           "holds", "the opposite") else effect.says))
     mixed = " Some runs were trained in bfloat16." * (
         len({run["run"]["precision"] for run in runs.values()}) > 1)
@@ -341,12 +346,13 @@ def twins(runs: Runs) -> Table:
                            for side in zip(*pairs, strict=True))
             lines.append((net, str(steps), quantity, str(len(pairs)),
                           mean_in_three_digits(exact), mean_in_three_digits(half),
-                          _signed(*t_interval(np.subtract(half, exact)))))
+                          signed(*t_interval(np.subtract(half, exact)))))
     return Table("", ("net", "steps", "measured", "seeds", "float32", "bfloat16",
                       "difference, 95 %"), lines)
 
 
-def _signed(mean: float, half: float) -> str:
+def signed(mean: float, half: float) -> str:
+    """Return a difference and its interval's half in three digits; –: there is none."""
     if not np.isfinite(mean):
         return "–"
     decimals = _decimals(mean, half)
