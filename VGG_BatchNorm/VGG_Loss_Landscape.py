@@ -20,8 +20,9 @@ a finished run is not run again. Groups:
     smooth    softplus and average pooling: the same nets without kinks
     long      the pair again, for longer
 
-Plain SGD at a constant rate, batches of 128, Glorot initial weights, no augmentation, no weight
-decay (Santurkar et al. 2018, arXiv 1805.11604); 5,000 training images are held out for accuracy.
+Where a group says nothing else: plain SGD at a constant rate, batches of 128, Glorot initial
+weights, no augmentation, no weight decay (Santurkar et al. 2018, arXiv 1805.11604). 5,000 training
+images are held out for accuracy.
 """
 
 import dataclasses
@@ -55,7 +56,7 @@ PRESETS = {  # steps of the runs of each group (0: none of them), and what the r
     "quick": dict(width=0.25, n_items=10_240, seeds=1, probe_every=25, dense=100,
                   other_rates=(0.05, 0.2, 0.5), pair=300, envelope=120, rates=150, rescue=100,
                   norms=0, heads=0, init=0, edge=0, noise=0, smooth=0, long=0),
-    # two CPU cores, twelve hours; in bfloat16 eight
+    # two CPU cores, twelve hours; in bfloat16 nine
     "evening": dict(width=1.0, n_items=45_000, seeds=3, probe_every=50, dense=200,
                     other_rates=(0.05, 0.2, 0.5), pair=1500, envelope=351, rates=500, rescue=240,
                     norms=0, heads=500, init=500, edge=500, noise=300, smooth=300, long=2500),

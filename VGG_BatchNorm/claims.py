@@ -196,6 +196,11 @@ CLAIMS = (
     Claim("", "median ‖G − G′‖, linear layer 1",
           _layers(lambda run: run["shift_difference"][:, CONVOLUTIONS]), 1,
           _paper_shift(layer="L10")),
+    *(Claim("", f"cosine of G and G′, {name}", _layers(
+            lambda run, layer=layer: run["shift_cosine"][:, layer]), -1,
+            _paper(3, "value", lr="lr.1", metric="cos", layer=theirs), afterwards=True)
+      for name, layer, theirs in (("convolution 5", 4, "L5"),
+                                  ("linear layer 1", CONVOLUTIONS, "L10"))),
     *(Claim("", f"{quantity}, {text}", _part(name, layers), sign, afterwards=True)
       for name, quantity, sign in (("shift_relative", "‖G − G′‖ / ‖G‖", 1),
                                    ("shift_cosine", "cosine of G and G′", -1))

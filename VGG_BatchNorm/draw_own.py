@@ -171,12 +171,13 @@ def draw_noise(runs: Runs):
     batches, a line for each seed. Middle and right: by how much the means and the standard
     deviations σ of four channels jump from one look to the next, over σ, by layer (median, first
     seed). If batch norm worked by steady first moments, noise by channel would have to undo what it
-    does: by this measure they are then less steady than in the plain net. The spreads tell another
-    story: with that noise they are less steady than in the plain net in the first three
-    convolutions alone, and steadier from the fourth on. All of this is of training batches: on
-    held-out images, where the noise is off but running statistics are of noisy inputs, nets trained
-    with noise lose the gain. The noise in the net without batch norm, which is larger there against
-    what it meets, stops training: no fair control."""
+    does: by this measure they are then less steady than in the plain net, in the convolutions,
+    which are drawn. The spreads tell another story: with that noise they are less steady than in
+    the plain net in the first three convolutions alone, and steadier from the fourth on. In the
+    linear layers, which have no norm, means and spreads are both steadier. All of this is of
+    training batches: on held-out images, where the noise is off but running statistics are of noisy
+    inputs, nets trained with noise lose the gain. The noise in the net without batch norm, which is
+    larger there against what it meets, stops training: no fair control."""
     found = {norm: find(runs, "noise", norm=norm) for norm in NOISE_LOOKS}
     figure = plt.figure(figsize=(9.6, 5.2))
     above, below = figure.add_gridspec(2, 1, hspace=0.08)

@@ -118,7 +118,8 @@ def draw_training(runs: Runs):
     Grey (paler: at 0.5): the paper's own curves at the same rates (right: on its test images, every
     1,000 steps), read off its figure 1; its net has 13 layers or more, ours 11, and single batches
     are drawn there. At 0.5 its net with batch norm learns and ours hardly does: see "Heads". The
-    loss is on a logarithmic axis, off which the first steps with batch norm throw it."""
+    loss is on a logarithmic axis, off which the first steps with batch norm throw it. The stairs
+    are epochs (351 steps): there is no augmentation, so from the second on, images come again."""
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.6))
     drawn = []
     for lr, style, face in ((0.1, "-", None), (0.5, "--", "white")):
@@ -221,7 +222,7 @@ def draw_seeds(axis: plt.Axes, colour: str, found: list[dict], measure: Callable
 
 
 def draw_three_panels(runs: Runs):
-    """The paper's figure 4: at each step, the loss and the gradient are measured ½, 1, 2 and 4
+    """The paper's figure 4: at probed steps, the loss and the gradient are measured ½, 1, 2 and 4
     learning rates along the gradient, on the same batch. Above, over training: range of the loss,
     range of the distance between the gradient there and here, the largest distance over the length
     of the way, and the width of the band of the loss in nats, since a logarithmic axis shows ratios
@@ -302,9 +303,9 @@ def draw_covariate_shift(runs: Runs):
     Below: by layer, the same, its ratio to ‖G‖, and the cosine; lines are medians over training and
     seeds, bands the middle half; right of the bar are the linear layers. If batch norm worked by
     reducing this shift, blue would have to lie nearer to 0, and to 1 for the cosine. By the paper's
-    measure it lies further off; by ratio and cosine in convolution 2,
-    and in the others there is no clear difference, but for the ratio of convolution 6, which is
-    nearer to 0. Its first step is off the scale."""
+    distance it lies further off; by ratio and cosine in convolution 2, and in the others there is
+    no clear difference, but for the ratio of convolution 6, which is nearer to 0. Its first step is
+    off the scale."""
     figure, axes = plt.subplots(2, 3, figsize=(9.6, 5.6))
     layers = (("convolution 5", 4, "L5"), ("linear layer 1", CONVOLUTIONS, "L10"))
     names = ("shift_difference", "shift_relative", "shift_cosine")

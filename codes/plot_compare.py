@@ -35,6 +35,12 @@ the net and the length of training named with it.
 """
 
 
+INTRODUCED = {
+    "whole_images": "The optimizers without the phase of small images, for about the same FLOPs, "
+                    "since it might favour Muon. ",
+    "recipe": "Ways to spend as many FLOPs as the base does, with as many epochs as they allow. "}
+
+
 def page(runs: Comparisons, horizons: tuple | None) -> str:
     """Return README.md.
 
@@ -51,9 +57,11 @@ def page(runs: Comparisons, horizons: tuple | None) -> str:
     if horizons:
         said = caption(draw_horizons, caption_words(*horizons))
         text.append(f"![horizons](../horizons.png)\n\n{said}\n")
-    text += [f"## {study}\n\n{paragraph(rows, runs.base)}\n\n{markdown(study_table(rows))}\n"
+    text += [f"## {study}\n\n{INTRODUCED.get(study, '')}{paragraph(rows, runs.base)}\n\n"
+             f"{markdown(study_table(rows))}\n"
              for study, rows in compared.items()]
-    text.append(f"## What is not shown to help\n\n{markdown(without_effect_table(runs.studies))}\n")
+    text.append("## What is not clearly better\n\n"
+                f"{markdown(without_effect_table(runs.studies))}\n")
     return "\n".join(text)
 
 

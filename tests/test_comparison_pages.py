@@ -36,14 +36,13 @@ def write_base(folder, rows: list[dict], **changes):
     ([], ["`first` stands alone"]),
     ([row("a: 9", 2.0, flops=3000), row("b", 3.0, clear=False)],
      ["Take `a` in place of `first`: it gains 2.00 ± 0.50 points, for 3.0 times the FLOPs.",
-      "Higher in the mean: `b` (+3.00 ± 0.50)", "clear: 1 of 2",
-      "Zero lies outside of their own intervals, but Holm's rule"]),
+      "before you choose: `b` (+3.00 ± 0.50)", "clear: 1 of 2", "so many: 1 (“uncorrected”)"]),
     ([row("a", -2.0), row("b", None)],
      ["Keep `first`: nothing", "`a` loses 2.00 ± 0.50 points; `b` fails with every seed"]),
     ([row("a", -2.0), row("b", -3.0), row("c", -1.0)],
      ["3 are clearly worse, from `c`, which loses 1.00 ± 0.50 points, to `b`, which"]),
     ([row("a", -0.1, clear=False, edge=True)],
-     ["until more is known", "first or last try for `a`", "reaches from −0.60 to +0.40 points"]),
+     ["until more is known", "first or last try for `a`", "1, with intervals from −0.60 to +0.40"]),
     ([row("a", 1.0, None, False, n=1)], ["One pair says nothing of luck: `a`", "1 to 3 seeds"]),
 ])
 def test_the_advice_follows_the_rows(rows, said):

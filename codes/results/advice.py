@@ -77,11 +77,13 @@ def _do(first: dict, better: list[dict], worse: list[dict], unclear: list[dict])
     elif worse:
         text = [f"Keep {name}: nothing here is clearly better."]
     else:
-        text = [f"Keep {name} until more is known: nothing here clearly differs from it."]
+        text = [f"Keep {name} until more is known: nothing here differs from it by more than luck "
+                "might, in so few runs."]
     best = better[0]["difference"] if better else 0
     if higher := [f"{_name(row)} ({points(row)})" for row in unclear
                   if row["difference"] is not None and row["difference"] > best]:
-        text.append(f"Higher in the mean: {listed(higher)}.")
+        text.append("Higher in the mean, and worth more seeds before you choose: "
+                    f"{listed(higher)}.")
     if len(worse) > 2:
         least, most = (f"{_name(row)}, which {_priced(row, first)}" for row in
                        (worse[0], worse[-1]))
@@ -109,15 +111,13 @@ def _sure(rows: list[dict], unclear: list[dict]) -> list[str]:
     known = [row for row in unclear if row["uncertainty"] is not None]
     leaning = [row for row in known if leans(row)]
     if leaning:
-        names = [f"{_name(row)} ({points(row)})" for row in leaning]
-        text.append("Zero lies outside of their own intervals, but Holm's rule does not exclude "
-                    f"luck: {listed(names)}.")
+        text.append(f"By its own interval alone, which does not exclude luck among so many: "
+                    f"{len(leaning)} (“uncorrected”).")
     if open_ := [row for row in known if row not in leaning]:
         low, high = (end(row["difference"] + sign * row["uncertainty"] for row in open_)
                      for end, sign in ((min, -1), (max, 1)))
-        whose = "the interval reaches" if len(open_) == 1 else "the intervals reach"
-        text.append(f"Open, in either direction: {listed([_name(row) for row in open_])}; {whose} "
-                    f"from {minus(f'{low:+.2f}')} to {minus(f'{high:+.2f}')} points.")
+        text.append(f"Open, in either direction: {len(open_)}, with intervals from "
+                    f"{minus(f'{low:+.2f}')} to {minus(f'{high:+.2f}')} points.")
     if alone:
         text.append(f"One pair says nothing of luck: {listed([_name(row) for row in alone])}.")
     return text
