@@ -35,12 +35,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10, split_validation
-from VGG_BatchNorm.ground.files import RESULTS_DIR, RUNS_DIR, in_repository, write_csv, write_json
+from VGG_BatchNorm.ground.files import RESULTS_DIR, RUNS_DIR, write_csv
 from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.machine import PRECISIONS, use_device
 from VGG_BatchNorm.ground.script import GOES_ON, UserError, run_main, user_path
 from VGG_BatchNorm.ground.tables import Table, markdown
-from VGG_BatchNorm.measures import LAST_STUDY, steps_to
+from VGG_BatchNorm.measures import steps_to
 from VGG_BatchNorm.run import Run
 from VGG_BatchNorm.run_files import read_study_run
 from VGG_BatchNorm.study import StudyRun, perform
@@ -230,7 +230,8 @@ def main() -> None:
                         help="of training; probes are float32 always (default: float32)")
     parser.add_argument("--keep", action="store_true",
                         help="keep each run's last checkpoint: a longer run goes on from it")
-    parser.add_argument("--out", type=user_path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--out", type=user_path, default=RESULTS, help="folder of the results "
+                        "(plot_study.py draws those of another folder if told: OUT/PRESET)")
     args = parser.parse_args()
     device = use_device(args.device, args.threads)
     train, test = load_cifar10(args.data_dir)
@@ -248,9 +249,8 @@ def main() -> None:
     rows = [row for row in summarise(folder) if row["group"] in args.groups]
     if not rows:
         raise UserError("this preset has no runs in these groups")
-    write_json(LAST_STUDY, {"folder": in_repository(folder).as_posix()})
     print(markdown(summary_table(rows)))
-    print(f"{folder / 'summary.csv'}; plot_study.py draws the pictures")
+    print(f"{folder / 'summary.csv'}; python VGG_BatchNorm/plot_study.py {folder} draws it")
 
 
 if __name__ == "__main__":

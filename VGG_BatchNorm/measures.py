@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from VGG_BatchNorm.ground.files import RUNS_DIR
 from VGG_BatchNorm.run_files import FINE_GRID, GRID, read_study_run
 
 CONVOLUTIONS = 8  # of VGG-A: the layers before the linear ones
@@ -18,7 +17,6 @@ PAPER = slice(-len(GRID), None)  # the paper's points are the last of the fine g
 EDGE = FINE_GRID.index(1 / 16)  # the step, in learning rates, at which the curvature is read off
 SHORTEST = 500  # the steps that runs at all rates have
 WINDOW = 50  # batches over which training accuracy is averaged
-LAST_STUDY = RUNS_DIR / "bn" / "last.json"  # names the folder of the study that ran last
 Runs = dict[str, dict]  # by "group/name"; what run_files.read_study_run gives
 
 

@@ -13,22 +13,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from VGG_BatchNorm.claims import claims_table, twins
 from VGG_BatchNorm.draw_own import FIGURES
-from VGG_BatchNorm.ground import files
-from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, ROOT
+from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, newest, write_text
 from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.ground.style import save_figure
 from VGG_BatchNorm.ground.tables import markdown
-from VGG_BatchNorm.measures import LAST_STUDY, NotRun, read_runs
-
-
-def newest_study(results: Path) -> Path:
-    """Return the folder of the study that ran last; in a fresh clone, of the newest results."""
-    last = ROOT / files.read_json(LAST_STUDY, "folder")["folder"] if LAST_STUDY.exists() else None
-    if last and last.exists():
-        return last
-    return files.newest(results, "*/summary.csv", f"no finished study in {results}; "
-                        "`make bn-landscape` makes one").parent
+from VGG_BatchNorm.measures import NotRun, read_runs
 
 
 def main() -> None:
@@ -36,7 +26,9 @@ def main() -> None:
     parser.add_argument("results", nargs="?", type=user_path, help="folder of a preset")
     parser.add_argument("--out", type=user_path, help="folder of the pictures")
     args = parser.parse_args()
-    folder = (args.results or newest_study(RESULTS_DIR / "bn")).resolve()
+    results = RESULTS_DIR / "bn"
+    folder = (args.results or newest(results, "*/summary.csv", f"no finished study in {results}; "
+                                     "`make bn-landscape` makes one").parent).resolve()
     args.out = args.out or FIGURES_DIR / "bn" / folder.name
     runs = read_runs(folder)
     text = ["# Why batch normalisation helps: the pictures\n",
@@ -57,8 +49,7 @@ def main() -> None:
         print(f"picture    {args.out / name}.png")
     if len(text) == head:
         raise UserError(f"{folder} holds none of the runs that the pictures need")
-    with files.atomic_write(args.out / "README.md") as file:
-        file.write("\n".join(text).encode())
+    write_text(args.out / "README.md", "\n".join(text))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from codes.documents.page import Places, build
 from codes.insight import gallery
 from codes.insight.exported import NotExportable, exported
 from codes.insight.measured import measured, net_and_data
-from VGG_BatchNorm.ground.files import FIGURES_DIR, ROOT, atomic_write
+from VGG_BatchNorm.ground.files import FIGURES_DIR, ROOT, write_text
 from VGG_BatchNorm.ground.flags import picture_parser
 from VGG_BatchNorm.ground.script import run_main, user_path
 
@@ -35,8 +35,7 @@ def write_network(net: nn.Module, path: Path) -> None:
         path.unlink(missing_ok=True)
         print(f"left out   your own image: the page cannot run {error}")
         return
-    with atomic_write(path) as file:
-        file.write(f"window.NETWORK={json.dumps(content, separators=(',', ':'))}\n".encode())
+    write_text(path, f"window.NETWORK={json.dumps(content, separators=(',', ':'))}\n")
 
 
 def main() -> None:
@@ -49,9 +48,7 @@ def main() -> None:
                     neighbours=6, size=6, stride=2, steps=64)
     places = Places(args.out, args.figures, args.results)
     write_network(given[0].cpu(), places.network)
-    page = build(places, data)
-    with atomic_write(args.out) as file:
-        file.write(page.encode())
+    write_text(args.out, build(places, data))
     size = args.out.stat().st_size / 2**20
     print(f"{data['about']['checkpoint']}\npage       {args.out}, {size:.1f} MiB")
 

@@ -17,7 +17,7 @@ from codes.figures.comparisons import FIGURES, STUDIES_OF, processors, what_was_
 from codes.figures.horizons import caption_words, draw_horizons, read_horizons
 from codes.results.advice import paragraph
 from codes.results.comparisons import Comparisons, overview, study_table, without_effect_table
-from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, atomic_write, newest
+from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, newest, write_text
 from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.script import run_main, user_path
 from VGG_BatchNorm.ground.style import save_figure
@@ -91,8 +91,7 @@ def main() -> None:
     for path, picture in pictures.items():
         save_figure(picture, path)
         print(f"picture    {path}")
-    with atomic_write(out / "README.md") as file:
-        file.write(page(runs, horizons).encode())
+    write_text(out / "README.md", page(runs, horizons))
     print(f"page       {out / 'README.md'}")
 
 

@@ -23,6 +23,7 @@ from codes.results.presets import PRESET_RUN
 from codes.settings import DEFAULTS, choose_settings, make_parser
 from VGG_BatchNorm.ground import files
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.files import write_text
 from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 from VGG_BatchNorm.ground.tables import markdown
@@ -95,8 +96,7 @@ def main() -> None:
     collect(args.runs, files.RESULTS_DIR / "runs.csv")
     for name, found in PAGES.items():
         text = renew((files.ROOT / name).read_text(encoding="utf-8"), found(files.RESULTS_DIR))
-        with files.atomic_write(files.ROOT / name) as file:
-            file.write(text.encode())
+        write_text(files.ROOT / name, text)
         print(files.ROOT / name)
 
 

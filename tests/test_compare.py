@@ -274,7 +274,8 @@ def test_summary_by_hand(tmp_path):
     assert rows["worse"]["uncertainty"] == pytest.approx(4.3027 / 3**0.5, abs=1e-3)  # by its own
     assert rows["worse"]["p"] == pytest.approx(0.0033, abs=1e-4)  # t = 10 * √3, two degrees
     assert [name for name, row in rows.items() if row["clear"]] == ["better", "worse"]
-    assert [outcome(row) for row in rows.values()] == ["unclear", "better", "unclear", "worse"]
+    assert [outcome(row) for row in rows.values()] == [
+        "no pairs", "better", "no clear difference", "worse"]
     assert rows["better"]["edge"] and rows["better"]["tries"] == 2
     assert best(list(rows.values())) == {"lr": 1.0}
     assert best([rows["first"], rows["alike"], rows["worse"]]) == {}

@@ -109,26 +109,6 @@ def test_every_net_is_named_beside_its_mark_and_text_is_large():
     plt.close(figure)
 
 
-def test_effects_have_one_scale_but_those_on_whole_images():
-    figure = comparisons.draw_effects(Comparisons(RESULTS_DIR / "compare" / "quick"))
-    limits = {axis.get_title(): axis.get_xlim() for axis in figure.axes}
-    own, = (title for title in limits if "own scale" in title)
-    assert own.startswith("whole images") and list(limits.values()).count(limits[own]) == 1
-    assert len({ends for title, ends in limits.items() if title != own}) == 1
-    plt.close(figure)
-
-
-def test_each_optimizer_has_a_panel_in_order_of_accuracy():
-    runs = Comparisons(RESULTS_DIR / "compare" / "quick")
-    rows = sorted(runs.studies["optimizers"], key=lambda one: -one["accuracy"])
-    figure = comparisons.draw_optimizers(runs)
-    panels = [axis for axis in figure.axes if axis.get_title("right")]
-    for axis, one in zip(panels, rows, strict=True):
-        assert axis.get_title("right").startswith(f"{one['variant']}\n{one['accuracy']:.2f} %")
-        assert len(axis.lines) == len(rows) + 2  # all in grey, its own, the change of size
-    plt.close(figure)
-
-
 def test_each_tuned_rate_has_a_panel_with_the_kept_one_circled():
     runs = Comparisons(RESULTS_DIR / "compare" / "quick")
     figure = comparisons.draw_rates(runs)

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import random
-import shutil
 
 import numpy as np
 import pytest
@@ -300,8 +299,7 @@ def small(monkeypatch, tmp_path):
     presets = dict.fromkeys(("quick", "standard", "paper"), small)
     monkeypatch.setattr(VGG_Loss_Landscape, "PRESETS", presets)
     monkeypatch.setattr(VGG_Loss_Landscape, "RESCUE_RATES", (0.1,))
-    for module in (VGG_Loss_Landscape, plot_study):
-        monkeypatch.setattr(module, "LAST_STUDY", tmp_path / "last.json")
+    monkeypatch.setattr(plot_study, "RESULTS_DIR", tmp_path)
 
 
 def test_the_study_end_to_end(call, succeeds, data_dir, tmp_path, small):
@@ -332,27 +330,15 @@ def test_groups_that_a_preset_lacks_are_one_line(refused, data_dir, tmp_path, sm
         "--device", "cpu", "--out", tmp_path / "bn")
 
 
-def test_a_fresh_clone_takes_its_newest_study(tmp_path, small):
-    with pytest.raises(UserError, match="no finished study"):
-        plot_study.newest_study(tmp_path)
+def test_without_a_folder_the_newest_study_is_drawn(call, refused, tmp_path, small):
+    assert "no finished study" in refused(plot_study)
     for age, name in ((100, "old"), (0, "new"), (200, "older")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "summary.csv").touch()
-        os.utime(tmp_path / name / "summary.csv", (1e9 - age,) * 2)
-    assert plot_study.newest_study(tmp_path) == tmp_path / "new"
-
-
-def test_a_moved_or_copied_clone_takes_its_own_study(succeeds, data_dir, tmp_path, small,
-                                                     monkeypatch):
-    clone, copy, elsewhere = (tmp_path / name for name in ("clone", "copy", "elsewhere"))
-    for module, home in ((files, clone), (plot_study, copy)):
-        monkeypatch.setattr(module, "ROOT", home)
-    flags = ["--preset", "quick", "--data-dir", data_dir, "--device", "cpu", "--groups", "rescue"]
-    for out, taken in ((clone / "bn", copy / "bn"), (elsewhere, elsewhere)):
-        succeeds(VGG_Loss_Landscape, *flags, "--out", out)
-        for other in {copy / "bn", elsewhere} - {out}:
-            shutil.copytree(out, other, dirs_exist_ok=True)
-        assert plot_study.newest_study(tmp_path) == taken / "quick"
+        summary = tmp_path / "bn" / name / "summary.csv"
+        summary.parent.mkdir(parents=True)
+        summary.touch()
+        os.utime(summary, (1e9 - age,) * 2)
+    code, _, err = call(plot_study, "--out", tmp_path)
+    assert code == 2 and f"{tmp_path / 'bn' / 'new'} holds none of the runs" in err
 
 
 def test_no_clock_has_a_say_in_what_is_run(data, tmp_path, monkeypatch, small):

@@ -47,9 +47,13 @@ def atomic_write(path: Path) -> Iterator[io.BufferedWriter]:
         raise
 
 
-def write_json(path: Path, content: dict) -> None:
+def write_text(path: Path, text: str) -> None:
     with atomic_write(path) as file:
-        file.write((json.dumps(content, indent=1) + "\n").encode())
+        file.write(text.encode())
+
+
+def write_json(path: Path, content: dict) -> None:
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
@@ -60,8 +64,7 @@ def write_csv(path: Path, rows: list[dict]) -> None:
         writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    with atomic_write(path) as file:
-        file.write(text.getvalue().encode())
+    write_text(path, text.getvalue())
 
 
 def read_json(path: Path, *needed: str) -> dict:

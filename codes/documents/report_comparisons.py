@@ -5,7 +5,7 @@ from pathlib import Path
 
 from codes.documents.tables import cells
 from codes.results.advice import better_worse_or_unclear, says, seeds, short
-from codes.results.compare_results import FACTOR, judged, leans, sorted_by_effect
+from codes.results.compare_results import FACTOR, judged, outcome, sorted_by_effect
 from codes.results.comparisons import ORDER, Comparisons, study_table
 from codes.results.words import listed, mean_and_deviation, percent, with_spread
 from VGG_BatchNorm.ground.script import UserError
@@ -89,16 +89,16 @@ def study_for_report(rows: list[dict]) -> dict:
 
 def verdicts(first: dict, others: list[dict]) -> str:
     """Return sentences that say how each variant of a study compares with its first."""
-    groups: dict[str, list[str]] = {"better": [], "worse": [], "higher": [], "lower": [], "": []}
+    groups: dict[str, list[str]] = {}
     for row in others:
         kind = better_worse_or_unclear(row)
-        if kind == "unclear":
-            kind = "" if not leans(row) else "higher" if row["difference"] > 0 else "lower"
-        groups[kind].append(f"“{short(row)}”")
-    names = {kind: listed(found) for kind, found in groups.items() if found}
+        if outcome(row) == "uncorrected":
+            kind = "higher" if row["difference"] > 0 else "lower"
+        groups.setdefault(kind, []).append(f"“{short(row)}”")
+    names = {kind: listed(found) for kind, found in groups.items()}
     text = (f"Clearly better than “{short(first)}”: {names['better']}." if "better" in names
             else f"Nothing is clearly better than “{short(first)}”.")
-    for kind, said in {"worse": "Clearly worse", "": "No clear difference",
+    for kind, said in {"worse": "Clearly worse", "unclear": "No clear difference",
                        "higher": "Higher, uncorrected",
                        "lower": "Lower, uncorrected"}.items():
         text += f" {said}: {names[kind]}." if kind in names else ""

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from codes.figures.readable import POINTS, large, place_labels
 from codes.results import advice
-from codes.results.compare_results import judged, outcome, sorted_by_effect
+from codes.results.compare_results import judged, sorted_by_effect
 from codes.results.comparisons import ORDER, Comparisons
 from codes.results.words import with_spread
 from VGG_BatchNorm.ground.style import PALETTE, TRAIN, VALIDATION, plt
@@ -90,7 +90,7 @@ def draw_effects(runs: Comparisons):
         for y, row in enumerate(rows[study]):
             seeds = [value - first[seed] for seed, value in accuracies(runs, row).items()
                      if seed in first]
-            _, color, face = OUTCOMES[outcome(row)]
+            _, color, face = OUTCOMES[advice.better_worse_or_unclear(row)]
             axis.plot(seeds, [y - 0.3] * len(seeds), "|", color=color, markersize=6)
             axis.errorbar(row["difference"], y, xerr=row["uncertainty"] or 0, fmt="o", color=color,
                           capsize=3, markerfacecolor=face)

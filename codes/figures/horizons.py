@@ -5,7 +5,6 @@ from pathlib import Path
 from codes.figures.comparisons import UNCLEAR, effect_panels
 from codes.figures.readable import large
 from codes.results import advice
-from codes.results.compare_results import outcome
 from codes.results.comparisons import by_study
 from codes.results.words import listed, minus
 from VGG_BatchNorm.ground.files import read_json
@@ -43,7 +42,7 @@ def widths_and_epochs(base: dict) -> str:
 def caption_words(short: dict, long: dict, pairs: Pairs) -> dict:
     """Return what the caption says of them."""
     both = [pair for mine in pairs.values() for pair in mine[1:]]
-    told = [outcome(a) + " " + outcome(b) for a, b in both]
+    told = [" ".join(map(advice.better_worse_or_unclear, pair)) for pair in both]
     counts = {"Clear in the same direction at both":
               told.count("better better") + told.count("worse worse"),
               "Clear in opposite directions":

@@ -11,7 +11,6 @@ from codes.insight.similarity import run_and_tell_layers
 from codes.insight.small_nets import fresh, opened
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.predictions import accuracy, predict
-from VGG_BatchNorm.ground.script import UserError
 
 
 @torch.no_grad()
@@ -30,12 +29,7 @@ def first_convolutions(net: nn.Module, x: Tensor) -> list[tuple[str, nn.Conv2d, 
 def measure(net: nn.Module, test: Split, image: int, maps: int) -> dict:
     """Return the first convolution's filters and maps of a test image, by the filters' contrast,
     and behind a fixed whitening the `maps` feature maps of most contrast of the next convolution.
-
-    Raises:
-        UserError: there is no such image.
     """
-    if not 0 <= image < len(test.labels):
-        raise UserError(f"--image takes 0 to {len(test.labels) - 1}, not {image}")
     pixels = test.images[image]
     (name, layer, output), *rest = first_convolutions(net, normalize(pixels[None]))
     filters = layer.weight.detach()

@@ -17,6 +17,7 @@ from codes.settings import DEFAULTS
 from VGG_BatchNorm.ground.cifar10 import Split, data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import digest, read_npz, shown_path, write_npz
 from VGG_BatchNorm.ground.machine import use_device
+from VGG_BatchNorm.ground.script import UserError
 
 KNOWN = DEFAULTS | {  # and constants of measurements, as of files that do not name them
     "grey": 128, "pgd_step": 2.5, "side": 4, "sure_margin": 0.5, "tolerance": 0.05}
@@ -35,11 +36,15 @@ def net_and_data(args: argparse.Namespace) -> tuple[dict, nn.Module, Split, Spli
     the test split, all on --device.
 
     Raises:
-        UserError: the checkpoint, the data or the device is missing or does not fit.
+        UserError: the checkpoint, the data or the device is missing or does not fit, or there is no
+            test image of the number --image.
     """
     device = use_device(args.device)
     path, net = open_network(args.ckpt, device, args.network)
     train, test = (split.to(device) for split in load_cifar10(args.data_dir))
+    last = len(test.labels) - 1
+    if not 0 <= (getattr(args, "image", None) or 0) <= last:
+        raise UserError(f"--image takes 0 to {last}, not {args.image}")
     return made_from(path, args.data_dir, args.network), net, train, test
 
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from codes.insight.similarity import run_and_tell_layers
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
-from VGG_BatchNorm.ground.script import UserError
 
 GREY = 128
 
@@ -123,12 +122,7 @@ def measure(net: nn.Module, test: Split, *, image: int, channels: int, patches: 
         image: number of the test image whose feature maps are drawn.
         channels, patches: so many channels of a layer, and so many patches of a channel.
         maps: so many feature maps of a convolution.
-
-    Raises:
-        UserError: there is no such image.
     """
-    if not 0 <= image < len(test.labels):
-        raise UserError(f"--image takes 0 to {len(test.labels) - 1}, not {image}")
     pixels, layers = test.images[image], peaks(net, test.images)
     result = {"image": pixels.permute(1, 2, 0), "label": test.labels[image],
               "layers": [field.name for field in layers], "sizes": [field.size for field in layers]}

@@ -2,7 +2,7 @@
 
 import json
 
-from codes.results.compare_results import leans, outcome, sorted_by_effect
+from codes.results.compare_results import outcome, sorted_by_effect
 from codes.results.words import listed, minus, with_spread
 
 
@@ -13,20 +13,21 @@ def short(row: dict) -> str:
 
 def better_worse_or_unclear(row: dict) -> str:
     """Return how a variant compares with its study's first: better, worse (or failed), unclear."""
-    return {"failed": "worse"}.get(outcome(row), outcome(row))
+    return {"better": "better", "worse": "worse", "failed": "worse"}.get(outcome(row), "unclear")
 
 
 def says(row: dict) -> str:
     """Return how a variant compares with the first of its study, as the end of a sentence."""
-    if outcome(row) == "failed":
+    said = outcome(row)
+    if said == "failed":
         return "fails with every seed"
     if row["uncertainty"] is None:
         return f"differs by {points(row)} points in one run"
-    if not row["clear"] and not leans(row):
+    if said == "no clear difference":
         return f"makes no clear difference ({points(row)} points)"
     gained = with_spread(abs(row["difference"]), row["uncertainty"])
     return (f"{'gains' if row['difference'] > 0 else 'loses'} {gained} points"
-            + (" (uncorrected)" if leans(row) else ""))
+            + (" (uncorrected)" if said == "uncorrected" else ""))
 
 
 def points(row: dict) -> str:
@@ -109,7 +110,7 @@ def _sure(rows: list[dict], unclear: list[dict]) -> list[str]:
     text = [f"{seeds(rows)}; clear: {clear} of {len(rows) - 1}."]
     alone = [row for row in unclear if row["uncertainty"] is None]
     known = [row for row in unclear if row["uncertainty"] is not None]
-    leaning = [row for row in known if leans(row)]
+    leaning = [row for row in known if outcome(row) == "uncorrected"]
     if leaning:
         text.append(f"By its own interval alone, which does not exclude luck among so many: "
                     f"{len(leaning)} (“uncorrected”).")

@@ -118,16 +118,17 @@ def summary_rows(study: str, settled: dict[str, dict], tried: dict[str, list[dic
 
 
 def outcome(row: dict) -> str:
-    """Return how a variant compares with its study's first: better, worse, unclear, or failed."""
+    """Return how a variant compares with its study's first: better or worse, where that is clear;
+    failed; or why it is not clear. "uncorrected": zero lies outside of its interval, but luck is
+    not excluded by Holm."""
     if row["accuracy"] is None:
         return "failed"
-    return "unclear" if not row["clear"] else "better" if row["difference"] > 0 else "worse"
-
-
-def leans(row: dict) -> bool:
-    """Return whether zero lies outside of the interval, though luck is not excluded by Holm."""
-    return (not row["clear"] and row["uncertainty"] is not None
-            and abs(row["difference"]) > row["uncertainty"])
+    if row["clear"]:
+        return "better" if row["difference"] > 0 else "worse"
+    if row["uncertainty"] is None:
+        return "one seed" if row["n"] == 1 else "no pairs"
+    leans = abs(row["difference"]) > row["uncertainty"]
+    return "uncorrected" if leans else "no clear difference"
 
 
 def sorted_by_effect(rows: list[dict]) -> list[dict]:

@@ -9,7 +9,6 @@ from codes.results.compare_results import (
     SUMMARY,
     Results,
     judged,
-    leans,
     outcome,
     sorted_by_effect,
 )
@@ -68,16 +67,7 @@ class Comparisons(Results):
 def verdict(row: dict) -> str:
     """Return the difference from the first variant, and how sure it is."""
     return with_spread(row["difference"], row["uncertainty"], "+") + (
-        "" if row["clear"] else f", {how_unclear(row)}")
-
-
-def how_unclear(row: dict) -> str:
-    """Return how far a variant whose difference is not clear is told from its study's first."""
-    if row["accuracy"] is None:
-        return "failed"
-    if row["uncertainty"] is None:
-        return "one seed" if row["n"] == 1 else "no pairs"
-    return "uncorrected" if leans(row) else "no clear difference"
+        "" if row["clear"] else f", {outcome(row)}")
 
 
 def study_table(rows: list[dict]) -> Table:
@@ -113,7 +103,7 @@ def without_effect_table(studies: dict[str, list[dict]]) -> Table:
     """Return all that did not help, with numbers: what is not clearly better than its study's first
     variant."""
     lines = [(row["study"], row["variant"], with_spread(row["difference"], row["uncertainty"], "+"),
-              how_unclear(row) if outcome(row) == "unclear" else outcome(row))
+              outcome(row))
              for rows in studies.values() for row in reversed(sorted_by_effect(rows[1:]))
              if outcome(row) != "better"]
     return Table("", ("study", "variant", "difference (points)", ""), lines)
