@@ -136,8 +136,8 @@ def test_paths_know_the_home_folder(monkeypatch, tmp_path):
 def test_pictures_need_no_screen_and_look_alike_whatever_is_set(tmp_path):
     (tmp_path / "matplotlibrc").write_text("figure.facecolor: black\n")
     code = ("import sys; from VGG_BatchNorm.ground.script import run_main; "
-            "from VGG_BatchNorm.ground.style import plt; "
-            "run_main(lambda: plt.figure().savefig(sys.argv[1]))")
+            "import matplotlib.pyplot as plt; run_main(plt.figure); "
+            "import VGG_BatchNorm.ground.style; plt.figure().savefig(sys.argv[1])")
     python(code, tmp_path / "a.png",
            env=os.environ | {"MPLBACKEND": "TkAgg", "MATPLOTLIBRC": str(tmp_path)})
     assert Image.open(tmp_path / "a.png").convert("L").getextrema() == (255, 255)
