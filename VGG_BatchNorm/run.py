@@ -72,23 +72,17 @@ class Run:
     test_every: int = 0
 
     def __post_init__(self):
-        for name, known in ((self.norm, NORMS), (self.head, HEADS),
-                            (self.optimizer, TORCH_OPTIMIZERS), (self.init, INITS)):
+        for name, known in ((self.norm, NORMS), (self.head, HEADS), (self.init, INITS),
+                            (self.optimizer, TORCH_OPTIMIZERS), (self.precision, PRECISIONS[1:])):
             if name not in known:
                 raise UserError(f"unknown {name!r}; choose from {', '.join(known)}")
-        if self.precision not in PRECISIONS[1:]:
-            raise UserError(f"a run is in {' or '.join(PRECISIONS[1:])}, not {self.precision}")
         if not 0 < self.lr < math.inf or self.steps < 1:
             raise UserError(f"a run takes lr > 0 and steps ≥ 1, not {self.lr} and {self.steps}")
         if self.optimizer != "sgd" and self.probe_every + self.edge_every:
             raise UserError("probes follow the gradient, so probed runs take sgd")
-        if self.only_norm and self.norm == "none":
-            raise UserError("without a normalisation, there is no γ and β to train alone")
-        if min(self.warmup, self.probe_every, self.dense, self.edge_every, self.watch_every,
-               self.test_every) < 0 or self.fine < 1:
-            raise UserError("a run takes warmup, dense and …_every ≥ 0, and fine ≥ 1")
-        if not 1 <= self.batch_size <= self.n_items:
-            raise UserError(f"{self.n_items} images are fewer than one batch of {self.batch_size}")
+        if min(self.warmup, self.n_items, self.probe_every, self.dense, self.edge_every,
+               self.watch_every, self.test_every) < 0 or self.fine < 1:
+            raise UserError("a run takes warmup, n_items, dense and …_every ≥ 0, and fine ≥ 1")
 
     @property
     def name(self) -> str:

@@ -30,7 +30,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.estimate import expected_seconds
 from codes.settings import Settings, choose_settings, make_parser
 from codes.trainer import Trainer
-from VGG_BatchNorm.ground.checkpoint import load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import Split, data_checksum, load_cifar10, split_validation
 from VGG_BatchNorm.ground.files import RUNS_DIR, read_json, write_csv, write_json
 from VGG_BatchNorm.ground.machine import environment, peak_memory, use_device
@@ -164,20 +163,12 @@ def train_to_end(trainer: Trainer, folder: Path, held_out: Split, name: str, eve
 
 
 def draw_picture(folder: Path) -> None:
-    """Draw training_curves.png from the run's files, where it is not there yet.
-
-    Where log.csv is damaged, it is written anew from the rows in last.pt.
-    """
+    """Draw training_curves.png from the run's files, where it is not there yet."""
     if not (folder / "training_curves.png").exists():
         from codes.figures.curves import draw_curves, read_log  # here: matplotlib is slow to import
         from VGG_BatchNorm.ground.style import save_figure
 
-        try:
-            run = read_log(folder)
-        except UserError:
-            write_csv(folder / "log.csv", load_checkpoint(folder / "last.pt")["rows"])
-            run = read_log(folder)
-        save_figure(draw_curves(*run), folder / "training_curves.png")
+        save_figure(draw_curves(*read_log(folder)), folder / "training_curves.png")
 
 
 def main() -> None:

@@ -2,10 +2,10 @@
 
 import hashlib
 import os
-import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ torch.set_num_threads(1)
 from VGG_BatchNorm.ground.checkpoint import save_checkpoint
 from VGG_BatchNorm.ground.cifar10 import ROW
 from VGG_BatchNorm.ground.script import run_main
+from VGG_BatchNorm.ground.style import plt
 
 TINY_RUN = "--batch-size 50 --micro-batch 0 --epochs 6 --small-share 0.5".split()
 TINY = [*TINY_RUN, "--widths", "8,8", "--dropout", "0.05"]
@@ -39,9 +40,11 @@ def write_data(root: Path, per_batch: int = 60, seed: int = 0) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def seeded() -> None:
-    """Random numbers are the same, whichever tests run."""
+def seeded() -> Iterator[None]:
+    """Random numbers are the same, whichever tests run; no figure stays open."""
     torch.manual_seed(0)
+    yield
+    plt.close("all")
 
 
 @pytest.fixture(scope="session")
@@ -52,11 +55,6 @@ def data_dir(tmp_path_factory) -> Path:
 def train_command(folder: Path, data_dir: Path, *args) -> list[str]:
     return [*map(str, (sys.executable, ROOT / "codes" / "train.py", "--data-dir", data_dir,
                        "--out", folder, *TINY, *args))]
-
-
-def heed_ctrl_c() -> None:
-    """In a process before its program: where Ctrl-C is ignored in the background, not there."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def finish(command: list[str], **options) -> subprocess.CompletedProcess:
@@ -70,8 +68,6 @@ def finish(command: list[str], **options) -> subprocess.CompletedProcess:
 @pytest.fixture
 def call(monkeypatch, capsys):
     """A script's `main` in this process, to import torch once: (exit code, stdout, stderr)."""
-    from VGG_BatchNorm.ground.style import plt
-
     monkeypatch.setitem(plt.rcParams, "savefig.dpi", 100)  # half of what is committed: quick
 
     def run(module, *args) -> tuple[int, str, str]:

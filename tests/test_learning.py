@@ -80,12 +80,12 @@ def test_a_contact_sheet_is_filled_row_by_row():
     assert (sheet[5:9, 5:9] == large[4]).all() and (sheet[:4, 5:9] == large[1]).all()
     assert all((part == 255).all() for part in (sheet[4], sheet[:, 9], sheet[5:, 10:]))
     filters = np.zeros((24, 3, 3, 3), np.float32)
-    filters[7, 0, 2, 0] = 4.0  # second row, second column; red, below left
+    filters[7, :2, 2, 0] = 4.0, -2.0  # second row, second column; red, below left
     sheet = contact_sheet(as_pictures(filters), columns=6, factor=8)
     assert sheet.shape == (4 * 26, 6 * 26, 3) and (sheet[:24, :24] == 0.5).all()
     assert (sheet[24:26] == 1).all()
     tile = sheet[26:50, 26:50]
-    assert (tile[16:, :8] == (1, 0.5, 0.5)).all() and (tile[:16] == 0.5).all()
+    assert (tile[16:, :8] == (1, 0.25, 0.5)).all() and (tile[:16] == 0.5).all()
     assert (tile[:, 8:] == 0.5).all()
 
 

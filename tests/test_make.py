@@ -50,7 +50,6 @@ esac
 
 
 @needs_make
-@pytest.mark.skipif(os.name != "posix", reason="a script of sh")
 def test_a_users_own_settings_of_pip_do_no_harm(tmp_path):
     python = tmp_path / "python"
     python.write_text(FAKE_PYTHON)

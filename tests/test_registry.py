@@ -55,7 +55,6 @@ def test_the_report_prints_no_text_below_seven_points(name, monkeypatch):
                for text in drawn.findobj(style.plt.Text)
                if text.get_visible() and re.search(r"\w", text.get_text())
                and drawn.bbox.overlaps(text.get_window_extent())}
-    style.plt.close(drawn)
     assert printed and not {text: size for text, size in printed.items() if size < 7}
 
 
@@ -134,7 +133,6 @@ def test_names_of_classes_lie_apart(name):
     for axis in drawn.axes:
         assert {label.get_text() for label in axis.texts} == set(CLASSES)
         assert_texts_apart(axis)
-    style.plt.close(drawn)
 
 
 def test_names_beside_the_marks_of_the_front_touch_nothing():
@@ -147,7 +145,6 @@ def test_names_beside_the_marks_of_the_front_touch_nothing():
                  if net[column] and net["name"] not in front.PALE]
         assert ["".join(label.get_text().split()) for label in axis.texts] == shown
         assert_texts_apart(axis)
-    front.plt.close(figure)
     said = " ".join(front.draw_front.__doc__.split())
     assert {*front.PALE} < {net["name"] for net in published}
     assert all(name.replace(", ", " with ") in said for name in front.PALE)

@@ -16,7 +16,6 @@ from codes.networks import build
 from VGG_BatchNorm.ground.cifar10 import STD, Split, normalize
 from VGG_BatchNorm.ground.files import read_json, read_npz
 from VGG_BatchNorm.ground.predictions import accuracy, predict
-from VGG_BatchNorm.ground.style import plt
 
 SEVERITIES = range(1, 6)
 
@@ -233,7 +232,6 @@ def test_the_picture_says_what_was_measured():
     assert "PGD-7" in axes[0].get_yticklabels()[-1].get_text()
     assert axes[2].lines[0].get_xdata().tolist() == [0, 0.5, 1, 3]
     assert [t.get_text() for t in axes[3].get_legend().texts] == ["a fixed whitening", "trained"]
-    plt.close(figure)
     found = caption_words(*made_up())
     assert (found["kinds"], found["severities"], found["shifts"]) == (2, 3, "1, 2 and 5")
     assert (found["images_points"], found["attacked_points"]) == ("2.5", "5.0")

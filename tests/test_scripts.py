@@ -4,7 +4,6 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from conftest import ROOT, assert_picture, finish
@@ -13,7 +12,6 @@ from codes import bench, bench_peer, plot_curves, summarise
 from codes.documents import front_page
 from codes.documents.map import is_script
 from codes.documents.preset_tables import accuracy_table, front_table
-from codes.figures.filters import as_pictures
 from codes.insight.filters import first_convolutions
 from codes.networks import build
 from codes.open_weights import restore
@@ -60,11 +58,6 @@ def test_training_curves(succeeds, refused, finished_run, tmp_path):
     (tmp_path / "log.csv").write_text("epoch,loss\n1,x\n")
     assert "damaged" in refused(plot_curves, tmp_path, "--out", tmp_path / "d.png")
     refused(plot_curves, tmp_path / "none")
-
-
-def test_filters_are_drawn_as_they_are():
-    filters = np.array([-2.0, 0.0, 1.0]).reshape(1, 3, 1, 1)
-    assert as_pictures(filters).flatten().tolist() == [0.0, 0.5, 0.75]
 
 
 def test_first_convolutions_are_those_of_the_net():
@@ -126,11 +119,6 @@ def test_runs_become_one_table(tmp_path):
     expected = ("| `strong` | 7.00 ± 0.00 % | 5.50 ± 0.71 % | 2 | 2.00 M | 0.200 | bfloat16 | "
                 "10.0 ± 0.0 |")
     assert expected in markdown(accuracy_table(rows))
-
-
-def test_a_run_whose_memory_is_not_known_has_its_row(tmp_path):
-    summarise.collect([a_run(tmp_path, peak_memory_bytes=None)], tmp_path / "runs.csv")
-    assert "| not known |" in markdown(accuracy_table(read_csv(tmp_path / "runs.csv", PRESET_RUN)))
 
 
 @pytest.mark.parametrize("device, said", [

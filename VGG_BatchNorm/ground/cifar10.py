@@ -11,7 +11,6 @@ row, column order.
 import gzip
 import hashlib
 import json
-import os
 import pickle
 import re
 import shutil
@@ -111,8 +110,6 @@ def _md5(content: bytes | np.ndarray) -> str:
 
 def _build_cache(root: Path, cache: Path) -> np.ndarray:
     """Write the cache, from what lies in `root` or from elsewhere; return its bytes."""
-    if os.path.lexists(root) and not root.is_dir():
-        raise UserError(f"{root} is no folder, but a file, or a link to what is not there")
     batches, fault = _look(root)
     if fault:
         print(f"in {root}: {fault}; looking elsewhere", file=sys.stderr)

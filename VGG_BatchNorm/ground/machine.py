@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 
 import torch
 
@@ -90,15 +91,10 @@ def _cpuinfo(field: str) -> str:
     return ""
 
 
-def peak_memory(device: torch.device) -> int | None:
-    """Return the largest memory so far in bytes, of the GPU's tensors or else of this process; on
-    Windows None."""
+def peak_memory(device: torch.device) -> int:
+    """Return the largest memory so far in bytes, of the GPU's tensors or else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    try:
-        from resource import RUSAGE_SELF, getrusage
-    except ImportError:
-        return None
     return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -6,7 +6,6 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 MENDABLE = "ENOSPC EDQUOT EACCES EPERM EROFS EFBIG ENOTDIR EISDIR EEXIST ENAMETOOLONG".split()
@@ -42,7 +41,6 @@ def user_path(text: str) -> Path:
 def run_main(main: Callable[[], None], stopped: str = "stopped") -> None:
     """Call a script's `main`; on what a user can mend, end with one line and exit code 2, on Ctrl-C
     with the line `stopped` and 130."""
-    sys.unraisablehook = partial(_unraisable, stopped)
     if hasattr(sys.stdout, "reconfigure"):  # a console may know fewer letters than we print
         sys.stdout.reconfigure(errors="replace")
     os.environ["MPLBACKEND"] = "Agg"  # pictures go into files, whatever the screen
@@ -67,7 +65,6 @@ def run_main(main: Callable[[], None], stopped: str = "stopped") -> None:
             raise
         sys.exit(_complain(NO_MEMORY, 2))
     except KeyboardInterrupt:
-        sys.unraisablehook = lambda _: None  # objects that it left half made fail as they go
         sys.exit(_complain(stopped, 130))
 
 
@@ -76,14 +73,6 @@ def _is_out_of_memory(error: Exception) -> bool:
     said = str(error).lower()
     return isinstance(error, MemoryError) or any(
         words in said for words in ("out of memory", "not enough memory", "can't allocate memory"))
-
-
-def _unraisable(stopped: str, failed) -> None:
-    """Ctrl-C struck in a destructor, which swallows it."""
-    if failed.exc_type is not KeyboardInterrupt:
-        return sys.__unraisablehook__(failed)
-    sys.stdout.flush()
-    os._exit(_complain(stopped, 130))
 
 
 def _complain(text: str, code: int) -> int:

@@ -16,13 +16,13 @@ def accuracy_table(rows: list[dict]) -> Table:
             "precision", "minutes of CPU", "by the clock", "peak memory")
     lines = []
     for preset, mine in presets.by_preset(sorted(rows, key=lambda row: row["flops"])).items():
-        memory = max(row["peak_memory_bytes"] or 0 for row in mine) / 2**30
+        memory = max(row["peak_memory_bytes"] for row in mine) / 2**30
         errors = [f"{mean_and_deviation(some, 2)} %" for some in presets.errors_in_percent(mine)]
         lines.append((f"`{preset}`", *errors, str(len(mine)),
                       f"{mine[0]['parameters'] / 1e6:.2f} M", f"{mine[0]['flops'] / 1e15:.3f}",
                       " and ".join(sorted({row.get("precision") or "float32" for row in mine})),
                       mean_and_deviation(presets.minutes(mine), 1), presets.by_the_clock(mine),
-                      f"{memory:.1f} GiB" if memory else "not known"))
+                      f"{memory:.1f} GiB"))
     return Table("", head, lines)
 
 
@@ -117,8 +117,7 @@ def larger_weights(results: Path) -> Table:
     """Return one line for each net whose weights are shipped beside those that are drawn."""
     lines = []
     for path in sorted(SHIPPED_WEIGHTS.parent.glob(f"{SHIPPED_WEIGHTS.stem}-*.pt")):
-        run = read_json(results / path.stem / "result.json",
-                        *(name for name in presets.PRESET_RUN if name != "peak_memory_bytes"))
+        run = read_json(results / path.stem / "result.json", *presets.PRESET_RUN)
         (one,), (six,) = presets.errors_in_percent([run])
         lines.append((f"`{path.name}`", f"{run['preset']}, seed {run['seed']}",
                       f"{one:.2f} %", f"{six:.2f} %",

@@ -30,16 +30,9 @@ from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.VGG import get_number_of_parameters
 
 
-def not_empty(rows: list) -> list:
-    """Return the rows. Raises ValueError where there are none."""
-    if not rows:
-        raise ValueError("no rows")
-    return rows
-
-
 def runs_of_presets(path: Path) -> dict:
     """runs.csv: test error and cost of each preset, and the settings behind them."""
-    rows = not_empty(read_csv(path, presets.PRESET_RUN))
+    rows = read_csv(path, presets.PRESET_RUN)
     found = {"table": cells(preset_tables.accuracy_table(rows)), "threads": rows[0]["threads"],
              "device": rows[0]["device"].partition(",")[0], "torch": rows[0]["torch"]}
     found["settings"] = differing_settings([name for name in PRESETS if any(
@@ -81,7 +74,9 @@ def front(path: Path) -> list[list]:
     """published.csv: our presets beside nets of others."""
     ours = read_csv(path.with_name("runs.csv"), presets.PRESET_RUN)
     others = read_csv(path, presets.PUBLISHED)
-    return cells(preset_tables.front_table(not_empty(ours), not_empty(others)))
+    if not others:
+        raise ValueError("no rows")
+    return cells(preset_tables.front_table(ours, others))
 
 
 def data(path: Path) -> dict:
@@ -191,8 +186,7 @@ def learning(path: Path) -> dict:
 
 
 def scratch(path: Path) -> dict:
-    rows = not_empty(read_csv(path, presets.SCRATCH_RUN))
-    return {"text": preset_tables.from_scratch_text(rows)}
+    return {"text": preset_tables.from_scratch_text(read_csv(path, presets.SCRATCH_RUN))}
 
 
 def bench(path: Path) -> dict:
