@@ -209,6 +209,8 @@ CLAIMS = (
           "training accuracy (%) at step 300; with batch norm: noise by channel after it", _at_300,
           1, None, "noise",
           normed={"norm": "noisy_batch_channel"}),
+    Claim("", "held-out accuracy (%), there running statistics taken anew without the noise",
+          measures.anew_percent, 1, None, "noise", normed={"norm": "noisy_batch_channel"}),
     Claim("(ours) Its curvature along the gradient is larger", "median η·κ, LR 0.1",
           measures.edge_median, 1),
     Claim("", "the same, from step 1,000 on", partial(measures.edge_median, first=1000), 1,

@@ -297,24 +297,28 @@ def draw_three_panels(runs: Runs):
 
 def draw_covariate_shift(runs: Runs):
     """Internal covariate shift by the paper's definition 2.1: how far each layer's gradient moves
-    and turns when the layers before it take their step. Above: ‖G − G′‖ over training, the paper's
-    own measure, for a convolution and for the first linear layer (which have no norm here); thin
-    lines are seeds, grey the paper's layers 5 and 10 at the same rate, read off its figure 3.
-    Below: by layer, the same, its ratio to ‖G‖, and the cosine; lines are medians over training and
-    seeds, bands the middle half; right of the bar are the linear layers. If batch norm worked by
-    reducing this shift, blue would have to lie nearer to 0, and to 1 for the cosine. By the paper's
-    distance it lies further off; by ratio and cosine in convolution 2, and in the others there is
-    no clear difference, but for the ratio of convolution 6, which is nearer to 0. Its first step is
-    off the scale."""
-    figure, axes = plt.subplots(2, 3, figsize=(9.6, 5.6))
-    layers = (("convolution 5", 4, "L5"), ("linear layer 1", CONVOLUTIONS, "L10"))
-    names = ("shift_difference", "shift_relative", "shift_cosine")
+    and turns when the layers before it take their step. Above, over training, the paper's own
+    measures: ‖G − G′‖ of a convolution and of the first linear layer (which have no norm here), and
+    the cosine of the convolution; thin lines are seeds, grey the paper's layers 5 and 10 at the
+    same rate, read off its figure 3. Below: by layer, the same, its ratio to ‖G‖, and the cosine;
+    lines are medians over training and seeds, bands the middle half; right of the bar are the
+    linear layers. If batch norm worked by reducing this shift, blue would have to lie nearer to 0,
+    and to 1 for the cosine. By the paper's distance it lies further off; by ratio and cosine in
+    convolution 2, and in the others there is no clear difference, but for the ratio of convolution
+    6, which is nearer to 0. Its first step is off the scale."""
+    figure, axes = plt.subplots(2, 3, figsize=(9.6, 5.8))
+    over_steps = (("convolution 5", "shift_difference", 4, dict(layer="L5", metric="l2")),
+                  ("linear layer 1", "shift_difference", CONVOLUTIONS,
+                   dict(layer="L10", metric="l2")),
+                  ("convolution 5", "shift_cosine", 4, dict(layer="L5", metric="cos")))
+    names = {"shift_difference": "‖G − G′‖", "shift_relative": "‖G − G′‖ / ‖G‖",
+             "shift_cosine": "cosine of G and G′"}
     drawn = []
     for label, colour, found in pair(runs):
         for run in found:
-            for axis, (_, layer, _) in zip(axes[0], layers, strict=False):
-                axis.plot(run["fine_steps"], run["shift_difference"][:, layer],
-                          f"{MARKS[colour]}-", color=colour, linewidth=0.9, markersize=3)
+            for axis, (_, name, layer, _) in zip(axes[0], over_steps, strict=True):
+                axis.plot(run["fine_steps"], run[name][:, layer], f"{MARKS[colour]}-",
+                          color=colour, linewidth=0.9, markersize=3)
         for axis, name in zip(axes[1], names, strict=True):
             moments = np.concatenate([run[name] for run in found])
             low, middle, high = np.nanpercentile(moments, (25, 50, 75), axis=0)
@@ -324,15 +328,14 @@ def draw_covariate_shift(runs: Runs):
                 axis.plot(at, middle[part], f"{MARKS[colour]}-", markersize=4, color=colour)
         axes[0, 2].plot([], [], f"{MARKS[colour]}-", markersize=4, color=colour, label=label)
         drawn += found
-    for axis, (title, _, theirs) in zip(axes[0], layers, strict=False):
-        axis.set(xlabel="step", ylabel="‖G − G′‖", title=title, ylim=(0, 3.2))
+    for axis, (title, name, _, theirs) in zip(axes[0], over_steps, strict=True):
+        axis.set(xlabel="step", ylabel=names[name], title=title,
+                 ylim=(0, 3.2) if name == "shift_difference" else (-1, 1))
         for norm in PAIR:
-            draw_paper_curve(axis, norm, 3, "value", lr="lr.1", layer=theirs, metric="l2")
+            draw_paper_curve(axis, norm, 3, "value", lr="lr.1", **theirs)
     paper_legend(axes[0, 2])
-    axes[0, 2].axis("off")
-    axes[0, 2].legend(loc="center left")
-    for axis, label in zip(axes[1], ("‖G − G′‖", "‖G − G′‖ / ‖G‖", "cosine of G and G′"),
-                           strict=True):
+    figure.legend(*axes[0, 2].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    for axis, label in zip(axes[1], names.values(), strict=True):
         axis.axvline(CONVOLUTIONS + 0.5, color="black", linewidth=0.8)
         axis.set(xlabel="layer", ylabel=label)
         axis.set_xticks(range(2, moments.shape[1] + 1, 2))

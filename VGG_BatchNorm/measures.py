@@ -121,6 +121,20 @@ def validation_percent(run: dict) -> float:
     return 100 * float(run["validation_accuracy"][-1])
 
 
+def anew_percent(run: dict) -> float:
+    """Return `validation_percent`, but with running statistics that were taken anew after training,
+    over batches that pass without noise, where the net keeps such statistics.
+
+    Raises:
+        NotRun: it does, and the file is older than this measure.
+    """
+    if "batch" not in run["run"]["norm"]:
+        return validation_percent(run)
+    if "validation_anew_accuracy" not in run:
+        raise NotRun
+    return 100 * float(run["validation_anew_accuracy"][0])
+
+
 def training_percent(run: dict, step: int | None = None) -> float:
     """Return the accuracy over the `WINDOW` batches up to `step`, in percent.
 

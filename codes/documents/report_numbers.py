@@ -282,8 +282,8 @@ def long_pair(runs: measures.Runs) -> dict:
 
 def noise(runs: measures.Runs) -> dict:
     """Return, of nets with and without noise, by norm, percent right: of held-out images in the
-    end, and of training batches at step 300."""
-    percents = {"held_out": measures.validation_percent,
+    end, also with statistics taken anew, and of training batches at step 300."""
+    percents = {"held_out": measures.validation_percent, "anew": measures.anew_percent,
                 "training": partial(measures.training_percent, step=300)}
     nets = {norm: measures.find(runs, "noise", norm=norm)
             for norm in ("none", "batch", "noisy_batch_channel", "noisy_batch")}
