@@ -5,7 +5,7 @@ import textwrap
 from pathlib import Path
 
 from codes.documents.preset_tables import front_table
-from codes.documents.report_numbers import band
+from codes.documents.report_numbers import band, noise
 from codes.results.advice import says, short
 from codes.results.comparisons import by_study
 from codes.results.presets import PRESET_RUN, PUBLISHED
@@ -17,26 +17,26 @@ from VGG_BatchNorm.ground.tables import Table, markdown
 SHOWN = ("airbench94_muon", "airbench96_faster", "ResNet-18", "adehuang41's PJ2", "spoil-ed's PJ2")
 
 FOUND = """\
-- **In four epochs of a small net**, Adam for everything in place of Muon (whose update of a layer
-  is orthogonal, and which keeps filters at a fixed length) {adam}; batch norm, taken away (under
-  AdamW), {plain}; CutMix {cutmix}, less in one longer run of a wider net; twice the filters
-  {wide}, for 3.5 times the FLOPs.
-- **With batch norm, VGG-A trains faster,** at a quarter of the rate, too. There a part of the
-  gain is the start: from He's weights, which are made for ReLUs, the net without batch norm does
-  better than from Glorot's (at 0.1 it diverges from them).
-- **At large rates batch norm alone is not enough:** at 0.5 neither net learns reliably; with
-  batch norm in the linear layers, too, or after a warm-up, VGG-A does. A warm-up alone does not
-  help.
-- **Along the gradient the loss varies less, and the gradient changes less, as the paper says, but
-  late:** compared at the same step, from 500 on, when the lead is made. In the first 100 steps it
-  is the other way round, in the paper's figure, too, at its first reading: the net without batch
-  norm has hardly left its start, and its gradient is short. At equal loss, batch norm is the
-  smoother net at 1.0 to 1.6 nats, not above. In the step actually taken the loss changes *more*
-  with it, for it falls further; the effective β shows no clear difference.
+- **In four epochs of a net of {parameters} M parameters ({base} % right on held-out images),**
+  Adam for everything in place of Muon {adam} (Muon that does not keep filters at a fixed length
+  {free}); batch norm, taken away (under AdamW), {plain}; CutMix {cutmix}, less in one longer run
+  of a wider net; twice the filters {wide}, for 3.5 times the FLOPs.
+- **With batch norm, VGG-A trains faster,** at rates of 0.1 and of 0.025. At 0.025 a part of the
+  gain is the start: without batch norm the net does better from He's weights, made for ReLUs,
+  than from Glorot's (at 0.1, started from He's, it diverges).
+- **At a rate of 0.5 batch norm alone is not enough,** unlike in the paper's deeper net: neither
+  net learns reliably. With batch norm in the linear layers, too, or after a warm-up, the net with
+  batch norm does; a warm-up without batch norm hardly helps.
+- **Over half to four learning rates along the gradient the loss and the gradient vary less, as
+  the paper says, but late** (the loss from step 500 on, when the lead is already there); on
+  shorter steps they vary more. In the first 100 steps it is the other way round, in the paper's
+  first reading, too: the net without batch norm has hardly left its start. At equal loss, batch
+  norm is the smoother net at 1.0 to 1.6 nats; above, there is no clear difference. In the step
+  taken its loss falls further. The effective β tells little: both are near 2/η = 20.
 - **Internal covariate shift is not reduced:** by the paper's distance ‖G − G′‖ it is larger, much
   of which is the length of the gradient; relative to that, and by the cosine, there is no clear
   difference in most layers. Noise that moves every channel's mean after batch norm leaves most of
-  the gain.
+  the gain; on held-out images, once the running averages, which it spoils, are taken anew.
 - **The handout's picture** (Adam, four rates, one seed): the [band of
   losses](reports/figures/bn/evening/02_learning_rate_envelope.png) over the rates is as wide with
   batch norm as without ({bands[batch][width]} and {bands[none][width]} nats), but for different
@@ -47,6 +47,7 @@ FOUND = """\
 ACCURACY = "training accuracy (%) at step 500"
 MEASURED = (  # as README says it; the claim's quantity; what FOUND presumes that the claim says
     ("steps to 50 % training accuracy", "steps to 50 % training accuracy", "holds"),
+    ("held-out accuracy at step 1,500, %", "validation accuracy (%)", "holds"),
     ("training accuracy at step 100, %", "training accuracy (%) at step 100", "holds"),
     ("at step 500, %, rate 0.025", f"{ACCURACY}, LR 0.025", "holds"),
     ("… from He's weights", f"{ACCURACY}, LR 0.025, He's initial weights", "holds"),
@@ -61,17 +62,18 @@ MEASURED = (  # as README says it; the claim's quantity; what FOUND presumes tha
      "holds"),
     ("‖Δg‖/‖g‖ in the step taken, steps 0 to 99", "the same, steps 0 to 99", "the opposite"),
     ("… from step 200 on", "median ‖Δg‖ / ‖g‖, 1 LR on", "holds"),
-    ("change of the loss in the step taken, nats",
+    ("size of the loss's change, nearly always a fall, in the step taken, nats",
      "median size of the loss's change, 1 LR on (nats)", "the opposite"),
     ("effective β", "median β, steps of ½ to 4 LR", "unclear"),
     ("‖G − G′‖ of convolution 5", "median ‖G − G′‖, convolution 5", "holds"),
     ("‖G − G′‖/‖G‖ of convolutions 3 to 8", "‖G − G′‖ / ‖G‖, convolutions 3 to 8", "unclear"),
-    ("training accuracy at step 300, %, noise after the batch norm",
+    ("training accuracy at step 300, %, noise after the batch norm ({training[batch]} without)",
      "training accuracy (%) at step 300; with batch norm: noise by channel after it", "holds"),
-    ("held-out accuracy then, %, with statistics taken anew",
+    ("held-out accuracy then, %, running averages taken anew ({anew[batch]} without noise)",
      "held-out accuracy (%), there running statistics taken anew without the noise", "holds"))
-COMPARED = {"adam": ("optimizers", "Adam"), "wide": ("widths", "× 2"),
-            "plain": ("components", "none"), "cutmix": ("augmentation", "with CutMix")}
+COMPARED = {"adam": ("optimizers", "Adam"), "free": ("optimizers", "Muon, not rescaling"),
+            "wide": ("widths", "× 2"), "plain": ("components", "none"),
+            "cutmix": ("augmentation", "with CutMix")}
 
 
 def found_text(runs: measures.Runs, studies: dict[str, list[dict]]) -> str:
@@ -85,7 +87,10 @@ def found_text(runs: measures.Runs, studies: dict[str, list[dict]]) -> str:
             for study, rows in studies.items() for row in rows[1:]}
     bands = {norm: band(measures.find(runs, "envelope", optimizer="adam", norm=norm))
              for norm in ("none", "batch")}
-    text = FOUND.format(bands=bands, **{name: said[of] for name, of in COMPARED.items()})
+    base = studies["widths"][0]
+    text = FOUND.format(bands=bands, parameters=f"{base['parameters'] / 1e6:.2f}",
+                        base=f"{base['accuracy']:.1f}",
+                        **{name: said[of] for name, of in COMPARED.items()})
     return "\n".join(textwrap.fill(" ".join(point.split()), 110, subsequent_indent="  ",
                                    break_long_words=False, break_on_hyphens=False)
                      for point in re.split("\n(?=- )", text))
@@ -98,7 +103,7 @@ def measured_table(runs: measures.Runs) -> Table:
         KeyError: a claim is not there.
         UserError: it says something else than FOUND presumes.
     """
-    shown = claims.effects(runs)
+    shown, right = claims.effects(runs), noise(runs)
     effects, clear, rows = {each.claim.quantity: each for each in shown}, claims.clear(shown), []
     for text, quantity, presumed in MEASURED:
         effect = effects[quantity]
@@ -106,7 +111,7 @@ def measured_table(runs: measures.Runs) -> Table:
             raise UserError(f"README's sentence on “{quantity}” does not fit ({effect.says}, not "
                             f"{presumed}); rewrite FOUND in codes/documents/front_page.py")
         difference = claims.signed(*effect.interval)
-        rows.append((text + " †" * effect.claim.afterwards,
+        rows.append((text.format(**right) + " †" * effect.claim.afterwards,
                      *map(claims.mean_in_three_digits, (effect.plain, effect.normed)),
                      f"**{difference}**" if effect.claim in clear else difference))
     return Table("", ("VGG-A", "without batch norm", "with", "difference, 95 %"), rows)
