@@ -157,14 +157,18 @@ def similarity(path: Path) -> dict:
 def landscape(path: Path) -> dict:
     """landscape/: the four small nets' planes, and the path of one."""
     rows = [["net", "loss at the weights", "median loss in the plane", "top eigenvalue"]]
+    sides = {"plain": [], "normed": []}
     planes = [(label, read_npz(path.with_name(f"compare_{name}.npz")))
               for name, label in COMPARED.items()]
-    for label, plane in planes:
+    for name, (label, plane) in zip(COMPARED, planes, strict=True):
         centre = tuple(side // 2 for side in plane["loss"].shape)
         rows.append([label, f"{plane['loss'][centre]:.2f}", f"{np.median(plane['loss']):.2f}",
                      eigenvalue_in_words(plane)])
+        sides["normed" if name.startswith("batch_norm") else "plain"].append(rows[-1])
     first, second = read_npz(path)["explained"]
-    return {"table": rows, "first": percent(first, 0), "second": percent(second, 0),
+    words = {side: {"plane": listed([row[2] for row in some]),
+                    "eigenvalue": listed([row[3] for row in some])} for side, some in sides.items()}
+    return words | {"table": rows, "first": percent(first, 0), "second": percent(second, 0),
             "images": planes[0][1]["about"]["settings"]["n_items"]}
 
 
@@ -351,6 +355,7 @@ def band(runs: list[dict]) -> dict:
     return {"width": f"{np.median(np.ptp(loss, 0)):.2f}",
             "without_slowest": f"{np.median(np.ptp(others, 0)):.2f}",
             "low": f"{last.min():.2f}", "high": f"{last.max():.2f}",
+            "accuracy": ", ".join(f"{measures.training_percent(run):.1f}" for run in runs),
             "learned": bool(last.min() < 0.95 * guess), "guess": f"{guess:.2f}",
             "rates": ", ".join(f"{run['run']['lr']:g}" for run in runs)}
 
