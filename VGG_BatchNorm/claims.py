@@ -146,11 +146,12 @@ CLAIMS = (
     Claim("", "validation accuracy (%)", measures.validation_percent, 1),
     *(Claim("… from He's initial weights (ours)" * (i == 0),
             f"{quantity}, LR {lr:g}, He's initial weights", number_of, sign, None, "init", lr,
-            {"norm": "none", "init": "he"}, {"norm": "batch", "init": "he"})
+            {"norm": "none", "init": "he"}, {"norm": "batch", "init": "he"},
+            afterwards=lr in (0.01, 0.05))
       for i, (quantity, number_of, sign, lr) in enumerate((
           ("training accuracy (%) at step 500", _at_500, 1, 0.025),
           ("steps to 50 % training accuracy", _steps_to_half, -1, 0.025),
-          ("training accuracy (%) at step 500", _at_500, 1, 0.1)))),
+          *(("training accuracy (%) at step 500", _at_500, 1, lr) for lr in (0.01, 0.05, 0.1))))),
     Claim("It tolerates larger learning rates",
           "training accuracy (%) at step 500, LR 0.5, three linear layers", _at_500, 1,
           _paper(1, "accuracy", 400, 500, split="train", lr="0.5"), "rates", 0.5),
@@ -210,7 +211,8 @@ CLAIMS = (
           1, None, "noise",
           normed={"norm": "noisy_batch_channel"}),
     Claim("", "held-out accuracy (%), there running statistics taken anew without the noise",
-          measures.anew_percent, 1, None, "noise", normed={"norm": "noisy_batch_channel"}),
+          measures.anew_percent, 1, None, "noise", normed={"norm": "noisy_batch_channel"},
+          afterwards=True),
     Claim("(ours) Its curvature along the gradient is larger", "median η·κ, LR 0.1",
           measures.edge_median, 1),
     Claim("", "the same, from step 1,000 on", partial(measures.edge_median, first=1000), 1,

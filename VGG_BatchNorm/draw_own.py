@@ -170,15 +170,15 @@ def draw_noise(runs: Runs):
     the first layers, and little is tested there. Below, left: mean training accuracy over 25
     batches, a line for each seed. Then held-out accuracy in the end, a mark for each seed: hollow
     with the running averages of training, which are of noisy inputs, while the noise is off there;
-    filled with statistics taken anew over batches without noise. Right: by how much the means and
-    the standard deviations σ of four channels jump from one look to the next, over σ, by layer
-    (median, first seed). If batch norm worked by steady first moments, noise by channel would have
-    to undo what it does: by this measure they are then less steady than in the plain net, in the
-    convolutions, which are drawn. The spreads tell another story: with that noise they are less
-    steady than in the plain net in the first three convolutions alone, and steadier from the fourth
-    on. In the linear layers, which have no norm, means and spreads are both steadier. The noise in
-    the net without batch norm, which is larger there against what it meets, stops training: no fair
-    control."""
+    filled with statistics taken anew over batches without noise (without batch norm there are no
+    statistics). Right: by how much the means and the standard deviations σ of four channels jump
+    from one look to the next, over σ, by layer (median, first seed). If batch norm worked by steady
+    first moments, noise by channel would have to undo what it does: by this measure they are then
+    less steady than in the plain net, in the convolutions, which are drawn. The spreads tell
+    another story: with that noise they are less steady than in the plain net in the first three
+    convolutions alone, and steadier from the fourth on. In the linear layers, which have no norm,
+    means and spreads are both steadier. The noise in the net without batch norm, which is larger
+    there against what it meets, stops training: no fair control."""
     found = {norm: find(runs, "noise", norm=norm) for norm in NOISE_LOOKS}
     figure = plt.figure(figsize=(9.6, 5.2))
     above, below = figure.add_gridspec(2, 1, hspace=0.08)
@@ -190,9 +190,10 @@ def draw_noise(runs: Runs):
             values = 100 * running_mean(run["correct"]) / run["run"]["batch_size"]
             accuracy.plot(np.arange(1, len(values) + 1), values, style[1:], color=colour,
                           linewidth=1.2)
-            for percent, face in ((measures.validation_percent, "white"),
-                                  (measures.anew_percent, colour)):
-                held_out.plot(percent(run), row, style[0], color=colour, markerfacecolor=face)
+            if "batch" in norm:
+                held_out.plot(measures.validation_percent(run), row, style[0], color=colour,
+                              markerfacecolor="white")
+            held_out.plot(measures.anew_percent(run), row, style[0], color=colour)
         run = found[norm][0]
         axis.plot(run["watch_steps"], run["moment_mean"][:, 3, 0], color=colour, linewidth=1)
         axis.set(xlabel="step", ylim=(-1, 1), title=label.replace(", ", ",\n"))
@@ -203,7 +204,8 @@ def draw_noise(runs: Runs):
                        label=label)
     moments[0].set_ylabel("mean at the ReLU")
     accuracy.set(xlabel="step", ylabel="training accuracy (%)", ylim=(0, None))
-    kinds = [label.rpartition("noise ")[2] for label, *_ in NOISE_LOOKS.values()]
+    kinds = [label.replace("batch norm", "BN").replace("no norm", "none").replace(
+        ", noise by ", " + ") for label, *_ in NOISE_LOOKS.values()]
     held_out.set(xlabel="accuracy (%)", title="held-out images", xlim=(0, None),
                  ylim=(len(kinds) - 0.5, -0.5))
     held_out.set_yticks(range(len(kinds)), kinds)

@@ -123,12 +123,12 @@ def validation_percent(run: dict) -> float:
 
 def anew_percent(run: dict) -> float:
     """Return `validation_percent`, but with running statistics that were taken anew after training,
-    over batches that pass without noise, where the net keeps such statistics.
+    over batches that pass without noise, where batch norm keeps such statistics.
 
     Raises:
         NotRun: it does, and the file is older than this measure.
     """
-    if "batch" not in run["run"]["norm"]:
+    if run["run"]["norm"] not in ("batch", "noisy_batch", "noisy_batch_channel"):
         return validation_percent(run)
     if "validation_anew_accuracy" not in run:
         raise NotRun

@@ -1,6 +1,6 @@
 """Draw the batch-norm study: `make bn-landscape` does, or
 
-    python VGG_BatchNorm/plot_study.py reports/results/bn/quick  # default: the study that ran last
+    python VGG_BatchNorm/plot_study.py reports/results/bn/quick  # default: the newest summary.csv's
 
 Reads the runs of one preset; writes its pictures, and README.md, which shows them with captions and
 sets the paper's claims against the numbers, to reports/figures/bn/<preset>/. Trains nothing; a

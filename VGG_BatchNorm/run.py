@@ -80,6 +80,8 @@ class Run:
             raise UserError(f"a run takes lr > 0 and steps ≥ 1, not {self.lr} and {self.steps}")
         if self.optimizer != "sgd" and self.probe_every + self.edge_every:
             raise UserError("probes follow the gradient, so probed runs take sgd")
+        if self.only_norm and self.norm == "none":
+            raise UserError("without a normalisation, there is no γ and β to train alone")
         if min(self.warmup, self.n_items, self.probe_every, self.dense, self.edge_every,
                self.watch_every, self.test_every) < 0 or self.fine < 1:
             raise UserError("a run takes warmup, n_items, dense and …_every ≥ 0, and fine ≥ 1")

@@ -205,7 +205,8 @@ def flops_of_an_image(settings: Settings) -> float:
 
 def _recipe(base: dict) -> list[Variant]:
     """Ways to spend the base's FLOPs: each has as many epochs as they allow, to 5 %, at the base's
-    rates. The whitening's bias is trained for whole epochs, longer where these are few.
+    rates where none is named. The whitening's bias is trained for whole epochs, longer where these
+    are few.
     """
     small = base["small_share"] or 0.4
     graded = {"small_share": small / 2, "middle_share": (1 + small) / 2}

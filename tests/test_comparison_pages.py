@@ -36,13 +36,13 @@ def write_base(folder, rows: list[dict], **changes):
     ([], ["`first` stands alone"]),
     ([row("a: 9", 2.0, flops=3000), row("b", 3.0, clear=False)],
      ["Take `a` in place of `first`: it gains 2.00 ± 0.50 points, for 3.0 times the FLOPs.",
-      "before you choose: `b` (+3.00 ± 0.50)", "clear: 1 of 2", "so many: 1 (“uncorrected”)"]),
+      "before you choose: `b` (+3.00 ± 0.50)", "clear: 1 of 2", "(“uncorrected” below): 1."]),
     ([row("a", -2.0), row("b", None)],
      ["Keep `first`: nothing", "`a` loses 2.00 ± 0.50 points; `b` fails with every seed"]),
     ([row("a", -2.0), row("b", -3.0), row("c", -1.0)],
      ["3 are clearly worse, from `c`, which loses 1.00 ± 0.50 points, to `b`, which"]),
     ([row("a", -0.1, clear=False, edge=True)],
-     ["until more is known", "first or last try for `a`", "1, with intervals from −0.60 to +0.40"]),
+     ["until more is known", "first or last try for `a`", "zero: 1, within −0.60 to +0.40"]),
     ([row("a", 1.0, None, False, n=1)], ["One pair says nothing of luck: `a`", "1 to 3 seeds"]),
 ])
 def test_the_advice_follows_the_rows(rows, said):
@@ -106,7 +106,6 @@ def test_every_net_is_named_beside_its_mark_and_text_is_large():
         assert len(axis.texts) == len(changes)
         assert_texts_apart(axis)
     assert min(text.get_fontsize() for text in figure.findobj(plt.Text) if text.get_text()) >= 14
-    plt.close(figure)
 
 
 def test_each_tuned_rate_has_a_panel_with_the_kept_one_circled():
@@ -119,7 +118,6 @@ def test_each_tuned_rate_has_a_panel_with_the_kept_one_circled():
         tries, kept = runs.tries(row)
         assert list(zip(*own.get_data(), strict=True)) == tries
         assert tuple(end[0] for end in ring.get_data()) == kept
-    plt.close(figure)
 
 
 PAGES = [path.parent.name for path in (FIGURES_DIR / "compare").glob("*/README.md")]

@@ -164,6 +164,13 @@ def test_training_in_bfloat16_is_another_run_and_its_probes_are_float32(data, wh
     np.testing.assert_allclose(whole["loss"][:3], other["loss"][:3], rtol=0.02)
 
 
+def test_the_nets_see_the_same_batches(data):
+    runs = (Run(norm, 0.1, 2, **TINY) for norm in ("none", "batch"))
+    plain, normed = (StudyRun(run, data[0], CPU) for run in runs)
+    for (x, _), (other, _) in zip(plain.loader.epoch(0), normed.loader.epoch(0), strict=True):
+        assert torch.equal(x, other)
+
+
 @pytest.mark.parametrize("head, linear", [("plain", 3), ("batch", 3), ("single", 1)])
 def test_a_head_shares_all_it_can_with_the_plain_one(head, linear):
     plain, net = fresh_net(Run("none", 0.1, 1, **TINY)), fresh_net(

@@ -104,6 +104,13 @@ def test_muons_to_compare_differ_in_one_thing():
     free, rescaling = (end(lambda p, name=name: OPTIMIZERS[name].make(p, 0.1), start, gradient)
                        for name in ("muon_free", "muon"))
     torch.testing.assert_close(free - start, rescaling - start * 6**0.5 / start.norm())
+    kinds = {name: OPTIMIZERS[name].make([torch.nn.Parameter(start)], 0.1).defaults
+             for name in OPTIMIZERS if name.startswith("damped_muon")}
+    assert {name: (kind["damping"], kind["anneal"], kind["full_length"])
+            for name, kind in kinds.items()} == {
+        "damped_muon": (2, True, False), "damped_muon_constant": (1, False, False),
+        "damped_muon_half": (1, True, False), "damped_muon_flat": (2, False, False),
+        "damped_muon_long": (2, True, True)}
 
 
 def test_undamped_muon_is_muon():

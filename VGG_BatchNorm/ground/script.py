@@ -65,6 +65,7 @@ def run_main(main: Callable[[], None], stopped: str = "stopped") -> None:
             raise
         sys.exit(_complain(NO_MEMORY, 2))
     except KeyboardInterrupt:
+        sys.unraisablehook = lambda _: None  # objects that it left half made fail as they go
         sys.exit(_complain(stopped, 130))
 
 

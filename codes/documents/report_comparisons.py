@@ -46,8 +46,9 @@ def recipe_for_report(path: Path) -> dict | None:
     others = sorted_by_effect(rows[1:])
     table = cells(study_table(rows))
     base, best = (runs.seeds(row["changes"]) for row in (rows[0], others[-1]))
-    first = min(base.keys() & best.keys())
-    alone = with_spread(judged(best[first]) - judged(base[first]), None, "+")
+    both = sorted(base.keys() & best.keys())
+    alone = with_spread(judged(best[both[0]]) - judged(base[both[0]]), None, "+") \
+        if len(both) > 1 else None
     return {"table": [[*row[:4], *row[6:]] for row in table], "base": study_for_report(rows),
             "first": alone,
             "widths": ", ".join(map(str, runs.base["widths"])), "epochs": runs.base["epochs"],

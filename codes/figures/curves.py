@@ -22,8 +22,9 @@ def read_log(folder: Path) -> tuple[str, dict[str, list[float]], dict]:
         columns = {name: [float(row[name]) for row in rows] for name in rows[0]}
         columns["epoch"], columns["loss"], columns["accuracy"], columns["seconds"]
     except (IndexError, KeyError, ValueError, TypeError, UserError):
-        raise UserError(f"{path} is empty or damaged; delete it and result.json, and --resume "
-                        "writes them anew") from None
+        mend = ("delete it and result.json, and --resume writes them anew"
+                if (folder / "last.pt").exists() else "`git restore` brings ours back")
+        raise UserError(f"{path} is empty or damaged; {mend}") from None
     result = read_json(result, "preset", "seed") if result.exists() else {}
     return folder.resolve().name, columns, result
 

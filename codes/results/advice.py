@@ -78,8 +78,8 @@ def _do(first: dict, better: list[dict], worse: list[dict], unclear: list[dict])
     elif worse:
         text = [f"Keep {name}: nothing here is clearly better."]
     else:
-        text = [f"Keep {name} until more is known: nothing here differs from it by more than luck "
-                "might, in so few runs."]
+        text = [f"Keep {name} until more is known: nothing here differs from it clearly after "
+                "correction for the number of variants."]
     best = better[0]["difference"] if better else 0
     if higher := [f"{_name(row)} ({points(row)})" for row in unclear
                   if row["difference"] is not None and row["difference"] > best]:
@@ -112,13 +112,13 @@ def _sure(rows: list[dict], unclear: list[dict]) -> list[str]:
     known = [row for row in unclear if row["uncertainty"] is not None]
     leaning = [row for row in known if outcome(row) == "uncorrected"]
     if leaning:
-        text.append(f"By its own interval alone, which does not exclude luck among so many: "
-                    f"{len(leaning)} (“uncorrected”).")
+        text.append("Clear by their own interval, but not after correction for the number of "
+                    f"variants (“uncorrected” below): {len(leaning)}.")
     if open_ := [row for row in known if row not in leaning]:
         low, high = (end(row["difference"] + sign * row["uncertainty"] for row in open_)
                      for end, sign in ((min, -1), (max, 1)))
-        text.append(f"Open, in either direction: {len(open_)}, with intervals from "
-                    f"{minus(f'{low:+.2f}')} to {minus(f'{high:+.2f}')} points.")
+        text.append(f"Not told from zero: {len(open_)}, within {minus(f'{low:+.2f}')} to "
+                    f"{minus(f'{high:+.2f}')} points.")
     if alone:
         text.append(f"One pair says nothing of luck: {listed([_name(row) for row in alone])}.")
     return text
