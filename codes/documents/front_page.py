@@ -23,8 +23,8 @@ FOUND = """\
   of a wider net; twice the filters {wide}, for 3.5 times the FLOPs.
 - **With batch norm, VGG-A trains faster,** at rates of 0.1 and of 0.025. A part of the gain is
   the start: without batch norm the net does better from He's weights, made for ReLUs, than from
-  Glorot's. But at none of four rates does it come near from them, either (from 0.05 on, runs of
-  it diverge).
+  Glorot's. But from these, too, it stays far behind at each of four rates (from 0.05 on, some or
+  all of its runs diverge).
 - **At a rate of 0.5 batch norm alone is not enough,** unlike in the paper's deeper net: neither
   net learns reliably. With batch norm in the linear layers, too, or after a warm-up, the net with
   batch norm does; a warm-up without batch norm hardly helps.
