@@ -5,6 +5,7 @@ seeds with a 95 % interval by Student's t, beside the paper's own value. The cla
 Santurkar et al. 2018 (arXiv 1805.11604), and some of our own figures.
 """
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -64,6 +65,11 @@ def _column(step: float, values: Callable[[dict], np.ndarray]) -> Callable[[dict
 def _at(step: float, values: Callable[[dict], np.ndarray]) -> Callable[[dict], float]:
     """Return a function of a run: the late median of such a column."""
     return _probes(_column(step, values))
+
+
+def _edge_off_plane(run: dict) -> np.ndarray:
+    """Return `_off_plane` one learning rate on, by probe of the curvature along the gradient."""
+    return np.abs(run["run"]["lr"] * run["edge_curvature"][:, -1]) / 2
 
 
 def _off_plane(run: dict) -> np.ndarray:
@@ -131,7 +137,7 @@ _at_100, _at_300, _at_500 = (partial(measures.training_percent, step=step)
 SINGLE, IN_ALL = ({"norm": "batch", "head": head} for head in ("single", "batch"))
 SPANS = (("steps 0 to 99", "probe_steps", 0, 100), ("steps 100 to 499", "probe_steps", 100, 500),
          ("from step 500 on", "probe_steps", 500, np.inf))
-EQUAL_LOSS = (("at equal loss, 1.6 to 2.2 nats", "probe_loss", 1.6, 2.2),
+EQUAL_LOSS = (("at equal loss, 1.6 to 1.9 nats", "probe_loss", 1.6, 1.9),
               ("at equal loss, 1.0 to 1.6 nats", "probe_loss", 1.0, 1.6))
 PARTS = (("convolution 2", slice(1, 2)), ("convolutions 3 to 8", slice(2, CONVOLUTIONS)),
          ("linear layers", slice(CONVOLUTIONS, None)))  # the first layer has nothing below it
@@ -175,6 +181,12 @@ CLAIMS = (
     *(Claim("", f"the same, 1 LR on, {text}", _over(
             name, low, high, _column(1.0, _off_plane)), -1, afterwards=True)
       for text, name, low, high in SPANS),
+    *(Claim("… from He's initial weights (ours)" * (not i),
+            f"distance from a plane's loss, 1 LR on, {text}, LR {lr:g}, He's initial weights",
+            _over("edge_steps", low, high, _edge_off_plane), -1, None, "init", lr,
+            {"norm": "none", "init": "he"}, {"norm": "batch", "init": "he"}, True)
+      for i, (lr, (text, _, low, high)) in enumerate(
+          itertools.product((0.01, 0.025), SPANS[:2]))),
     Claim("… in the step actually taken (ours)",
           "median size of the loss's change, 1 LR on (nats)",
           _at(1.0, lambda run: np.abs(measures.loss_change(run))), -1),
@@ -182,7 +194,8 @@ CLAIMS = (
           _probes(_largest("distances")), -1, _paper(4, "max_or_value", panel="fig4b")),
     Claim("", "the same, over ‖g‖",
           _probes(lambda run: _largest("distances")(run) / run["gradient_norm"]), -1),
-    Claim("", "median ‖Δg‖ / ‖g‖, 1 LR on", _at(1.0, measures.gradient_change), -1),
+    Claim("… for its length, in the step taken (ours)", "median ‖Δg‖ / ‖g‖, 1 LR on",
+          _at(1.0, measures.gradient_change), -1),
     *(Claim("", f"the same, {text}", _over(
             name, low, high, _column(1.0, measures.gradient_change)), -1, afterwards=True)
       for text, name, low, high in SPANS + EQUAL_LOSS),
@@ -296,7 +309,7 @@ def claims_table(runs: Runs, brief: bool = False) -> Table:
     difference with its 95 % interval, by pairs of nets that share a seed.
 
     Args:
-        brief: the claims of the paper, each by its first number, and three of ours that qualify it.
+        brief: the claims of the paper, each by its first number, and those of ours that qualify it.
     """
     shown = effects(runs)
     sure = clear(shown)

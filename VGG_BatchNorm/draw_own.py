@@ -18,16 +18,16 @@ from VGG_BatchNorm.run_files import FINE_GRID
 def draw_edge(runs: Runs):
     """Training near the edge of stability. κ is the curvature of the loss along the gradient, of
     one batch and on that batch, from the loss a sixteenth of a learning rate on; were there no
-    kinks, it would be no larger than the largest eigenvalue on that way. On a quadratic, a step of
-    gradient descent at rate η raises the loss where η·κ > 2 (above the black line), and gradient
-    descent is unstable there (Cohen et al. 2021); η·κ < 2 does not exclude that it is. Left and
-    middle: η·κ over training, a line for each learning rate, from dark to yellow (first seed,
-    median over three probes, which span 75 steps at rates of 0.025 and 0.4, and 300 at the others).
-    Right: its median from step 200 to 500, mean over seeds, against the learning rate, with the
-    middle half of all probes; dashed: with a single linear layer. The points are moved sideways a
-    little. Crosses: training has failed (training accuracy below 15 %). With batch norm the first
-    steps are off the scale from a rate of 0.1 on. From about step 750 on (not shown), at 0.1, η·κ
-    rises with batch norm, and shows no trend without. Rates have one to three seeds."""
+    kinks, it would be no larger than the largest eigenvalue of that batch's Hessian on that way. On
+    a quadratic, a step of gradient descent at rate η raises the loss where η·κ > 2 (above the black
+    line), and gradient descent is unstable there (Cohen et al. 2021); η·κ < 2 does not exclude that
+    it is. Left and middle: η·κ over training, a line for each learning rate, from dark to yellow
+    (first seed, median over three probes, which span 75 steps at rates of 0.025 and 0.4, and 300 at
+    the others). Right: its median from step 200 to 500, mean over seeds, against the learning rate,
+    with the middle half of all probes; dashed: with a single linear layer. The points are moved
+    sideways a little. Crosses: training has failed (training accuracy below 15 %). With batch norm
+    the first steps are off the scale from a rate of 0.1 on. From about step 750 on (not shown), at
+    0.1, η·κ rises with batch norm, and shows no trend without. Rates have one to three seeds."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.6), sharey=True, width_ratios=(4, 4, 5))
     drawn = []
     rates = sorted({lr for norm in PAIR for lr in measures.at_rates(runs, norm)})
@@ -261,8 +261,9 @@ def draw_theorem(runs: Runs):
     one batch: the square of the gradient by the layer's input x, as measured through our own batch
     norm, against γ²/σ² (‖h‖² − ⟨1, h⟩²/m − ⟨h, x̂⟩²/m), where h is the gradient by its output, m
     values long, and x̂ = (x − μ)/σ; and against the theorem as printed, with √m for the last m.
-    With m it is an equality; with √m the right side comes out too small, and below zero (crosses at
-    the left edge, with what else is off the scale) for some channels, so that it bounds nothing."""
+    With m it is an equality; with √m the right side comes out a little too small for most channels,
+    and below zero for a few (crosses at the left edge, with what else is off the scale): no bound.
+    """
     found = [run for run in runs.values()
              if "theorem_measured" in run and not measures.failed([run])]
     if not found:

@@ -19,8 +19,8 @@ SHOWN = ("airbench94_muon", "airbench96_faster", "ResNet-18", "adehuang41's PJ2"
 FOUND = """\
 - **In four epochs of a net of {parameters} M parameters ({base} % right on held-out images),**
   Adam for everything in place of Muon {adam} (Muon that does not keep filters at a fixed length
-  {free}); batch norm, taken away (under AdamW), {plain}; CutMix {cutmix}, less in one longer run
-  of a wider net; twice the filters {wide}, for 3.5 times the FLOPs.
+  {free}); batch norm, taken away, {plain} (under AdamW, from {normed} %); CutMix {cutmix}, less
+  in one longer run of a wider net; twice the filters {wide}, for 3.5 times the FLOPs.
 - **With batch norm, VGG-A trains faster,** at rates of 0.1 and of 0.025. A part of the gain is
   the start: without batch norm the net does better from He's weights, made for ReLUs, than from
   Glorot's. But from these, too, it stays far behind at each of four rates (from 0.05 on, some or
@@ -28,19 +28,22 @@ FOUND = """\
 - **At a rate of 0.5 batch norm alone is not enough,** unlike in the paper's deeper net: neither
   net learns reliably. With batch norm in the linear layers, too, or after a warm-up, the net with
   batch norm does; a warm-up without batch norm hardly helps.
-- **Over half to four learning rates along the gradient the loss and the gradient vary less, as
-  the paper says, but late** (the loss from step 500 on, when the lead is already there); on
-  shorter steps they vary more. In the first 100 steps it is the other way round, in the paper's
-  first reading, too: the net without batch norm has hardly left its start. At equal loss, batch
-  norm is the smoother net at 1.0 to 1.6 nats; above, there is no clear difference. In the step
-  taken its loss falls further. The effective β tells little: both are near 2/η = 20. Of all this,
-  only the gradient's smaller change from step 200 on and the larger fall in the step taken are
-  clear after correction.
+- **Over half to four learning rates along the gradient, loss and gradient vary less, as the paper
+  says, but late** (the loss from step 500 on, when the lead is already there); over shorter
+  distances they vary more. In the first 100 steps it is the other way round, as in the paper's
+  first reading: the net without batch norm has hardly left its start. That is of Glorot's
+  weights: from He's, by the one measure taken there, nothing differs clearly in these steps, and
+  at a rate of 0.01 batch norm is the smoother net from step 100 on. So it is at equal loss, from
+  1.0 to 1.6 nats; above, there is no clear difference.
+- **In the step taken the loss falls further, as the gradient is longer,** in both nets by a third
+  of what a plane would give, and the gradient changes less for its length. These two are clear
+  after correction, and nothing else of this is. The effective β shows no clear difference: with
+  batch norm it mostly comes from the shortest distance measured.
 - **Internal covariate shift is not reduced:** by the paper's distance ‖G − G′‖ it is larger in
   the mean, much of which is the length of the gradient; relative to that, and by the cosine,
   there is no clear difference in most layers. Noise that moves every channel's mean after batch
-  norm leaves most of the gain; on held-out images, once the running averages, which it spoils,
-  are taken anew.
+  norm leaves most of the gain, also on held-out images if the running averages, which the noise
+  spoils, are taken anew without it.
 - **The handout's picture** (Adam, four rates, one seed): the [band of
   losses](reports/figures/bn/evening/02_learning_rate_envelope.png) over the rates is as wide with
   batch norm as without ({bands[batch][width]} and {bands[none][width]} nats), but for different
@@ -71,14 +74,18 @@ MEASURED = (  # as README says it; the claim's quantity; what FOUND presumes tha
     ("effective β", "median β, steps of ½ to 4 LR", "unclear"),
     ("‖G − G′‖ of convolution 5", "median ‖G − G′‖, convolution 5", "holds"),
     ("‖G − G′‖/‖G‖ of convolutions 3 to 8", "‖G − G′‖ / ‖G‖, convolutions 3 to 8", "unclear"),
-    ("training accuracy at step 300, %, noise after the batch norm ({training[batch]} without)",
+    ("training accuracy at step 300, %, noise after the batch norm (no noise: {training[batch]})",
      "training accuracy (%) at step 300; with batch norm: noise by channel after it", "holds"),
-    ("held-out accuracy then, %, running averages taken anew ({anew[batch]} without noise)",
+    ("held-out accuracy then, %, running averages taken anew (no noise: {anew[batch]})",
      "held-out accuracy (%), there running statistics taken anew without the noise", "holds"))
 PRESUMED = {  # of claims that FOUND leans on and the table leaves out
     "the same, 0 to 2 LR": "the opposite", "the same, 1/16 LR on": "the opposite",
-    "the band, ½ to 4 LR, at equal loss, 1.6 to 2.2 nats": "unclear",
+    "the band, ½ to 4 LR, at equal loss, 1.6 to 1.9 nats": "unclear",
     "cosine of G and G′, convolutions 3 to 8": "unclear",
+    **{f"distance from a plane's loss, 1 LR on, {text}, He's initial weights": says
+       for text, says in (("steps 0 to 99, LR 0.01", "unclear"),
+                          ("steps 0 to 99, LR 0.025", "unclear"),
+                          ("steps 100 to 499, LR 0.01", "holds"))},
     **{f"{ACCURACY}, LR {lr}, He's initial weights": "holds" for lr in (0.01, 0.05, 0.1)}}
 COMPARED = {"adam": ("optimizers", "Adam"), "free": ("optimizers", "Muon, not rescaling"),
             "wide": ("widths", "× 2"), "plain": ("components", "none"),
@@ -96,9 +103,9 @@ def found_text(runs: measures.Runs, studies: dict[str, list[dict]]) -> str:
             for study, rows in studies.items() for row in rows[1:]}
     bands = {norm: band(measures.find(runs, "envelope", optimizer="adam", norm=norm))
              for norm in ("none", "batch")}
-    base = studies["widths"][0]
+    base, normed = studies["widths"][0], studies["components"][0]
     text = FOUND.format(bands=bands, parameters=f"{base['parameters'] / 1e6:.2f}",
-                        base=f"{base['accuracy']:.1f}",
+                        base=f"{base['accuracy']:.1f}", normed=f"{normed['accuracy']:.1f}",
                         **{name: said[of] for name, of in COMPARED.items()})
     return "\n".join(textwrap.fill(" ".join(point.split()), 110, subsequent_indent="  ",
                                    break_long_words=False, break_on_hyphens=False)
