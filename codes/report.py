@@ -112,7 +112,7 @@ def for_print(source: Path, target: Path, share: float) -> Path:
     fewer = (picture.quantize(n, dither=Image.Dither.NONE, kmeans=1000) for n in COLOURS)
     few = next((one for one in fewer if looks_alike(picture, one)), picture)
     files = {".png": encoded(few, "png"),
-             ".jpg": encoded(picture, "jpeg", quality=82, subsampling=0, progressive=True)}
+             ".jpg": encoded(picture, "jpeg", quality=80, subsampling=0, progressive=True)}
     suffix = min(files, key=lambda suffix: len(files[suffix]))
     target = target.with_suffix(suffix)
     target.parent.mkdir(parents=True, exist_ok=True)
