@@ -27,7 +27,7 @@ def draw_edge(runs: Runs):
     with the middle half of all probes; dashed: with a single linear layer. The points are moved
     sideways a little. Crosses: training has failed (training accuracy below 15 %). With batch norm
     the first steps are off the scale from a rate of 0.1 on. From about step 750 on (not shown), at
-    0.1, η·κ rises with batch norm, and shows no trend without. Rates have one to three seeds."""
+    0.1, η·κ rises with batch norm, and shows no trend without. Rates have two or three seeds."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.6), sharey=True, width_ratios=(4, 4, 5))
     drawn = []
     rates = sorted({lr for norm in PAIR for lr in measures.at_rates(runs, norm)})

@@ -35,7 +35,8 @@ def what_was_trained(drawn: list[dict], *extra: str, first: float = np.inf) -> s
     steps = f"first {first:,}" if first < lengths[-1] else steps
     alike = Counter(tuple((run["run"] | {"seed": None, "precision": None}).items())
                     for run in drawn).values()
-    seeds = [" or ".join(map(str, sorted(set(alike)))) + " seeds"] if max(alike) > 1 else []
+    few, many = min(alike), max(alike)
+    seeds = [(f"{few} to " if few < many else "") + f"{many} seeds"] if many > 1 else []
     images = f"{r['batch_size']} images out of {r['n_items']:,}"
     small = ["too small and short to judge the paper's claims"] if r["width"] < 1 else []
     return "; ".join([f"VGG-A{width}, {steps} steps of {images}", *extra, *seeds, *small])
