@@ -109,7 +109,7 @@ def test_the_scale_on_a_pictures_face():
     assert "10 steps of 128 images out of 45,000; 2 seeds" in what_was_trained([run(), run(seed=1)])
     some = [run(), run(seed=1), run(lr=0.2, steps=2000)]
     mixed = what_was_trained(some, "plain SGD")
-    assert "10 to 2,000 steps" in mixed and mixed.endswith("plain SGD; 1 or 2 seeds")
+    assert "10 to 2,000 steps" in mixed and mixed.endswith("plain SGD; 1 to 2 seeds")
     assert "VGG-A, first 500 steps of" in what_was_trained(some, first=500)
     assert "VGG-A, 10 to 2,000 steps of" in what_was_trained(some, first=2000)
 
