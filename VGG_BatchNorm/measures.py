@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from VGG_BatchNorm.run_files import FINE_GRID, GRID, read_study_run
+from VGG_BatchNorm.run_files import FINE_GRID, GRID, WITH_STATISTICS, read_study_run
 
 CONVOLUTIONS = 8  # of VGG-A: the layers before the linear ones
 PAPER = slice(-len(GRID), None)  # the paper's points are the last of the fine grid
@@ -128,7 +128,7 @@ def anew_percent(run: dict) -> float:
     Raises:
         NotRun: it does, and the file is older than this measure.
     """
-    if run["run"]["norm"] not in ("batch", "noisy_batch", "noisy_batch_channel"):
+    if run["run"]["norm"] not in WITH_STATISTICS:
         return validation_percent(run)
     if "validation_anew_accuracy" not in run:
         raise NotRun

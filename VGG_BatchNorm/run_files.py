@@ -7,6 +7,7 @@ from VGG_BatchNorm.ground.script import UserError
 
 GRID = (0.5, 1.0, 2.0, 4.0)  # the paper's, in learning rates
 FINE_GRID = tuple(2.0**k for k in range(-8, 3))
+WITH_STATISTICS = ("batch", "noisy_batch", "noisy_batch_channel")  # norms that keep batch norm's
 
 LATER = {  # of runs older than these fields of run.Run
     "precision": "float32", "head": "plain", "smooth": False, "init": "glorot", "edge_every": 0,

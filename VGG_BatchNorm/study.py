@@ -32,13 +32,12 @@ from VGG_BatchNorm.ground.predictions import accuracy, predict
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.loaders import BatchLoader
 from VGG_BatchNorm.run import TORCH_OPTIMIZERS, Run, fresh_net
-from VGG_BatchNorm.run_files import FINE_GRID, GRID, read_study_run
+from VGG_BatchNorm.run_files import FINE_GRID, GRID, WITH_STATISTICS, read_study_run
 from VGG_BatchNorm.VGG import VGG
 
 SAVE_SECONDS = 60  # between checkpoints
 EDGE_STEPS = (1 / 16, 1 / 4, 1.0)  # in learning rates, where the curvature is measured
 REFIT = 50  # batches, from which running statistics are taken anew
-WITH_STATISTICS = ("batch", "noisy_batch", "noisy_batch_channel")  # norms that keep batch norm's
 WATCHED = 4  # channels of each ReLU whose first moments are kept
 LOOKED_AT = {"grid": [*GRID], "fine_grid": [*FINE_GRID], "edge_steps": [*EDGE_STEPS],
              "watched": WATCHED, "quantiles": [*probes.QUANTILES]}  # a file without it: at the same

@@ -57,6 +57,15 @@ def test_trivial_augment_is_a_function_of_seed_and_epoch():
     assert torch.cat(changed).sum() > 5 and not torch.equal(first[0], later[0])
 
 
+@pytest.mark.parametrize("name", MIXING)
+def test_mixed_targets_are_the_share_of_the_pixels(name):
+    x = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 32, 32)  # image n is n everywhere
+    mixed, targets = batch_transform(name)(x, torch.eye(4))
+    torch.testing.assert_close(targets.sum(1), torch.ones(4))
+    torch.testing.assert_close(mixed.mean((1, 2, 3)), targets @ torch.arange(4.0), rtol=1e-4,
+                               atol=1e-4)
+
+
 def test_what_mixes_is_torchvisions_of_that_name():
     for mix in map(batch_transform, MIXING):
         assert type(mix).__name__.lower() in MIXING and mix.alpha == 1  # shares uniform in 0 … 1

@@ -82,10 +82,16 @@ DRAWINGS = "codes.figures.", "codes.draw_figures", "VGG_BatchNorm.draw_"
 
 
 @pytest.mark.parametrize("rooms, without", [
-    (DRAWINGS, {"torch"}), ("codes.insight.", {"matplotlib"}),
-    ("codes.results.", {"torch", "matplotlib"})])
+    (DRAWINGS, {"torch"}), ("codes.results.", {"torch", "matplotlib"})])
 def test_a_room_does_without(rooms, without):
     modules = [module for module in MODULES if module.startswith(rooms)]
     assert modules
     code = f"import sys, {', '.join(modules)}; sys.exit(bool({without} & sys.modules.keys()))"
     assert finish([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_insight_does_without_matplotlib():
+    for module in MODULES:
+        if module.startswith("codes.insight."):
+            text = MODULES[module].read_text(encoding="utf-8")
+            assert "matplotlib" not in text and "ground.style" not in text, module

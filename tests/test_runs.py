@@ -143,6 +143,30 @@ def test_pictures_need_no_screen_and_look_alike_whatever_is_set(tmp_path):
     assert Image.open(tmp_path / "a.png").convert("L").getextrema() == (255, 255)
 
 
+HALF_MADE = """
+import os, signal, sys
+from VGG_BatchNorm.ground.script import run_main
+
+class Bar:
+    def __init__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        self.file = sys.stderr
+
+    def __del__(self):
+        self.file.flush()
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in some backgrounds
+run_main(Bar)
+"""
+
+
+def test_ctrl_c_is_one_line_even_where_it_strikes_a_half_made_object():
+    """As tqdm's bars are: a destructor that expects a whole object."""
+    done = python(HALF_MADE, text=True, check=False)
+    assert done.returncode == 130 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.endswith(": stopped\n")
+
+
 def test_a_reader_that_has_seen_enough_ends_a_script_without_a_word():
     script = ("from VGG_BatchNorm.ground.script import run_main; "
               "run_main(lambda: print('word\\n' * 10**5))")
