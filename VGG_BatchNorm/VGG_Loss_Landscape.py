@@ -8,7 +8,7 @@ each in summary.csv; plot_study.py then draws. Stopped at any moment, it goes on
 a finished run is not run again. Groups:
 
     pair      the two nets at learning rate 0.1, probed along the gradient (the paper's experiment)
-    envelope  the handout's four learning rates, by Adam and by SGD, loss of every step
+    envelope  four learning rates by Adam (the handout's) and four by SGD, loss of every step
     rates     the two nets at other learning rates
     rescue    what else lets large learning rates work: warm-up, group norm, noisy batch norm, ...
     norms     other norms in place of the standard deviation
@@ -60,21 +60,17 @@ PRESETS = {  # steps of the runs of each group (0: none of them), and what the r
     "evening": dict(width=1.0, n_items=45_000, seeds=3, probe_every=50, dense=200,
                     other_rates=(0.05, 0.2, 0.5), pair=1500, envelope=351, rates=500, rescue=240,
                     norms=0, heads=500, init=500, edge=500, noise=300, smooth=300, long=2500),
-    # a small GPU, or a night on a CPU
-    "standard": dict(width=1.0, n_items=45_000, seeds=1, probe_every=50, dense=200,
-                     other_rates=(0.01, 0.05, 0.2, 0.5), pair=5000, envelope=1755, rates=5000,
-                     rescue=702, norms=5000, heads=1000, init=1000, edge=1500, noise=1000,
-                     smooth=1000, long=15_000),
-    # a large GPU
-    "paper": dict(width=1.0, n_items=45_000, seeds=3, probe_every=100, dense=200,
-                  other_rates=(0.01, 0.05, 0.2, 0.5), pair=15_000, envelope=7020, rates=15_000,
-                  rescue=702, norms=15_000, heads=1000, init=1000, edge=1500, noise=1000,
-                  smooth=1000, long=0),
+    # a GPU, about an hour
+    "full": dict(width=1.0, n_items=45_000, seeds=5, probe_every=50, dense=200,
+                 other_rates=(0.05, 0.2, 0.5), pair=1500, envelope=7020, rates=1000, rescue=1000,
+                 norms=1500, heads=1000, init=1000, edge=1500, noise=300, smooth=300, long=15_000),
 }
+SGD_RATES = (0.01, 0.03, 0.1, 0.2)  # at the handout's, plain SGD hardly leaves its start
 RESCUE_RUNS = (  # beside the pair: norm, and what else is changed
     ("none", {}), ("batch", {}), ("none", {"warmup": True}), ("group", {}), ("noisy_batch", {}),
-    ("batch", {"only_norm": True}))
-RESCUE_RATES = (0.03, 0.1, 0.3, 1.0)
+    ("batch", {"only_norm": True}), ("batch", {"head": "batch"}))
+RESCUE_RATES = (0.01, 0.03, 0.1, 0.2, 0.5, 1.0)
+FEW = 3  # seeds, at most, of the groups that take longest
 HEAD_RUNS = (  # beside the pair at its own rate and at the others
     ("batch", {"head": "single"}), ("none", {"head": "single"}), ("batch", {"head": "batch"}),
     ("batch", {"warmup": 100}), ("none", {"warmup": 100}))
@@ -94,18 +90,21 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
     probed = dict(probe_every=p["probe_every"], dense=p["dense"])
     watched = dict(watch_every=10, edge_every=25)
 
-    def rescue(norm: str, lr: float, warmup: bool = False, **extra) -> Run:
-        return Run(norm, lr, p["rescue"], warmup=warmup * p["rescue"] // 3, **extra, **shared)
-
     seeds = range(p["seeds"])
+    rescue = [(norm, {name: p["rescue"] // 3 if name == "warmup" else value
+                      for name, value in extra.items()}) for norm, extra in RESCUE_RUNS]
     runs = {
         "pair": [Run(norm, 0.1, p["pair"], seed=seed, **shared, **probed)
                  for seed in seeds for norm in PAIR],
-        "envelope": [Run(norm, lr, p["envelope"], optimizer=optimizer, **shared)
-                     for optimizer in ("adam", "sgd") for lr in LEARNING_RATES for norm in PAIR],
+        "envelope": [Run(norm, lr, p["envelope"], optimizer=optimizer, test_every=p["envelope"],
+                         **shared)
+                     for optimizer, lrs in (("adam", LEARNING_RATES), ("sgd", SGD_RATES))
+                     for lr in lrs for norm in PAIR],
         "rates": [Run(norm, lr, p["rates"], seed=seed, **shared, **probed)
                   for seed in seeds for lr in p["other_rates"] for norm in PAIR],
-        "rescue": [rescue(norm, lr, **extra) for norm, extra in RESCUE_RUNS for lr in RESCUE_RATES],
+        "rescue": [Run(norm, lr, p["rescue"], seed=seed, **shared, **extra)
+                   for seed in seeds[:FEW] for norm, extra in rescue
+                   for lr in (RESCUE_RATES if p["width"] == 1 else RESCUE_RATES[1::2])],
     }
     for group, some in (  # made where the preset has them
             ("norms", lambda n: [Run(norm, 0.1, n, **shared, **probed)
@@ -121,8 +120,9 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
                                  for seed in seeds for norm in NOISE_NORMS]),
             ("smooth", lambda n: [Run(norm, 0.1, n, smooth=True, **shared, **probed)
                                   for norm in PAIR]),
-            ("long", lambda n: [Run(norm, 0.1, n, test_every=1000, fine=5, **shared, **watched,
-                                    **probed | {"probe_every": 100}) for norm in PAIR])):
+            ("long", lambda n: [Run(norm, 0.1, n, seed=seed, test_every=1000, fine=5, **shared,
+                                    **watched, **probed | {"probe_every": 100})
+                                for seed in seeds[:FEW] for norm in PAIR])):
         runs[group] = some(p[group]) if p[group] else []
     return runs
 
