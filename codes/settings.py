@@ -176,9 +176,9 @@ PRESETS = {
     "best": dict(widths=(128, 384, 512), depth=3, residual=True, epochs=40, micro_batch=250,
                  lr=0.2, average=0.1, translate=4, cutout=12, small_share=0.2, middle_share=0.5,
                  keep_share=0.5, whiten_bias_share=0.07),
-    "night": dict(widths=(128, 384, 512), depth=3, residual=True, epochs=200, micro_batch=250,
+    "night": dict(widths=(128, 384, 512), depth=3, residual=True, epochs=100, micro_batch=250,
                   lr=0.2, average=0.1, translate=4, cutout=12, small_share=0.2, middle_share=0.5,
-                  keep_share=0.5, whiten_bias_share=0.015),
+                  keep_share=0.5, whiten_bias_share=0.03),
     "small": dict(widths=(48, 64, 64), depth=3, residual=True, epochs=100, micro_batch=250, lr=0.2,
                   average=0.1, translate=4, cutout=4, small_share=0.2, middle_share=0.4,
                   whiten_bias_share=0.05),}
