@@ -194,8 +194,7 @@ def main() -> None:
     base_name = args.base or ("quick" if device.type == "cpu" else "full")
     base = BASES[base_name]
     base = base | {"precision": pick_precision(base["precision"], device)}
-    results = Results(args.out / base_name, base | {
-        "data_md5": data_checksum(args.data_dir), "device": device.type})
+    results = Results(args.out / base_name, base | {"data_md5": data_checksum(args.data_dir)})
     comparison = Comparison(base, results, args.data_dir, device)
     best_changes = {}
     for asked in dict.fromkeys(args.study):
