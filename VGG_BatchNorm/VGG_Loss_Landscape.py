@@ -1,6 +1,6 @@
 """Why batch normalisation helps: VGG-A with and without it, on CIFAR-10: `make bn-landscape`, or
 
-    python VGG_BatchNorm/VGG_Loss_Landscape.py --preset standard
+    python VGG_BatchNorm/VGG_Loss_Landscape.py --preset evening
     python VGG_BatchNorm/VGG_Loss_Landscape.py --groups pair rates    # what `make bn-compare` runs
 
 Trains the runs of a preset, one .npz each under reports/results/bn/<preset>/<group>/, and a row
@@ -11,7 +11,6 @@ a finished run is not run again. Groups:
     envelope  four learning rates by Adam (the handout's) and four by SGD, loss of every step
     rates     the two nets at other learning rates
     rescue    what else lets large learning rates work: warm-up, group norm, noisy batch norm, ...
-    norms     other norms in place of the standard deviation
     heads     is it the head, or the start? batch norm in the linear layers too, a single linear
               layer, a warm-up
     init      the pair from He's initial weights in place of Glorot's
@@ -47,30 +46,32 @@ from VGG_BatchNorm.study import StudyRun, perform
 
 LEARNING_RATES = (1e-3, 2e-3, 1e-4, 5e-4)  # the handout's
 PAIR = ("none", "batch")
-GROUPS = ("pair", "envelope", "rates", "rescue", "norms", "heads", "init", "edge", "noise",
+GROUPS = ("pair", "envelope", "rates", "rescue", "heads", "init", "edge", "noise",
           "smooth", "long")
 RESULTS = RESULTS_DIR / "bn"
 
 PRESETS = {  # steps of the runs of each group (0: none of them), and what the runs share
     # two CPU cores, five to ten minutes
     "quick": dict(width=0.25, n_items=10_240, seeds=1, probe_every=25, dense=100,
-                  other_rates=(0.05, 0.2, 0.5), pair=300, envelope=120, rates=150, rescue=100,
-                  norms=0, heads=0, init=0, edge=0, noise=0, smooth=0, long=0),
-    # two CPU cores, twelve hours; in bfloat16 nine
+                  other_rates=(0.05, 0.2, 0.5), rescue_rates=(0.03, 0.1, 0.3, 1.0),
+                  pair=300, envelope=120, rates=150, rescue=100,
+                  heads=0, init=0, edge=0, noise=0, smooth=0, long=0),
+    # a night on two CPU cores that multiply bfloat16
     "evening": dict(width=1.0, n_items=45_000, seeds=3, probe_every=50, dense=200,
-                    other_rates=(0.05, 0.2, 0.5), pair=1500, envelope=351, rates=500, rescue=240,
-                    norms=0, heads=500, init=500, edge=500, noise=300, smooth=300, long=2500),
-    # a GPU, about an hour
+                    other_rates=(0.05, 0.2, 0.5), rescue_rates=(0.03, 0.1, 0.3, 1.0),
+                    pair=1500, envelope=351, rates=500, rescue=240,
+                    heads=500, init=500, edge=500, noise=300, smooth=300, long=2500),
+    # a GPU; what the report shows
     "full": dict(width=1.0, n_items=45_000, seeds=5, probe_every=50, dense=200,
-                 other_rates=(0.05, 0.2, 0.5), pair=1500, envelope=7020, rates=1000, rescue=1000,
-                 norms=1500, heads=1000, init=1000, edge=1500, noise=300, smooth=300, long=15_000),
+                 other_rates=(0.05, 0.2, 0.5), rescue_rates=(0.01, 0.03, 0.1, 0.2, 0.5, 1.0),
+                 pair=1500, envelope=7020, rates=1000, rescue=1000,
+                 heads=1000, init=1000, edge=1500, noise=300, smooth=300, long=15_000),
 }
 SGD_RATES = (0.01, 0.03, 0.1, 0.2)  # at the handout's, plain SGD hardly leaves its start
 RESCUE_RUNS = (  # beside the pair: norm, and what else is changed
     ("none", {}), ("batch", {}), ("none", {"warmup": True}), ("group", {}), ("noisy_batch", {}),
     ("batch", {"only_norm": True}), ("batch", {"head": "batch"}))
-RESCUE_RATES = (0.01, 0.03, 0.1, 0.2, 0.5, 1.0)
-FEW = 3  # seeds, at most, of the groups that take longest
+FEW = 3  # seeds, at most, of all groups but the pair
 HEAD_RUNS = (  # beside the pair at its own rate and at the others
     ("batch", {"head": "single"}), ("none", {"head": "single"}), ("batch", {"head": "batch"}),
     ("batch", {"warmup": 100}), ("none", {"warmup": 100}))
@@ -91,6 +92,7 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
     watched = dict(watch_every=10, edge_every=25)
 
     seeds = range(p["seeds"])
+    few = seeds[:FEW]
     rescue = [(norm, {name: p["rescue"] // 3 if name == "warmup" else value
                       for name, value in extra.items()}) for norm, extra in RESCUE_RUNS]
     runs = {
@@ -101,28 +103,25 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
                      for optimizer, lrs in (("adam", LEARNING_RATES), ("sgd", SGD_RATES))
                      for lr in lrs for norm in PAIR],
         "rates": [Run(norm, lr, p["rates"], seed=seed, **shared, **probed)
-                  for seed in seeds for lr in p["other_rates"] for norm in PAIR],
-        "rescue": [Run(norm, lr, p["rescue"], seed=seed, **shared, **extra)
-                   for seed in seeds[:FEW] for norm, extra in rescue
-                   for lr in (RESCUE_RATES if p["width"] == 1 else RESCUE_RATES[1::2])],
+                  for seed in few for lr in p["other_rates"] for norm in PAIR],
+        "rescue": [Run(norm, lr, p["rescue"], **shared, **extra) for norm, extra in rescue
+                   for lr in p["rescue_rates"]],
     }
     for group, some in (  # made where the preset has them
-            ("norms", lambda n: [Run(norm, 0.1, n, **shared, **probed)
-                                 for norm in ("noisy_batch", "l1", "l2", "linf")]),
             ("heads", lambda n: [Run(norm, lr, n, seed=seed, **shared, **watched, **extra)
-                                 for seed in seeds for lr in HEAD_RATES
+                                 for seed in few for lr in HEAD_RATES
                                  for norm, extra in HEAD_RUNS]),
             ("init", lambda n: [Run(norm, lr, n, seed=seed, init="he", **shared, **watched)
-                                for seed in seeds for lr in INIT_RATES for norm in PAIR]),
+                                for seed in few for lr in INIT_RATES for norm in PAIR]),
             ("edge", lambda n: [Run(norm, lr, n, seed=seed, **shared, **watched)
-                                for seed in seeds for lr in EDGE_RATES for norm in PAIR]),
+                                for seed in few for lr in EDGE_RATES for norm in PAIR]),
             ("noise", lambda n: [Run(norm, 0.1, n, seed=seed, watch_every=5, **shared)
-                                 for seed in seeds for norm in NOISE_NORMS]),
+                                 for seed in few for norm in NOISE_NORMS]),
             ("smooth", lambda n: [Run(norm, 0.1, n, smooth=True, **shared, **probed)
                                   for norm in PAIR]),
             ("long", lambda n: [Run(norm, 0.1, n, seed=seed, test_every=1000, fine=5, **shared,
                                     **watched, **probed | {"probe_every": 100})
-                                for seed in seeds[:FEW] for norm in PAIR])):
+                                for seed in few for norm in PAIR])):
         runs[group] = some(p[group]) if p[group] else []
     return runs
 
@@ -178,9 +177,9 @@ def planned_runs(preset: str | None, groups: list[str], train: Split, device: to
     """Return the runs of `preset` that are left to do in these groups, by "preset/group", and print
     how many they are.
 
-    Without a preset: `quick` on a CPU, `standard` elsewhere. No clock has a say in what is run.
+    Without a preset: `quick` on a CPU, `full` elsewhere. No clock has a say in what is run.
     """
-    name = preset or ("quick" if device.type == "cpu" else "standard")
+    name = preset or ("quick" if device.type == "cpu" else "full")
     left = {group: [run for run in some if not done(run, results / name / group)]
             for group, some in plan(name, precision).items() if group in groups}
     counts = ", ".join(f"{len(some)} {group}" for group, some in left.items())
@@ -224,7 +223,7 @@ def summary_table(rows: list[dict]) -> Table:
 def main() -> None:
     parser = flag_parser(__doc__, "--data-dir", "--device", "--threads")
     parser.add_argument("--preset", choices=PRESETS,
-                        help="default: quick on a CPU, standard elsewhere")
+                        help="default: quick on a CPU, full elsewhere")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--precision", choices=PRECISIONS[1:], default="float32",
                         help="of training; probes are float32 always (default: float32)")

@@ -150,6 +150,12 @@ CLAIMS = (
     Claim("", "training accuracy (%) at step 500, LR 0.025", _at_500, 1, None, "edge", 0.025,
           afterwards=True),
     Claim("", "validation accuracy (%)", measures.validation_percent, 1),
+    *(Claim("", quantity,
+            _over("test_steps", first, np.inf, lambda run: 100 * run["test_accuracy"]), 1,
+            _paper(1, "accuracy", first, 15_000, split="test", lr="0.1"), "long",
+            afterwards=first < 15_000)
+      for quantity, first in (("test accuracy (%) at step 15,000", 15_000),
+                              ("the same, median of the tests from step 10,000 on", 10_000))),
     *(Claim("… from He's initial weights (ours)" * (i == 0),
             f"{quantity}, LR {lr:g}, He's initial weights", number_of, sign, None, "init", lr,
             {"norm": "none", "init": "he"}, {"norm": "batch", "init": "he"},
@@ -175,6 +181,8 @@ CLAIMS = (
             _paper_band(low, min(high - 1, 1500)) if name == "probe_steps" else None,
             afterwards=True)
       for text, name, low, high in SPANS + EQUAL_LOSS),
+    Claim("", "the band, ½ to 4 LR, steps 1,500 to 4,999",
+          _over("probe_steps", 1500, 5000, band_width), -1, _paper_band(1500, 4999), "long"),
     Claim("", "median distance from a plane's loss, over the plane's fall, 4 LR on",
           _at(4.0, _off_plane), -1),
     Claim("", "the same, 1 LR on", _at(1.0, _off_plane), -1),

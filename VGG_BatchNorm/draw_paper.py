@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from VGG_BatchNorm import measures, paper_curves
-from VGG_BatchNorm.ground.style import BATCH_NORM, BROWN, INDIGO, PLAIN, WINE, apart, plt
+from VGG_BatchNorm.ground.style import BATCH_NORM, BROWN, INDIGO, PINK, PLAIN, WINE, apart, plt
 from VGG_BatchNorm.measures import CONVOLUTIONS, PAPER, NotRun, Runs, find
 from VGG_BatchNorm.run_files import FINE_GRID, GRID
 
@@ -90,21 +90,6 @@ def paper_legend(axis: plt.Axes, *rates: str) -> None:
                       label=f"paper, {label}{rate}", **PAPER_LOOKS[norm])
 
 
-def longest(runs: Runs) -> list[tuple[str, str, list[dict]]]:
-    """Return what `pair` does at 0.1, of the longer runs where there are any."""
-    try:
-        return [(*look, find(runs, "long", norm=norm)) for norm, look in PAIR.items()]
-    except NotRun:
-        return pair(runs)
-
-
-def draw_beyond(axis: plt.Axes, colour: str, steps: np.ndarray, values: np.ndarray,
-                last: int) -> None:
-    """Draw the part of a longer run's curve that leads on from step `last`."""
-    shown = slice(max(0, np.searchsorted(steps, last, side="right") - 1), None)
-    axis.plot(steps[shown], values[shown], color=colour, linewidth=0.8)
-
-
 def running_mean(values: np.ndarray, window: int = 25) -> np.ndarray:
     """Return the mean of the last `window` values; of as many as there are at the start."""
     total = np.cumsum(np.insert(values.astype(float), 0, 0.0))
@@ -115,12 +100,12 @@ def running_mean(values: np.ndarray, window: int = 25) -> np.ndarray:
 def draw_training(runs: Runs):
     """Training with batch norm (blue) and without, at the paper's two learning rates. Lines are
     means over the last 25 batches, one for each seed; the pale ones behind are single batches of
-    the first. The thin lines on the right that go on beyond all others are of one longer run each.
-    Grey (paler: at 0.5): the paper's own curves at the same rates (right: on its test images, every
-    1,000 steps), read off its figure 1; its net has 13 layers or more, ours 11, and single batches
-    are drawn there. At 0.5 its net with batch norm learns and ours hardly does: see "Heads". The
-    loss is on a logarithmic axis, off which the first steps with batch norm throw it. The stairs
-    are epochs (351 steps): there is no augmentation, so from the second on, images come again."""
+    the first. Grey (paler: at 0.5): the paper's own curves at the same rates (right: on its test
+    images, every 1,000 steps), read off its figure 1; its net has 13 layers or more, ours 11, and
+    single batches are drawn there. At 0.5 its net with batch norm learns and ours hardly does: see
+    "Heads". The loss is on a logarithmic axis, off which the first steps with batch norm throw it.
+    The stairs are epochs (351 steps): there is no augmentation, so from the second on, images come
+    again."""
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.6))
     drawn = []
     for lr, style, face in ((0.1, "-", None), (0.5, "--", "white")):
@@ -136,13 +121,6 @@ def draw_training(runs: Runs):
                              marker=MARKS[colour], markersize=4, markerfacecolor=face,
                              color=colour, label=name)
             drawn += found
-    last = max(run["run"]["steps"] for run in drawn)
-    for _, colour, (run, *_) in longest(runs):
-        draw_beyond(axes[2], colour, run["validation_steps"], 100 * run["validation_accuracy"],
-                    last)
-    if run["run"]["steps"] > last:
-        axes[2].text(0.98, 0.27, f"beyond {last:,} steps:\none longer run each", ha="right",
-                     va="center", transform=axes[2].transAxes)
     axes[0].set(xlabel="step", ylabel="training accuracy (%)", ylim=(0, 100))
     lowest = min(np.nanmin(running_mean(run["loss"])) for run in drawn)
     axes[1].set(xlabel="step", ylabel="cross-entropy (nats)", yscale="log", ylim=(lowest / 2, 5))
@@ -161,16 +139,18 @@ def draw_training(runs: Runs):
 
 def draw_envelope(runs: Runs):
     """The handout's picture: at each step, the band between the lowest and the highest loss
-    (`min_curve` and `max_curve`) over four training runs that differ in learning rate alone. Thin
-    lines: each run, a mean over 15 batches, with its learning rate at its end; the rate in bold
-    type is of the run that is the band's upper edge most often. So look at which run makes the
-    width before you read it: one that has not learnt, and ends where guessing is (dotted), fills a
-    band to the top. It mixes the rates' speeds with the landscape besides: a rate of 1e-4 is slow
-    in any landscape. Under Adam single batches of the first steps are off the scale. The next
-    picture measures the landscape."""
+    (`min_curve` and `max_curve`) over four training runs that differ in learning rate alone: the
+    handout's rates under Adam; larger ones under plain SGD, which at the handout's hardly leaves
+    its start. Lines: each run, a mean over as many batches as a hundredth of the steps (15 at
+    least), with its learning rate at its end; the rate in bold type is of the run that is the
+    band's upper edge most often. So look at which run makes the width before you read it: one that
+    has not learnt, at the line of guessing (dotted), fills a band to the top. It mixes the rates'
+    speeds with the landscape besides: the smallest rate is slow in any landscape. Single batches of
+    the first steps are off the scale. The next picture measures the landscape."""
     found = {(optimizer, norm): find(runs, "envelope", norm=norm, optimizer=optimizer)
              for optimizer in OPTIMIZER_NAMES for norm in PAIR}
-    same_rates(found.values())
+    for optimizer in OPTIMIZER_NAMES:
+        same_rates(found[optimizer, norm] for norm in PAIR)
     figure, axes = plt.subplots(1, 4, figsize=(10.2, 3.5), sharey=True)
     guess = np.log(10)
     for axis, ((optimizer, norm), some) in zip(axes, found.items(), strict=True):
@@ -182,28 +162,20 @@ def draw_envelope(runs: Runs):
         steps = np.arange(1, len(min_curve) + 1)
         axis.fill_between(steps, min_curve, max_curve, color=colour, alpha=0.25, linewidth=0)
         upper = np.bincount(losses.argmax(0)).argmax()
-        ends = [running_mean(row, 15) for row in losses]
-        wanted = np.log([curve[-1] for curve in ends])
-        heights = apart(wanted, 0.12)
-        heights -= heights.mean() - wanted.mean()
-        names = [f"{run['run']['lr']:g}" for run in some]
-        if wanted.min() > np.log(0.98 * guess):
-            heights, names = [wanted.mean()], ["all rates"]
-        for curve in ends:
-            axis.plot(steps, curve, color=colour, linewidth=0.9)
-        for i, (height, name) in enumerate(zip(heights, names, strict=True)):
-            axis.text(steps[-1] * 1.03, np.exp(height), name, va="center",
-                      weight="bold" if i == upper and len(names) > 1 else "normal",
-                      bbox=dict(facecolor="white", edgecolor="none", pad=0.5))
+        window = max(15, len(steps) // 100)
+        for curve in (running_mean(row, window) for row in losses):
+            axis.plot(steps[window:], curve[window:], color=colour, linewidth=0.9)
+        ends = losses[:, -window:].mean(1)
+        for i, (height, run) in enumerate(zip(apart(ends, 0.2), some, strict=True)):
+            axis.text(steps[-1] * 1.03, height, f"{run['run']['lr']:g}", va="center",
+                      weight="bold" if i == upper else "normal")
         axis.axhline(guess, color="black", linestyle=":", linewidth=1)
-        axis.set(xlabel="step", xlim=(0, 1.45 * steps[-1]))
-        axis.set_xticks(range(0, len(steps), 100))
-        axis.set_title(f"{OPTIMIZER_NAMES[optimizer]}, {label}")
+        axis.set(xlabel="step", xlim=(0, 1.4 * steps[-1]),
+                 title=f"{OPTIMIZER_NAMES[optimizer]}, {label}")
+        axis.xaxis.set_major_locator(plt.MaxNLocator(2))
     axes[0].text(0.97, guess, "guessing", transform=axes[0].get_yaxis_transform(), ha="right",
                  va="bottom")
-    axes[0].set(ylabel="cross-entropy of the batch (nats)", yscale="log", ylim=(None, 3.5))
-    axes[0].set_yticks([0.75, 1, 1.5, 2, 3], ["0.75", "1", "1.5", "2", "3"])
-    axes[0].minorticks_off()
+    axes[0].set(ylabel="cross-entropy of the batch (nats)", ylim=(0, 3))
     return entitled(figure, some)
 
 
@@ -232,9 +204,8 @@ def draw_three_panels(runs: Runs):
     what the paper's ranges hide, the change of the loss and the relative change of the gradient
     against the length of the step, from 1/256 learning rate on (medians from step 200 on, a line
     for each seed; the step that is taken is at 1). With batch norm the loss falls further, and its
-    way up comes later; below half a learning rate the gradient changes more. Bands: first seed, of
-    the longest run there is; lines over steps: pale each seed, strong their median, and a thin one,
-    in the net's colour, where one longer run leads on. Grey, pale behind the bands: the paper's
+    way up comes later; below half a learning rate the gradient changes more. Bands: first seed;
+    lines over steps: pale each seed, strong their median. Grey, pale behind the bands: the paper's
     curves, read off its figure 4, up to where ours end (its ‖Δg‖ is about four times ours and not
     drawn; its loss may hold an L2 term). Single probes leave the frame: "up to" says how far (of
     the width, batch norm's first step). Dashed: β = 2/η, at which the gradient changes by its own
@@ -245,15 +216,14 @@ def draw_three_panels(runs: Runs):
     loss, gradient, beta, width = above.subgridspec(1, 4).subplots()
     start, *by_length = below.subgridspec(1, 3, width_ratios=(2, 3, 3)).subplots()
     drawn = []
-    for (label, colour, found), (*_, (long, *_)) in zip(pair(runs), longest(runs), strict=True):
-        steps = long["probe_steps"]
+    for label, colour, found in pair(runs):
+        steps = found[0]["probe_steps"]
         for axis, name in ((loss, "losses"), (gradient, "distances")):
-            band = long[name][:, PAPER]
+            band = found[0][name][:, PAPER]
             axis.fill_between(steps, band.min(1), band.max(1), color=colour, alpha=0.4, linewidth=1)
         for axis, measure in ((beta, lambda run: run["smoothness"][:, PAPER].max(1)),
                               (width, measures.band_width)):
             draw_seeds(axis, colour, found, measure)
-            draw_beyond(axis, colour, steps, measure(long), found[0]["probe_steps"].max())
         draw_seeds(start, colour, found, measures.band_width, 200)
         for run in found:
             for axis, values in zip(by_length, (measures.loss_change(run),
@@ -290,10 +260,51 @@ def draw_three_panels(runs: Runs):
     beta.axhline(1 / (GRID[0] * drawn[0]["run"]["lr"]), color="black", linestyle="--", linewidth=1)
     paper_legend(by_length[0])
     figure.legend(*by_length[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    last, end = drawn[0]["run"]["steps"], long["run"]["steps"]
-    lines = f", and lines beyond {last:,} steps" if end > last else ""
-    return entitled(figure, drawn, f"SGD, LR {drawn[0]['run']['lr']:g}",
-                    f"bands{lines}: one run of {end:,}" + " steps" * (not lines))
+    return entitled(figure, drawn, f"SGD, LR {drawn[0]['run']['lr']:g}")
+
+
+def draw_long(runs: Runs):
+    """The pair for as many steps as in the paper. Left: accuracy, on training batches (a mean over
+    an epoch, 351 of them) and, marked, on the test images every 1,000 steps; then the loss. Third:
+    the width of the band of the loss half to four learning rates along the gradient. Where the
+    paper's gap is widest, from step 1,500 to 5,000, so is ours; then both nets know their training
+    images, the loss is near zero, and so is the band. Right: the largest ‖Δg‖ over the same
+    distances, over ‖g‖. A line for each seed (third and right: medians over five probes); grey: the
+    paper's curves, read off its figures 1 and 4, of a net with more layers. Without augmentation
+    the training images are known by heart in the end, so nothing here says which net would win in a
+    recipe made for accuracy."""
+    figure, axes = plt.subplots(1, 4, figsize=(10.4, 3.3))
+    drawn = []
+    for norm, (label, colour) in PAIR.items():
+        for run in find(runs, "long", norm=norm):
+            steps = np.arange(1, len(run["loss"]) + 1)
+            right = 100 * running_mean(run["correct"], 351) / run["run"]["batch_size"]
+            for axis, values in ((axes[0], right), (axes[1], running_mean(run["loss"], 351))):
+                axis.plot(steps[50:], values[50:], color=colour, linewidth=1)
+            axes[0].plot(run["test_steps"], 100 * run["test_accuracy"], MARKS[colour], markersize=3,
+                         color=colour, markerfacecolor="white")
+            largest = run["distances"][:, PAPER].max(1) / run["gradient_norm"]
+            for axis, values in ((axes[2], measures.band_width(run)), (axes[3], largest)):
+                smooth = [np.median(values[max(0, i - 2): i + 3]) for i in range(len(values))]
+                axis.plot(run["probe_steps"], smooth, color=colour, linewidth=1)
+            drawn.append(run)
+        axes[0].plot([], [], f"{MARKS[colour]}-", markersize=4, markerfacecolor="white",
+                     color=colour, label=label)
+    axes[0].set(ylabel="accuracy (%)", ylim=(0, 100), title="training, and test (marks)")
+    axes[1].set(ylabel="nats", yscale="log", title="training loss")
+    axes[2].set(ylabel="nats", yscale="log", title="width of the loss band")
+    axes[3].set(ylabel="largest ‖Δg‖ / ‖g‖", yscale="log", title="change of the gradient")
+    for axis in axes:
+        axis.set_xlabel("step")
+        axis.set_xticks((0, 7500, 15_000))
+    for axis in axes[1:]:
+        axis.yaxis.set_major_formatter("{x:g}")
+    for norm in PAIR:
+        draw_paper_curve(axes[0], norm, 1, "accuracy", split="test", lr="0.1")
+        draw_behind(axes[2], norm, *paper_curves.band_width("fig4a", paper_curves.NETS[norm]))
+    paper_legend(axes[0])
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return entitled(figure, drawn, f"SGD, LR {drawn[0]['run']['lr']:g}")
 
 
 def draw_covariate_shift(runs: Runs):
@@ -346,13 +357,14 @@ def draw_covariate_shift(runs: Runs):
     return entitled(figure, drawn, *about)
 
 
-RESCUE_LOOKS = {  # (norm, warm-up?, only γ and β?): label and style
-    ("none", False, False): ("no norm", PLAIN, "s-"),
-    ("none", True, False): ("no norm, warm-up", BROWN, "^:"),
-    ("batch", False, False): ("batch norm", BATCH_NORM, "o-"),
-    ("batch", False, True): ("batch norm, only γ and β", BATCH_NORM, "<--"),
-    ("noisy_batch", False, False): NOISE_BY_PIXEL,
-    ("group", False, False): ("group norm", INDIGO, "p-."),
+RESCUE_LOOKS = {  # (norm, warm-up?, only γ and β?, head): label and style
+    ("none", False, False, "plain"): ("no norm", PLAIN, "s-"),
+    ("none", True, False, "plain"): ("no norm, warm-up", BROWN, "^:"),
+    ("batch", False, False, "plain"): ("batch norm", BATCH_NORM, "o-"),
+    ("batch", False, False, "batch"): ("batch norm, in the linear layers too", PINK, "D-"),
+    ("batch", False, True, "plain"): ("batch norm, only γ and β", BATCH_NORM, "<--"),
+    ("noisy_batch", False, False, "plain"): NOISE_BY_PIXEL,
+    ("group", False, False, "plain"): ("group norm", INDIGO, "p-."),
 }
 
 
@@ -363,14 +375,16 @@ def draw_rescues(runs: Runs):
     net's colour) is at chance, the dotted line; points are moved sideways a little. The noise after
     batch norm is by pixel here, which moves a channel's mean little: see "Noise". Held-out images
     pass it without the noise, and so in another distribution than its running averages know. One
-    run a point, and few steps: which net is best after long training is another question."""
-    found = {key: [run for run in find(runs, "rescue", norm=key[0], only_norm=key[2])
+    run a point: where a net barely learns, luck decides (the same run without norm at 0.5, on the
+    same GPU, which does not add in the same order twice, ended at 9 % another time). Which net is
+    best after long training is another question."""
+    found = {key: [run for run in find(runs, "rescue", norm=key[0], only_norm=key[2], head=key[3])
                    if bool(run["run"]["warmup"]) == key[1]] for key in RESCUE_LOOKS}
     same_rates(found.values())
-    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.6), sharex=True, sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.9), sharex=True, sharey=True)
     for i, (key, (label, colour, style)) in enumerate(RESCUE_LOOKS.items()):
         rates = np.array([run["run"]["lr"] for run in found[key]])
-        at, lost = rates * 1.05 ** (i - 2.5), [not np.isfinite(r["loss"][-1]) for r in found[key]]
+        at, lost = rates * 1.05 ** (i - 3), [not np.isfinite(r["loss"][-1]) for r in found[key]]
         percents = measures.training_percent, measures.validation_percent
         for axis, percent in zip(axes, percents, strict=True):
             values = np.array([percent(run) for run in found[key]])
@@ -383,7 +397,7 @@ def draw_rescues(runs: Runs):
                  ylim=(0, None))
         axis.set_xticks(rates, [f"{rate:g}" for rate in rates])
         axis.minorticks_off()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4,
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3,
                   columnspacing=1, handlelength=1.7)
     return entitled(figure, sum(found.values(), []), "plain SGD")
 

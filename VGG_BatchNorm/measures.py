@@ -1,6 +1,6 @@
 """Numbers of one run of the study, and how the runs of a preset are found.
 
-    runs = read_runs(RESULTS_DIR / "bn" / "evening")
+    runs = read_runs(RESULTS_DIR / "bn" / "full")
     for run in find(runs, "pair", norm="batch"):
         print(training_percent(run), edge_median(run))
 """

@@ -34,9 +34,12 @@ def main() -> None:
     text = ["# Why batch normalisation helps: the pictures\n",
             f"Drawn by `VGG_BatchNorm/plot_study.py` from the preset `{folder.name}`.\n",
             markdown(claims_table(runs)) + "\n"]
-    if (same := twins(runs)).rows:
-        text.append("Runs that were trained in both precisions, over the steps that both have: "
-                    f"whether bfloat16 changes what is found.\n\n{markdown(same)}\n")
+    others = {f"{pair.parent.name}/{name}": run for pair in sorted(folder.parent.glob("*/pair"))
+              if pair.parent != folder for name, run in read_runs(pair.parent).items()}
+    if (same := twins(others | runs)).rows:
+        text.append("Runs of this preset and of others that were trained in both precisions, over "
+                    "the steps that both have: whether bfloat16, or the machine, changes what is "
+                    f"found.\n\n{markdown(same)}\n")
     head = len(text)
     for name, draw in FIGURES.items():
         try:

@@ -17,6 +17,7 @@ import json
 import re
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,7 @@ def for_print(source: Path, target: Path, share: float) -> Path:
     """Write a picture again, with the pixels that are printed on a share of the text's width.
 
     In the fewest of COLOURS that change it little, as with lines and text, or with all of them, or
-    as a JPEG, whichever file is the smallest.
+    as a JPEG, whichever takes the least room in a PDF, which packs the pixels of a PNG anew.
 
     Returns:
         `target`, with the suffix of its format.
@@ -111,12 +112,12 @@ def for_print(source: Path, target: Path, share: float) -> Path:
         picture = picture.resize(size, Image.Resampling.LANCZOS)
     fewer = (picture.quantize(n, dither=Image.Dither.NONE, kmeans=1000) for n in COLOURS)
     few = next((one for one in fewer if looks_alike(picture, one)), picture)
-    files = {".png": encoded(few, "png"),
-             ".jpg": encoded(picture, "jpeg", quality=80, subsampling=0, progressive=True)}
-    suffix = min(files, key=lambda suffix: len(files[suffix]))
+    photo = encoded(picture, "jpeg", quality=78, subsampling=0, progressive=True)
+    packed = zlib.compress(few.convert("RGB").tobytes())
+    suffix, content = min((".png", packed), (".jpg", photo), key=lambda one: len(one[1]))
     target = target.with_suffix(suffix)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(files[suffix])
+    target.write_bytes(content if suffix == ".jpg" else encoded(few, "png"))
     return target
 
 

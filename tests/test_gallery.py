@@ -51,7 +51,7 @@ def write_results(folder: Path) -> None:
     altered_results(folder)
     (folder / "robustness.npz").unlink()
     for norm, value in (("none", 1.0), ("batch", 0.5)):
-        path = folder / "bn" / "evening" / "pair" / f"{norm}-sgd-0.1-s0.npz"
+        path = folder / "bn" / "full" / "pair" / f"{norm}-bfloat16-sgd-0.1-s0.npz"
         run = read_npz(path)
         write_npz(path, run.pop("about"), run | {
             name: 0 * run[name] + value for name in ("losses", "activation_dead")})
@@ -164,7 +164,7 @@ def test_surfaces_are_those_that_are_whole(site):
 
 def test_the_study_step_by_step(site):
     held = json.loads(site.reader.scripts["live-numbers"])
-    run = read_npz(site.folder / "results/bn/evening/pair/none-sgd-0.1-s0.npz")
+    run = read_npz(site.folder / "results/bn/full/pair/none-bfloat16-sgd-0.1-s0.npz")
     steps = run["probe_steps"].tolist()
     assert held["steps"] == steps and held["seeds"] == 1 and len(held["layers"]) == 10
     assert [net["high"] for net in held["nets"]] == [[1.0] * len(steps), [0.5] * len(steps)]

@@ -293,12 +293,11 @@ def test_the_cost_of_probes_is_what_they_compute(data, monkeypatch):
 def small(monkeypatch, tmp_path):
     """Presets of a few steps, and batches that fit the tests' data."""
     monkeypatch.setattr(VGG_Loss_Landscape, "Run", lambda *a, **k: Run(*a, **k, batch_size=16))
-    small = dict(width=1 / 16, n_items=96, pair=60, envelope=20, rates=40, rescue=20, norms=0,
+    small = dict(width=1 / 16, n_items=96, pair=60, envelope=20, rates=40, rescue=20,
                  heads=20, init=20, edge=30, noise=20, smooth=40, long=120, seeds=1, probe_every=20,
-                 dense=0, other_rates=(0.05, 0.2, 0.5))
-    presets = dict.fromkeys(("quick", "standard", "paper"), small)
+                 dense=0, other_rates=(0.05, 0.2, 0.5), rescue_rates=(0.1,))
+    presets = {"quick": small, "evening": small | {"long": 0}, "full": small}
     monkeypatch.setattr(VGG_Loss_Landscape, "PRESETS", presets)
-    monkeypatch.setattr(VGG_Loss_Landscape, "RESCUE_RATES", (0.1,))
     monkeypatch.setattr(plot_study, "RESULTS_DIR", tmp_path)
 
 
@@ -308,7 +307,7 @@ def test_the_study_end_to_end(call, succeeds, data_dir, tmp_path, small):
     first = out.splitlines()[0]
     assert "preset quick" in first and "minutes" in first
     rows = (tmp_path / "bn" / "quick" / "summary.csv").read_text().splitlines()
-    assert len(rows) == 1 + (2 + 6 + 16 + 6) + (20 + 8 + 4 + 5 + 2 + 2)
+    assert len(rows) == 1 + (2 + 6 + 16 + 7) + (20 + 8 + 4 + 5 + 2 + 2)
     out = succeeds(VGG_Loss_Landscape, *flags, "--device", "cpu")
     assert "0 pair, 0 envelope, 0 rates, 0 rescue" in out
     code, _, err = call(plot_study, "--out", tmp_path / "figures")  # of the study that ran last
@@ -319,14 +318,15 @@ def test_the_study_end_to_end(call, succeeds, data_dir, tmp_path, small):
     said = sum(map(gallery.count, ("| one seed only |", "| not reached |", "| a check |")))
     accuracies = claims._at_100, claims._at_300, claims._at_500
     later = sum(claim.number_of in accuracies or any(part in claim.quantity for part in (
-        "equal loss", "to 499", "step 500 on", "by Hessian"))
+        "equal loss", "to 499", "to 4,999", "step 500 on", "step 15,000", "step 10,000",
+        "by Hessian"))
                 for claim in claims.CLAIMS)
     assert gallery.count("| 1 |") == said == len(claims.CLAIMS) - later
 
 
 def test_groups_that_a_preset_lacks_are_one_line(refused, data_dir, tmp_path, small):
     assert "no runs in these groups" in refused(
-        VGG_Loss_Landscape, "--preset", "quick", "--groups", "norms", "--data-dir", data_dir,
+        VGG_Loss_Landscape, "--preset", "evening", "--groups", "long", "--data-dir", data_dir,
         "--device", "cpu", "--out", tmp_path / "bn")
 
 

@@ -41,9 +41,9 @@ ALTERED = {  # by file: places in it, each with a number or a name that stands n
 def altered_results(folder: Path) -> None:
     """A copy of the committed results without what a reader may lack: larger presets, later seeds,
     some groups of the study. The numbers that tests look for are put into it."""
-    without = shutil.ignore_patterns("*-s[12].npz", "heads", "smooth")
+    without = shutil.ignore_patterns("*-s[1-4].npz", "heads", "smooth")
     shutil.copytree(RESULTS_DIR, folder, ignore=without)
-    shutil.rmtree(folder / "bn" / "evening" / "long")
+    shutil.rmtree(folder / "bn" / "full" / "long")
     for file, places in ALTERED.items():
         content = read_json(folder / file)
         for *way, name, value in places:

@@ -132,7 +132,7 @@ def test_the_minutes_of_a_gpu_are_those_of_the_clock(tmp_path, device, said):
 def test_a_preset_that_ran_on_several_machines_names_each_once():
     rows = [RESULT | {"seed": seed, "device": device}
             for seed, device in enumerate(("Hare GPU", "abacus, beads", "Hare GPU", "Abacus GPU"))]
-    assert "| Hare GPU and 2 CPU cores and Abacus GPU, 10.0 ± 0.0 min | 4 |" in markdown(
+    assert "| 2 CPU cores, 10.0 min; Hare GPU: 2 runs; Abacus GPU: 1 run | 4 |" in markdown(
         front_table(rows, []))
 
 

@@ -32,7 +32,7 @@ def run_tables(results: Path) -> list[Table]:
 
 
 def claim_tables(results: Path) -> list[Table]:
-    table = claims.claims_table(measures.read_runs(results / "bn" / "evening"))
+    table = claims.claims_table(measures.read_runs(results / "bn" / "full"))
     return captioned(f"The paper's claims and these runs. {table.note}", table)
 
 

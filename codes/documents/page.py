@@ -158,7 +158,7 @@ def rounded(values: np.ndarray) -> list:
 def live(results: Path) -> dict | None:
     """Return the study's pair of nets over its steps, medians over seeds; None: not run yet."""
     runs = {f"pair/{path.stem}": read_study_run(path)
-            for path in sorted((results / "bn/evening/pair").glob("*.npz"))}
+            for path in sorted((results / "bn/full/pair").glob("*.npz"))}
     nets = []
     for norm, name, colour in NETS:
         try:

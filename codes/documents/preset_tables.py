@@ -1,6 +1,7 @@
 """Tables and sentences on presets and weights, for README.md, MODEL_CARD.md and the report."""
 
 import statistics
+from collections import Counter
 from pathlib import Path
 
 from codes.results import presets
@@ -16,7 +17,7 @@ def accuracy_table(rows: list[dict]) -> Table:
             "precision", "minutes of CPU", "by the clock", "peak memory")
     lines = []
     for preset, mine in presets.by_preset(sorted(rows, key=lambda row: row["flops"])).items():
-        memory = max(row["peak_memory_bytes"] for row in mine) / 2**30
+        memory = max(row["peak_memory_bytes"] for row in presets.on_cpus(mine)) / 2**30
         errors = [f"{mean_and_deviation(some, 2)} %" for some in presets.errors_in_percent(mine)]
         lines.append((f"`{preset}`", *errors, str(len(mine)),
                       f"{mine[0]['parameters'] / 1e6:.2f} M", f"{mine[0]['flops'] / 1e15:.3f}",
@@ -32,12 +33,13 @@ def front_table(rows: list[dict], published: list[dict]) -> Table:
     for preset, mine in presets.by_preset(rows).items():
         one, six = presets.errors_in_percent(mine)
         errors = [f"{mean_and_deviation(some, 2)} %" for some in (one, six)]
-        place = " and ".join(dict.fromkeys(
-            row["device"] if presets.on_a_gpu(row) else f"{row['threads']} CPU cores"
-            for row in mine))
-        took = mean_and_deviation(presets.minutes(mine), 1)
+        counts = Counter(row["device"].removeprefix("NVIDIA ") if presets.on_a_gpu(row)
+                         else f"{row['threads']} CPU cores" for row in presets.on_cpus(mine) + mine)
+        place, *others = counts
+        took = f"{mean_and_deviation(presets.minutes(mine), 1)} min" + "".join(
+            f"; {other}: {counts[other]} run" + "s" * (counts[other] > 1) for other in others)
         lines.append((statistics.mean(six), f"`{preset}`", *errors, mine[0]["parameters"],
-                      mine[0]["flops"], f"{place}, {took} min", len(mine)))
+                      mine[0]["flops"], f"{place}, {took}", len(mine)))
     for row in published:
         if row["trained_on"]:
             error = 100 * (1 - row["test_accuracy"])

@@ -17,6 +17,7 @@ import numpy as np
 from codes.documents import bench_tables, preset_tables
 from codes.documents.report_comparisons import comparisons_for_report, recipe_for_report
 from codes.documents.tables import cells
+from codes.figures.horizons import caption_words, read_horizons
 from codes.figures.landscape import COMPARED
 from codes.networks import build
 from codes.results import presets
@@ -212,7 +213,7 @@ def bn_bench(path: Path) -> dict:
 
 
 def bn(path: Path) -> dict:
-    """bn/evening: the paper's claims beside ours, the effect on training, the handout's bands."""
+    """bn/full: the paper's claims beside ours, the effect on training, the handout's bands."""
     runs = measures.read_runs(path.parents[1])
     table = claims.claims_table(runs)
     effects = claims.effects(runs)
@@ -271,17 +272,18 @@ def if_run(measure: Callable[[measures.Runs], dict], runs: measures.Runs) -> dic
 
 
 def long_pair(runs: measures.Runs) -> dict:
-    """Return, by norm, what the longer runs reach: steps, accuracy on training batches and on the
-    test images in percent, the late median of the band's width, and the median of η·κ over the last
-    two fifths of the steps."""
-    found = {norm: measures.find(runs, "long", norm=norm)[0] for norm in ("none", "batch")}
-    return {norm: {"steps": f"{len(run['loss']):,}",
-                   "training": f"{measures.training_percent(run):.1f}",
-                   "test": f"{100 * run['test_accuracy'][-1]:.1f}",
-                   "width": f"{measures.late_median(run, measures.band_width(run)):.2f}",
-                   "edge_from": f"{len(run['loss']) * 3 // 5:,}",
-                   "edge": f"{measures.edge_median(run, first=len(run['loss']) * 3 // 5):.1f}"}
-            for norm, run in found.items()}
+    """Return, by norm, what the longer runs reach: seeds, steps, accuracy on training batches and
+    on the test images in percent, and the median of η·κ over the last two fifths of the steps."""
+    found = {norm: measures.find(runs, "long", norm=norm) for norm in ("none", "batch")}
+    last = {norm: some[0]["run"]["steps"] for norm, some in found.items()}
+    edge = {norm: np.mean([measures.edge_median(run, first=last[norm] * 3 // 5) for run in some])
+            for norm, some in found.items()}
+    return {norm: {"seeds": len(some), "steps": f"{last[norm]:,}",
+                   "training": f"{np.mean(list(map(measures.training_percent, some))):.1f}",
+                   "test": mean_and_deviation([100 * run["test_accuracy"][-1] for run in some], 1),
+                   "edge_from": f"{last[norm] * 3 // 5:,}",
+                   "edge": f"{edge[norm]:.0f}"}
+            for norm, some in found.items()}
 
 
 def noise(runs: measures.Runs) -> dict:
@@ -357,6 +359,8 @@ def band(runs: list[dict]) -> dict:
             "low": f"{last.min():.2f}", "high": f"{last.max():.2f}",
             "accuracy": ", ".join(f"{measures.training_percent(run):.1f}" for run in runs),
             "learned": bool(last.min() < 0.95 * guess), "guess": f"{guess:.2f}",
+            "test": ", ".join(f"{100 * run['test_accuracy'][-1]:.1f}" for run in runs),
+            "steps": f"{steps:,}", "epochs": len(runs[0]["validation_steps"]),
             "rates": ", ".join(f"{run['run']['lr']:g}" for run in runs)}
 
 
@@ -365,8 +369,10 @@ PARTS = {  # a file, what makes it, and what reads it
     "data": ("evaluation.json", 'make evaluate ARGS="--ckpt reports/models/cifarnet.pt"', data),
     "front": ("published.csv", "git checkout reports/results/published.csv", front),
     "compare": ("compare/quick/summary.csv", "make compare", comparisons_for_report),
-    "ways": ("compare/long/summary.csv", 'make compare ARGS="--base long --study recipe"',
-               recipe_for_report),
+    "ways": ("compare/long/summary.csv", 'make compare ARGS="--base long"', recipe_for_report),
+    "horizons": ("compare/long/summary.csv", 'make compare ARGS="--base long"',
+                 lambda path: caption_words(
+                     *read_horizons(path.parents[1] / "quick", path.parent))),
     "scratch": ("from_scratch.csv", "make from-scratch", scratch),
     "bench": ("bench.json", "make bench", bench),
     "peer": ("peer.json", "codes/bench_peer.py", lambda path: {
@@ -376,7 +382,7 @@ PARTS = {  # a file, what makes it, and what reads it
     "similarity": ("features/similarity.npz", "make insights", similarity),
     "landscape": ("landscape/path.npz", "make landscape", landscape),
     "learning": ("learning/learning.npz", "make insights", learning),
-    "bn": ("bn/evening/pair/none-sgd-0.1-s0.npz", "make bn-landscape", bn),
+    "bn": ("bn/full/pair/none-bfloat16-sgd-0.1-s0.npz", "make bn-landscape", bn),
     "bn_bench": ("bn/bench.json", "VGG_BatchNorm/bench_study.py", bn_bench)}
 
 

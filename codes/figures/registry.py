@@ -84,16 +84,17 @@ class Figure(NamedTuple):
     caption_words: Callable[..., dict] = settings
 
 
-def comparison(name: str, draw_: Callable) -> Figure:
-    return Figure("better", f"compare/quick/{name}.png", title_of(name), draw_,
-                  ("compare/quick/*.csv",), "make compare",
+def comparison(base: str, name: str, draw_: Callable) -> Figure:
+    longer = ", longer runs" * (base == "long")
+    return Figure("better", f"compare/{base}/{name}.png", title_of(name) + longer, draw_,
+                  (f"compare/{base}/*.csv",), f'make compare ARGS="--base {base}"',
                   read=lambda paths: read_comparisons(paths[0].parent, name))
 
 
 def of_study(name: str, draw_: Callable) -> Figure:
-    return Figure("norm", f"bn/evening/{name}.png", title_of(name), draw_,
-                  ("bn/evening/summary.csv", "bn/evening/*/*.npz"),
-                  'make bn-landscape ARGS="--preset evening"',
+    return Figure("norm", f"bn/full/{name}.png", title_of(name), draw_,
+                  ("bn/full/summary.csv", "bn/full/*/*.npz"),
+                  'make bn-landscape ARGS="--preset full"',
                   read=lambda paths: read_folder(measures.read_runs, paths[0].parent))
 
 
@@ -120,7 +121,8 @@ FIGURES = [  # in the order of the page, which is that of a lecture
     Figure("data", "front.png", "Beside published nets", draw_front,
            ("runs.csv", "published.csv"), "make train", (), read_front,
            lambda *_: {}),
-    *(comparison(name, draw) for name, draw in comparisons.FIGURES.items()),
+    *(comparison(base, name, draw) for base in ("quick", "long")
+      for name, draw in comparisons.FIGURES.items()),
     Figure("better", "compare/horizons.png", "Two horizons", horizons.draw_horizons,
            tuple(f"compare/{base}/{file}" for base in ("quick", "long")
                  for file in ("summary.csv", "base.json")), 'make compare ARGS="--base long"',

@@ -21,16 +21,23 @@ def on_a_gpu(row: dict) -> bool:
     return ", " not in row["device"]
 
 
+def on_cpus(rows: list[dict]) -> list[dict]:
+    """Return the runs that were made on a CPU; all, where none was."""
+    return [row for row in rows if not on_a_gpu(row)] or rows
+
+
 def minutes(rows: list[dict]) -> list[float]:
-    """Return CPU time over threads: what the clock shows where nothing else runs; of a GPU, what it
-    did show."""
+    """Return, of the runs on CPUs, CPU time over threads: what the clock shows where nothing else
+    runs. Where there are none, what the clock did show, of those on a GPU."""
     return [(row["seconds"] if on_a_gpu(row) else row["cpu_seconds"] / row["threads"]) / 60
-            for row in rows]
+            for row in on_cpus(rows)]
 
 
 def by_the_clock(rows: list[dict]) -> str:
-    """Return "24 to 44", the minutes from start to end, whatever else ran on the machine."""
-    shortest, longest = (f"{end(row['seconds'] for row in rows) / 60:.0f}" for end in (min, max))
+    """Return "24 to 44", the minutes from start to end, whatever else ran on the machine; of the
+    runs on CPUs, where there are any."""
+    shortest, longest = (f"{end(row['seconds'] for row in on_cpus(rows)) / 60:.0f}"
+                         for end in (min, max))
     return shortest if shortest == longest else f"{shortest} to {longest}"
 
 
