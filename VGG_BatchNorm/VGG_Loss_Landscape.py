@@ -53,9 +53,9 @@ RESULTS = RESULTS_DIR / "bn"
 PRESETS = {  # steps of the runs of each group (0: none of them), and what the runs share
     # two CPU cores, five to ten minutes
     "quick": dict(width=0.25, n_items=10_240, seeds=1, probe_every=25, dense=100,
-                  other_rates=(0.05, 0.2, 0.5), rescue_rates=(0.03, 0.1, 0.3, 1.0),
-                  pair=300, envelope=120, rates=150, rescue=100,
-                  heads=0, init=0, edge=0, noise=0, smooth=0, long=0),
+                  other_rates=(0.05, 0.2, 0.5), rescue_rates=(0.03, 0.2, 1.0), pair=300,
+                  envelope=120, rates=150, rescue=100, heads=0, init=0, edge=0, noise=0, smooth=0,
+                  long=0),
     # a night on two CPU cores that multiply bfloat16
     "evening": dict(width=1.0, n_items=45_000, seeds=3, probe_every=50, dense=200,
                     other_rates=(0.05, 0.2, 0.5), rescue_rates=(0.03, 0.1, 0.3, 1.0),

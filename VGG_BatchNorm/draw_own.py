@@ -25,9 +25,10 @@ def draw_edge(runs: Runs):
     (first seed, median over three probes, which span 75 steps at rates of 0.025 and 0.4, and 300 at
     the others). Right: its median from step 200 to 500, mean over seeds, against the learning rate,
     with the middle half of all probes; dashed: with a single linear layer. The points are moved
-    sideways a little. Crosses: training has failed (training accuracy below 15 %). With batch norm
-    the first steps are off the scale from a rate of 0.1 on. From about step 750 on (not shown), at
-    0.1, η·κ rises with batch norm, and shows no trend without. Rates have two or three seeds."""
+    sideways a little. Crosses: training has failed (training accuracy below 15 % at step 500). With
+    batch norm the first steps are off the scale from a rate of 0.1 on. From about step 750 on (not
+    shown), at 0.1, η·κ rises with batch norm; without, it does so when its loss has fallen as
+    far."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.6), sharey=True, width_ratios=(4, 4, 5))
     drawn = []
     rates = sorted({lr for norm in PAIR for lr in measures.at_rates(runs, norm)})
@@ -49,7 +50,7 @@ def draw_edge(runs: Runs):
             late = np.concatenate([measures.late_edge(run, SHORTEST) for run in whole])
             middle = np.mean([measures.edge_median(run, SHORTEST) for run in whole])
             points.append((lr, np.percentile(late, 25), middle, np.percentile(late, 75)))
-            failed.append(measures.failed(some))
+            failed.append(measures.failed(some, SHORTEST))
             drawn += some
         at, low, middle, high = np.array(points).T
         bars = np.maximum(0, (middle - low, high - middle))  # the mean may lie outside them
@@ -60,7 +61,8 @@ def draw_edge(runs: Runs):
         single = [run for run in runs.values() if run["run"]["head"] == "single"
                   and run["run"]["norm"] == norm]
         single = [(lr, np.mean([measures.edge_median(run, SHORTEST) for run in some]),
-                   measures.failed(some)) for lr, some in measures.by_rate(single).items()]
+                   measures.failed(some, SHORTEST))
+                  for lr, some in measures.by_rate(single).items()]
         if single:
             at, middle, failed = map(np.array, zip(*single, strict=True))
             axes[2].plot(moved * at, middle, f"{MARKS[colour]}--", color=colour, markersize=4,

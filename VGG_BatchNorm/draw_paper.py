@@ -143,10 +143,10 @@ def draw_envelope(runs: Runs):
     handout's rates under Adam; larger ones under plain SGD, which at the handout's hardly leaves
     its start. Lines: each run, a mean over as many batches as a hundredth of the steps (15 at
     least), with its learning rate at its end; the rate in bold type is of the run that is the
-    band's upper edge most often. So look at which run makes the width before you read it: one that
-    has not learnt, at the line of guessing (dotted), fills a band to the top. It mixes the rates'
-    speeds with the landscape besides: the smallest rate is slow in any landscape. Single batches of
-    the first steps are off the scale. The next picture measures the landscape."""
+    band's upper edge most often, and thin lines lead to the rates. So look at which run makes the
+    width before you read it: one that learns slowly, or not at all, as at the line of guessing
+    (dotted), fills a band by itself. It mixes the rates' speeds with the landscape. Single batches
+    of the first steps are off the scale. The next picture measures the landscape."""
     found = {(optimizer, norm): find(runs, "envelope", norm=norm, optimizer=optimizer)
              for optimizer in OPTIMIZER_NAMES for norm in PAIR}
     for optimizer in OPTIMIZER_NAMES:
@@ -166,11 +166,14 @@ def draw_envelope(runs: Runs):
         for curve in (running_mean(row, window) for row in losses):
             axis.plot(steps[window:], curve[window:], color=colour, linewidth=0.9)
         ends = losses[:, -window:].mean(1)
-        for i, (height, run) in enumerate(zip(apart(ends, 0.2), some, strict=True)):
-            axis.text(steps[-1] * 1.03, height, f"{run['run']['lr']:g}", va="center",
+        heights = apart(np.maximum(ends, 0.1), 0.2)
+        heights += max(0.0, 0.1 - heights.min())
+        for i, (end, height, run) in enumerate(zip(ends, heights, some, strict=True)):
+            axis.plot(steps[-1] * np.array([1, 1.1]), [end, height], color="grey", linewidth=0.6)
+            axis.text(steps[-1] * 1.12, height, f"{run['run']['lr']:g}", va="center",
                       weight="bold" if i == upper else "normal")
         axis.axhline(guess, color="black", linestyle=":", linewidth=1)
-        axis.set(xlabel="step", xlim=(0, 1.4 * steps[-1]),
+        axis.set(xlabel="step", xlim=(0, 1.5 * steps[-1]),
                  title=f"{OPTIMIZER_NAMES[optimizer]}, {label}")
         axis.xaxis.set_major_locator(plt.MaxNLocator(2))
     axes[0].text(0.97, guess, "guessing", transform=axes[0].get_yaxis_transform(), ha="right",
@@ -267,12 +270,12 @@ def draw_long(runs: Runs):
     """The pair for as many steps as in the paper. Left: accuracy, on training batches (a mean over
     an epoch, 351 of them) and, marked, on the test images every 1,000 steps; then the loss. Third:
     the width of the band of the loss half to four learning rates along the gradient. Where the
-    paper's gap is widest, from step 1,500 to 5,000, so is ours; then both nets know their training
-    images, the loss is near zero, and so is the band. Right: the largest ‖Δg‖ over the same
-    distances, over ‖g‖. A line for each seed (third and right: medians over five probes); grey: the
-    paper's curves, read off its figures 1 and 4, of a net with more layers. Without augmentation
-    the training images are known by heart in the end, so nothing here says which net would win in a
-    recipe made for accuracy."""
+    paper's gap is widest, from step 1,500 to 5,000, so is ours; from about step 9,000 on both nets
+    know their training images, the loss is near zero, and so is the band. Right: the largest ‖Δg‖
+    over the same distances, over ‖g‖. A line for each seed (third and right: medians over five
+    probes); grey: the paper's curves (left: its test accuracy), read off its figures 1 and 4, of a
+    net with more layers. Without augmentation the training images are known by heart in the end, so
+    nothing here says which net would win in a recipe made for accuracy."""
     figure, axes = plt.subplots(1, 4, figsize=(10.4, 3.3))
     drawn = []
     for norm, (label, colour) in PAIR.items():
@@ -296,7 +299,7 @@ def draw_long(runs: Runs):
     axes[3].set(ylabel="largest ‖Δg‖ / ‖g‖", yscale="log", title="change of the gradient")
     for axis in axes:
         axis.set_xlabel("step")
-        axis.set_xticks((0, 7500, 15_000))
+        axis.xaxis.set_major_locator(plt.MaxNLocator(2))
     for axis in axes[1:]:
         axis.yaxis.set_major_formatter("{x:g}")
     for norm in PAIR:
@@ -315,9 +318,10 @@ def draw_covariate_shift(runs: Runs):
     same rate, read off its figure 3. Below: by layer, the same, its ratio to ‖G‖, and the cosine;
     lines are medians over training and seeds, bands the middle half; right of the bar are the
     linear layers. If batch norm worked by reducing this shift, blue would have to lie nearer to 0,
-    and to 1 for the cosine. By the paper's distance it lies further off; by ratio and cosine in
-    convolution 2, and in the others there is no clear difference, but for the ratio of convolution
-    6, which is nearer to 0. Its first step is off the scale."""
+    and to 1 for the cosine. By the paper's distance it lies further off. By the ratio it turns
+    round on the way up: further off in convolution 2, nearer from convolution 7 to the first linear
+    layer, with no clear difference between and after; by the cosine, further off in convolution 2
+    and nearer in convolution 8 and the first linear layer. Its first step is off the scale."""
     figure, axes = plt.subplots(2, 3, figsize=(9.6, 5.8))
     over_steps = (("convolution 5", "shift_difference", 4, dict(layer="L5", metric="l2")),
                   ("linear layer 1", "shift_difference", CONVOLUTIONS,

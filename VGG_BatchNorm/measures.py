@@ -15,7 +15,7 @@ from VGG_BatchNorm.run_files import FINE_GRID, GRID, WITH_STATISTICS, read_study
 CONVOLUTIONS = 8  # of VGG-A: the layers before the linear ones
 PAPER = slice(-len(GRID), None)  # the paper's points are the last of the fine grid
 EDGE = FINE_GRID.index(1 / 16)  # the step, in learning rates, at which the curvature is read off
-SHORTEST = 500  # the steps that runs at all rates have
+SHORTEST = 500  # steps, that runs at all rates have in all presets but quick
 WINDOW = 50  # batches over which training accuracy is averaged
 Runs = dict[str, dict]  # by "group/name"; what run_files.read_study_run gives
 
@@ -73,9 +73,11 @@ def finite(runs: list[dict]) -> list[dict]:
     return [run for run in runs if np.isfinite(run["loss"][-1])] or runs
 
 
-def failed(runs: list[dict]) -> bool:
-    """Return whether training accuracy is below 15 % in the end, in the mean."""
-    return np.mean([training_percent(run) for run in runs]) < 15
+def failed(runs: list[dict], step: int | None = None) -> bool:
+    """Return whether training accuracy is below 15 %, in the mean, at `step`, or in the end of
+    runs that end before, or where none is named."""
+    return np.mean([training_percent(run, step and min(step, len(run["correct"])))
+                    for run in runs]) < 15
 
 
 def late(steps: np.ndarray) -> np.ndarray:

@@ -83,7 +83,8 @@ class Settings:
     seed: int = _setting(0, count)
     validation: bool = _setting(False, bool, "hold 5,000 training images out; leave test alone")
     n_items: int | None = _setting(None, count, "only the first so many training images")
-    compile: bool = _setting(False, bool, "torch.compile; pays on a GPU")
+    compile: bool = _setting(False, bool, "torch.compile; on the one GPU where it was tried,\n"
+                             "preset night, the loss was not finite with it")
     precision: str = "float32"  # of convolutions and matrix products; or bfloat16
 
     network: str = _setting("cifarnet", NETWORKS, "its arguments are in the next group")

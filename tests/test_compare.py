@@ -241,7 +241,7 @@ def test_unknown_names_are_one_line(call, flags, tmp_path, more, named):
 
 
 def test_results_of_another_base_or_a_damaged_file_are_refused(quick, data_dir, tmp_path):
-    results = Results(tmp_path, quick | {"data_md5": data_checksum(data_dir), "device": "cpu"})
+    results = Results(tmp_path, quick | {"data_md5": data_checksum(data_dir)})
     results.add({"lr": 0.1}, 1, ROW, [dict(step=1, seconds=1, loss=1)])
     assert Results(tmp_path).rows == results.rows and Results(tmp_path).curves == results.curves
     found = Results(tmp_path).find({"lr": 0.1, "depth": quick["depth"]}, 1)

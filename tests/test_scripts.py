@@ -129,11 +129,13 @@ def test_the_minutes_of_a_gpu_are_those_of_the_clock(tmp_path, device, said):
     assert f"| {said}" in markdown(front_table(read_csv(tmp_path / "runs.csv", PRESET_RUN), []))
 
 
-def test_a_preset_that_ran_on_several_machines_names_each_once():
+def test_a_preset_that_ran_on_several_machines_counts_the_runs_of_each():
     rows = [RESULT | {"seed": seed, "device": device}
             for seed, device in enumerate(("Hare GPU", "abacus, beads", "Hare GPU", "Abacus GPU"))]
     assert "| 2 CPU cores, 10.0 min; Hare GPU: 2 runs; Abacus GPU: 1 run | 4 |" in markdown(
         front_table(rows, []))
+    gpus = [row for row in rows if "GPU" in row["device"]]
+    assert "| Hare GPU, 10.0 ± 0.0 min; Abacus GPU: 1 run | 3 |" in markdown(front_table(gpus, []))
 
 
 @pytest.mark.parametrize("flags", ["--validation", "--lr 0.1", "--n-items 20000"])

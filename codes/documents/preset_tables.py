@@ -18,12 +18,13 @@ def accuracy_table(rows: list[dict]) -> Table:
     lines = []
     for preset, mine in presets.by_preset(sorted(rows, key=lambda row: row["flops"])).items():
         memory = max(row["peak_memory_bytes"] for row in presets.on_cpus(mine)) / 2**30
+        on_gpu = presets.on_a_gpu(presets.on_cpus(mine)[0])
         errors = [f"{mean_and_deviation(some, 2)} %" for some in presets.errors_in_percent(mine)]
         lines.append((f"`{preset}`", *errors, str(len(mine)),
                       f"{mine[0]['parameters'] / 1e6:.2f} M", f"{mine[0]['flops'] / 1e15:.3f}",
                       " and ".join(sorted({row.get("precision") or "float32" for row in mine})),
-                      mean_and_deviation(presets.minutes(mine), 1), presets.by_the_clock(mine),
-                      f"{memory:.1f} GiB"))
+                      "–" if on_gpu else mean_and_deviation(presets.minutes(mine), 1),
+                      presets.by_the_clock(mine) + " (GPU)" * on_gpu, f"{memory:.1f} GiB"))
     return Table("", head, lines)
 
 
@@ -34,7 +35,8 @@ def front_table(rows: list[dict], published: list[dict]) -> Table:
         one, six = presets.errors_in_percent(mine)
         errors = [f"{mean_and_deviation(some, 2)} %" for some in (one, six)]
         counts = Counter(row["device"].removeprefix("NVIDIA ") if presets.on_a_gpu(row)
-                         else f"{row['threads']} CPU cores" for row in presets.on_cpus(mine) + mine)
+                         else f"{row['threads']} CPU cores"
+                         for row in sorted(mine, key=presets.on_a_gpu))
         place, *others = counts
         took = f"{mean_and_deviation(presets.minutes(mine), 1)} min" + "".join(
             f"; {other}: {counts[other]} run" + "s" * (counts[other] > 1) for other in others)
@@ -125,6 +127,6 @@ def larger_weights(results: Path) -> Table:
                       f"{one:.2f} %", f"{six:.2f} %",
                       f"{run['parameters'] / 1e6:.2f} M", f"{run['flops'] / 1e15:.2f}",
                       run["precision"], f"{run['seconds'] / 60:.0f}",
-                      f"{presets.minutes([run])[0]:.0f}"))
+                      "–" if presets.on_a_gpu(run) else f"{presets.minutes([run])[0]:.0f}"))
     return Table("", ("weights", "trained as", "test error, one view", "six views", "parameters",
                       "PFLOP to train", "precision", "minutes by the clock", "of CPU time"), lines)

@@ -255,7 +255,7 @@ def edges(runs: measures.Runs) -> dict:
         medians = {lr: np.mean([measures.edge_median(run, measures.SHORTEST)
                                 for run in measures.finite(some)])
                    for lr, some in measures.at_rates(runs, norm).items()
-                   if not measures.failed(some)}
+                   if not measures.failed(some, measures.SHORTEST)}
         found[norm] = ", ".join(f"{value:.1f} at {lr:g}" for lr, value in medians.items())
     by_count: dict[int, list[str]] = {}
     for lr, some in measures.at_rates(runs, "none").items():
@@ -382,7 +382,8 @@ PARTS = {  # a file, what makes it, and what reads it
     "similarity": ("features/similarity.npz", "make insights", similarity),
     "landscape": ("landscape/path.npz", "make landscape", landscape),
     "learning": ("learning/learning.npz", "make insights", learning),
-    "bn": ("bn/full/pair/none-bfloat16-sgd-0.1-s0.npz", "make bn-landscape", bn),
+    "bn": ("bn/full/pair/none-bfloat16-sgd-0.1-s0.npz",
+           'make bn-landscape ARGS="--preset full --precision bfloat16"', bn),
     "bn_bench": ("bn/bench.json", "VGG_BatchNorm/bench_study.py", bn_bench)}
 
 

@@ -33,8 +33,11 @@ def what_was_trained(runs: Comparisons, seeds: str = "") -> str:
     return f"{advice.what_was_trained(runs.base)}; {seeds}"
 
 
-def processors(runs: Comparisons) -> str:
-    return " and ".join(dict.fromkeys(row["device"].partition(",")[0] for row in runs.rows))
+def processors(runs: Comparisons, rows: list[dict] | None = None) -> str:
+    """Return the machines of all runs, or of the variants whose rows of a summary are given."""
+    wanted = None if rows is None else {row["changes"] for row in rows}
+    return " and ".join(dict.fromkeys(row["device"].partition(",")[0] for row in runs.rows
+                                      if wanted is None or row["changes"] in wanted))
 
 
 def effect_panels(rows: dict[str, list[dict]],
@@ -225,11 +228,11 @@ def small_multiples(figure, lines: int, columns: int, names: list[str], curves: 
 def draw_optimizers(runs: Comparisons):
     """The optimizers, each at the rate that was best for it, the most accurate first: the training
     loss over steps, mean over seeds, with the standard deviation as a band; the others' means are
-    grey. Under its name: the validation accuracy in the end and the seconds of training. Dotted:
-    the change from small images to whole ones, whose steps take longer; an optimizer is judged here
-    by how it bears that change too, so compare the losses before and after it. The Muons and what
-    is "on filters" leave biases and the head to SGD at rates of their own; the others have one rate
-    for everything."""
+    grey. Under its name: the validation accuracy in the end and, where it was measured, the seconds
+    of training. Dotted: the change from small images to whole ones, whose steps take longer; an
+    optimizer is judged here by how it bears that change too, so compare the losses before and after
+    it. The Muons and what is "on filters" leave biases and the head to SGD at rates of their own;
+    the others have one rate for everything."""
     found = [(row, curve) for row in reversed(sorted_by_effect(runs.studies["optimizers"]))
              if (curve := loss_curve(runs, row["changes"]))]
     columns = max(1, min(4, len(found)))
@@ -251,7 +254,8 @@ def draw_optimizers(runs: Comparisons):
     figure.supxlabel(f"steps of {runs.base['batch_size']} images", fontsize=POINTS)
     figure.supylabel("training loss (label-smoothed cross-entropy, nats)", fontsize=POINTS)
     seeds = advice.seeds(runs.studies["optimizers"])
-    figure.suptitle(f"{what_was_trained(runs, seeds)}; {processors(runs)}")
+    machines = processors(runs, runs.studies["optimizers"])
+    figure.suptitle(f"{what_was_trained(runs, seeds)}; {machines}")
     return figure
 
 

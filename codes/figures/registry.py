@@ -94,7 +94,7 @@ def comparison(base: str, name: str, draw_: Callable) -> Figure:
 def of_study(name: str, draw_: Callable) -> Figure:
     return Figure("norm", f"bn/full/{name}.png", title_of(name), draw_,
                   ("bn/full/summary.csv", "bn/full/*/*.npz"),
-                  'make bn-landscape ARGS="--preset full"',
+                  'make bn-landscape ARGS="--preset full --precision bfloat16"',
                   read=lambda paths: read_folder(measures.read_runs, paths[0].parent))
 
 

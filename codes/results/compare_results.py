@@ -82,7 +82,8 @@ def summary_rows(study: str, settled: dict[str, dict], tried: dict[str, list[dic
     variant, mean over the seeds that both have; `uncertainty` of that mean, over seeds, for these
     images: half of a 95 % interval by Student's t, from the variant's own pairs; `p` of the t test
     of these; `clear`: by Holm's rule over the study's variants, at 5 % for all together; `tries`:
-    how many rates or strengths the grid that is used now has; `edge`: the one that was kept is its
+    how many rates or strengths the grid that is used now has; `seconds`: their median, of the runs
+    that were not made beside others; `edge`: the one that was kept is its
     first or its last. None: there are too few runs to say. The first variant's runs are in every
     difference of a study, so where they were lucky all its differences err the same way.
     """
@@ -100,7 +101,7 @@ def summary_rows(study: str, settled: dict[str, dict], tried: dict[str, list[dic
         done, tries, n = list(right[name].values()), tried.get(name, ()), len(paired[name])
         whole = results.base | settled[name]
         kept = [index for index, one in enumerate(tries) if one.items() <= whole.items()]
-        seconds = [row["seconds"] for row in by_seed.values() if not row["failure"]]
+        seconds = [row["seconds"] for row in by_seed.values() if row["seconds"] is not None]
         any_run = next(iter(by_seed.values()))
         rows.append({
             "study": study, "variant": name, "changes": any_run["changes"],
@@ -112,7 +113,7 @@ def summary_rows(study: str, settled: dict[str, dict], tried: dict[str, list[dic
             "p": p.get(name), "clear": clear_ones.get(name, False),
             "tries": len(tries), "edge": bool(kept) and kept[0] in (0, len(tries) - 1),
             "parameters": any_run["parameters"], "flops": any_run["flops"],
-            "seconds": statistics.median(seconds) if done else None})
+            "seconds": statistics.median(seconds) if seconds else None})
     return [{name: round(value, 5 if name == "p" else 3) if isinstance(value, float) else value
              for name, value in row.items()} for row in rows]
 
