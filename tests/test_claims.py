@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from codes.documents import report_numbers
+from codes.results.words import mean_and_deviation
 from VGG_BatchNorm import claims, draw_paper, measures, plot_study
 from VGG_BatchNorm.draw_own import FIGURES, HEAD_LOOKS
 from VGG_BatchNorm.draw_paper import what_was_trained
+from VGG_BatchNorm.ground.files import RESULTS_DIR
 from VGG_BatchNorm.ground.style import apart
 from VGG_BatchNorm.ground.tables import markdown
 from VGG_BatchNorm.run import Run
-from VGG_BatchNorm.run_files import FINE_GRID
+from VGG_BatchNorm.run_files import FINE_GRID, read_study_run
 
 
 def test_steps_to_an_accuracy():
@@ -177,3 +179,21 @@ def test_a_run_that_is_too_short_is_not_judged_at_a_later_step():
 def test_each_claim_has_its_own_quantity():
     """By which the report and the front page name it."""
     assert len({claim.quantity for claim in claims.CLAIMS}) == len(claims.CLAIMS)
+
+
+def test_the_longer_runs_by_hand():
+    runs = {f"long/{path.stem}": read_study_run(path)
+            for path in sorted((RESULTS_DIR / "bn" / "full" / "long").glob("*.npz"))}
+    found = {effect.claim.quantity: effect for effect in claims.effects(runs)}
+    cut = {name: run | {"run": run["run"] | {"steps": 2500}} for name, run in runs.items()}
+    for norm, side in (("none", "plain"), ("batch", "normed")):
+        mine = [run for name, run in runs.items() if run["run"]["norm"] == norm]
+        last = [100 * float(run["test_accuracy"][-1]) for run in mine]
+        width = [np.median([max(row[-4:]) - min(row[-4:]) for row, step in zip(
+            run["losses"], run["probe_steps"], strict=True) if 1500 <= step < 5000])
+            for run in mine]
+        assert getattr(found["test accuracy (%) at step 15,000"], side) == pytest.approx(last)
+        band = found["the band, ½ to 4 LR, steps 1,500 to 4,999"]
+        assert getattr(band, side) == pytest.approx(width, rel=1e-5)
+        assert report_numbers.long_pair(runs)[norm]["test"] == mean_and_deviation(last, 1)
+    assert band.claim not in [effect.claim for effect in claims.effects(cut)]  # too short for it
