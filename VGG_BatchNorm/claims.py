@@ -206,6 +206,8 @@ CLAIMS = (
     Claim("… in the step actually taken (ours)",
           "median size of the loss's change, 1 LR on (nats)",
           _at(1.0, lambda run: np.abs(measures.loss_change(run))), -1),
+    Claim("", "the same, steps 1,500 to 4,999", _over("probe_steps", 1500, 5000, _column(
+        1.0, lambda run: np.abs(measures.loss_change(run)))), -1, None, "long", afterwards=True),
     Claim("The gradient is more predictive", "median largest ‖Δg‖, ½ to 4 LR",
           _probes(_largest("distances")), -1, _paper(4, "max_or_value", panel="fig4b")),
     Claim("", "the same, over ‖g‖",
@@ -221,6 +223,9 @@ CLAIMS = (
     Claim("", "median cosine of both gradients, 1 LR on", _at(1.0, lambda run: run["cosines"]), 1),
     Claim("The effective β is smaller", "median β, steps of ½ to 4 LR",
           _probes(_largest("smoothness")), -1, _paper(4, "max_or_value", panel="fig4c")),
+    Claim("", "median β, steps 1,500 to 4,999",
+          _over("probe_steps", 1500, 5000, _largest("smoothness")), -1,
+          _paper(4, "max_or_value", 1500, 4999, panel="fig4c"), "long", afterwards=True),
     Claim("Covariate shift is not reduced", "median ‖G − G′‖, convolution 5",
           _layers(lambda run: run["shift_difference"][:, 4]), 1, _paper_shift(layer="L5")),
     Claim("", "median ‖G − G′‖, linear layer 1",

@@ -71,7 +71,7 @@ def draw_edge(runs: Runs):
     for axis in axes:
         axis.axhline(2, color="black", linewidth=1.2)
     axes[0].set_ylabel("η·κ")
-    axes[1].legend(title="learning rate η", ncols=2, columnspacing=1)
+    axes[1].legend(title="learning rate η", ncols=2, columnspacing=1, loc="upper center")
     axes[2].plot([], [], "k--", linewidth=1, label="single linear layer")
     axes[2].plot([], [], "kx", markersize=8, label="failed")
     axes[2].set(title=f"medians, steps 200 to {SHORTEST}", xlabel="learning rate η", xscale="log")

@@ -20,11 +20,11 @@ FOUND = """\
 - **In four epochs of a net of {parameters} M parameters ({base} % right on held-out images),**
   Adam for everything in place of Muon {adam} (Muon that does not keep filters at a fixed length
   {free}); batch norm, taken away, {plain} (under AdamW, from {normed} %); CutMix {cutmix}; twice
-  the filters {wide}, for 3.5 times the FLOPs. **Much of that shrinks in longer runs of a wider
-  net** ({long_parameters} M parameters, {epochs} epochs, {long_base} %;
-  [picture](reports/figures/compare/horizons.png)): the Muon just named {long_free}, CutMix
-  {long_cutmix}, and twice the filters {long_wide}. Not all does: a net without activations
-  {long_linear}, one whose images are not augmented {long_bare}.
+  the filters {wide}, for 3.5 times the FLOPs. **Some of that shrinks in a wider net that sees
+  more images** ({long_parameters} M parameters, {epochs} epochs in fewer, larger batches,
+  {long_base} %; [picture](reports/figures/compare/horizons.png)): the Muon just named
+  {long_free}, and twice the filters {long_wide}. CutMix {long_cutmix}, as large a share of the
+  errors as before.
 - **With batch norm, VGG-A trains faster,** at rates of 0.1 and of 0.025. A part of the gain is
   the start: without batch norm the net does better from He's weights, made for ReLUs, than from
   Glorot's. But from these, too, it stays far behind at each of four rates (from 0.05 on, some or
@@ -36,20 +36,20 @@ FOUND = """\
 - **Half to four learning rates along the gradient, loss and gradient vary less, as the paper
   says, but late:** the gradient from step 200 on, the loss from step 500 on, when the lead is
   already there, and most from step 1,500 to 5,000, as in the paper. In the first 100 steps both
-  vary more, and the loss up to step 200, as in the paper's first readings: the net without batch
-  norm has hardly left its start. That is of Glorot's weights: from He's, by the one measure taken
-  there, nothing differs clearly in the first 100 steps, and batch norm is the smoother net from
-  step 100 to 500. So it is at equal loss, from 1.0 to 1.6 nats; above, only the gradient differs.
-  Over shorter distances both vary more with it.
-- **In the step taken the loss falls further, as the gradient is longer,** in both nets by a third
-  of what a plane would give, and the gradient changes less for its length. The effective β is a
-  little smaller, which correction for the number of claims does not leave clear; with batch norm
-  it comes from the shortest distance measured.
+  vary more: without batch norm the net has hardly left its start. The start has a part in that:
+  from He's weights, by the one measure taken there, batch norm is the smoother net from step 100
+  to 500 already (before, nothing is clear). So it is at equal loss, from 1.0 to 1.6 nats. Over
+  shorter distances both vary more with it, up to step 1,500.
+- **Up to step 1,500 the loss falls further in the step taken, as the gradient is longer,** in
+  both nets by a third of what a plane would give, and the gradient changes less for its length.
+  The effective β is a little smaller, which correction for the number of claims does not leave
+  clear; with batch norm it comes from the shortest distance measured. From step 1,500 to 5,000
+  the loss changes less in the step taken, too, and β does not differ.
 - **Internal covariate shift is not reduced:** by the paper's distance ‖G − G′‖ it is larger, much
   of which is the length of the gradient. Relative to that it is larger in the second convolution
-  and, the later the layer, the smaller in comparison: in the linear layers it is less. Noise that
-  moves every channel's mean after batch norm leaves most of the gain, also on held-out images if
-  the running averages, which the noise spoils, are taken anew without it.
+  and smaller from the seventh to the first linear layer, by single layers, and alike between.
+  Noise that moves every channel's mean after batch norm leaves most of the gain, also on held-out
+  images if the running averages, which the noise spoils, are taken anew without it.
 - **The handout's picture** (Adam, four rates, {bands[batch][epochs]} epochs, one seed): the [band
   of losses](reports/figures/bn/full/02_learning_rate_envelope.png) over the rates is narrower
   with batch norm ({bands[batch][width]} against {bands[none][width]} nats), in part because the
@@ -94,7 +94,8 @@ PRESUMED = {  # of claims that FOUND leans on and the table leaves out
     "the same, 0 to 2 LR": "the opposite", "the same, 1/16 LR on": "the opposite",
     **{f"the same, at equal loss, {nats} nats": "holds" for nats in ("1.0 to 1.6", "1.6 to 1.9")},
     "the band, ½ to 4 LR, at equal loss, 1.6 to 1.9 nats": "unclear",
-    "the same, steps 200 to 499": "holds",
+    "the same, steps 200 to 499": "holds", "the same, steps 1,500 to 4,999": "holds",
+    "median β, steps 1,500 to 4,999": "unclear",
     "cosine of G and G′, convolutions 3 to 8": "unclear",
     "‖G − G′‖ / ‖G‖, convolution 2": "holds", "‖G − G′‖ / ‖G‖, linear layers": "the opposite",
     **{f"distance from a plane's loss, 1 LR on, {text}, He's initial weights": says
@@ -105,9 +106,8 @@ PRESUMED = {  # of claims that FOUND leans on and the table leaves out
     **{f"{ACCURACY}, LR {lr}, He's initial weights": "holds" for lr in (0.01, 0.05, 0.1)}}
 COMPARED = {"adam": ("optimizers", "Adam"), "free": ("optimizers", "Muon, not rescaling"),
             "wide": ("widths", "× 2"), "plain": ("components", "none"),
-            "cutmix": ("augmentation", "with CutMix"), "linear": ("activations", "none"),
-            "bare": ("augmentation", "none")}
-LONGER = ("free", "cutmix", "wide", "linear", "bare")  # of which the longer runs are named, too
+            "cutmix": ("augmentation", "with CutMix")}
+LONGER = ("free", "cutmix", "wide")  # of which the longer runs are named, too
 
 
 def found_text(runs: measures.Runs, studies: dict[str, list[dict]],

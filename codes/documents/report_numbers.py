@@ -364,6 +364,17 @@ def band(runs: list[dict]) -> dict:
             "rates": ", ".join(f"{run['run']['lr']:g}" for run in runs)}
 
 
+def horizons(short: Path, long: Path) -> dict:
+    """Return what the picture of both lengths says, and by which share of the first variant's
+    errors CutMix adds to them."""
+    found = read_horizons(short, long)
+    first, *others = found[2]["augmentation"]
+    cutmix, = (pair for pair in others if pair[0]["variant"] == "with CutMix")
+    shares = [percent(-row["difference"] / (100 - base["accuracy"]), 0)
+              for row, base in zip(cutmix, first, strict=True)]
+    return caption_words(*found) | {"cutmix": listed(shares)}
+
+
 PARTS = {  # a file, what makes it, and what reads it
     "presets": ("runs.csv", "codes/summarise.py RUN", runs_of_presets),
     "data": ("evaluation.json", 'make evaluate ARGS="--ckpt reports/models/cifarnet.pt"', data),
@@ -371,8 +382,7 @@ PARTS = {  # a file, what makes it, and what reads it
     "compare": ("compare/quick/summary.csv", "make compare", comparisons_for_report),
     "ways": ("compare/long/summary.csv", 'make compare ARGS="--base long"', recipe_for_report),
     "horizons": ("compare/long/summary.csv", 'make compare ARGS="--base long"',
-                 lambda path: caption_words(
-                     *read_horizons(path.parents[1] / "quick", path.parent))),
+                 lambda path: horizons(path.parents[1] / "quick", path.parent)),
     "scratch": ("from_scratch.csv", "make from-scratch", scratch),
     "bench": ("bench.json", "make bench", bench),
     "peer": ("peer.json", "codes/bench_peer.py", lambda path: {
