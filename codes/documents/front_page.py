@@ -22,9 +22,9 @@ FOUND = """\
   {free}); batch norm, taken away, {plain} (under AdamW, from {normed} %); CutMix {cutmix}; twice
   the filters {wide}, for 3.5 times the FLOPs. **Some of that shrinks in a wider net that sees
   more images** ({long_parameters} M parameters, {epochs} epochs in fewer, larger batches,
-  {long_base} %; [picture](reports/figures/compare/horizons.png)): the Muon just named
-  {long_free}, and twice the filters {long_wide}. CutMix {long_cutmix}, as large a share of the
-  errors as before.
+  {long_base} %; [picture](reports/figures/compare/horizons.png)): Adam {long_adam}, the Muon just
+  named {long_free}, and twice the filters {long_wide}. CutMix {long_cutmix}, as large a share of
+  the errors as before.
 - **With batch norm, VGG-A trains faster,** at rates of 0.1 and of 0.025. A part of the gain is
   the start: without batch norm the net does better from He's weights, made for ReLUs, than from
   Glorot's. But from these, too, it stays far behind at each of four rates (from 0.05 on, some or
@@ -107,7 +107,7 @@ PRESUMED = {  # of claims that FOUND leans on and the table leaves out
 COMPARED = {"adam": ("optimizers", "Adam"), "free": ("optimizers", "Muon, not rescaling"),
             "wide": ("widths", "× 2"), "plain": ("components", "none"),
             "cutmix": ("augmentation", "with CutMix")}
-LONGER = ("free", "cutmix", "wide")  # of which the longer runs are named, too
+LONGER = ("adam", "free", "cutmix", "wide")  # of which the longer runs are named, too
 
 
 def found_text(runs: measures.Runs, studies: dict[str, list[dict]],
