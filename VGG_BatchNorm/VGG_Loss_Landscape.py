@@ -91,10 +91,11 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
     probed = dict(probe_every=p["probe_every"], dense=p["dense"])
     watched = dict(watch_every=10, edge_every=25)
 
+    def rescue(norm: str, lr: float, warmup: bool = False, **extra) -> Run:
+        return Run(norm, lr, p["rescue"], warmup=warmup * p["rescue"] // 3, **extra, **shared)
+
     seeds = range(p["seeds"])
     few = seeds[:FEW]
-    rescue = [(norm, {name: p["rescue"] // 3 if name == "warmup" else value
-                      for name, value in extra.items()}) for norm, extra in RESCUE_RUNS]
     runs = {
         "pair": [Run(norm, 0.1, p["pair"], seed=seed, **shared, **probed)
                  for seed in seeds for norm in PAIR],
@@ -104,7 +105,7 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
                      for lr in lrs for norm in PAIR],
         "rates": [Run(norm, lr, p["rates"], seed=seed, **shared, **probed)
                   for seed in few for lr in p["other_rates"] for norm in PAIR],
-        "rescue": [Run(norm, lr, p["rescue"], **shared, **extra) for norm, extra in rescue
+        "rescue": [rescue(norm, lr, **extra) for norm, extra in RESCUE_RUNS
                    for lr in p["rescue_rates"]],
     }
     for group, some in (  # made where the preset has them

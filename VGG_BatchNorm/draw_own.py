@@ -9,7 +9,15 @@ from collections.abc import Callable
 import numpy as np
 
 from VGG_BatchNorm import draw_paper, measures
-from VGG_BatchNorm.draw_paper import MARKS, NOISE_BY_PIXEL, PAIR, entitled, pair, running_mean
+from VGG_BatchNorm.draw_paper import (
+    MARKS,
+    NOISE_BY_PIXEL,
+    PAIR,
+    entitled,
+    pair,
+    running_mean,
+    running_median,
+)
 from VGG_BatchNorm.ground.style import AMBER, BATCH_NORM, BROWN, GREEN, PINK, PLAIN, SKY, plt
 from VGG_BatchNorm.measures import CONVOLUTIONS, PAPER, SHORTEST, NotRun, Runs, find
 from VGG_BatchNorm.run_files import FINE_GRID
@@ -43,7 +51,7 @@ def draw_edge(runs: Runs):
             steps, values = measures.rate_times_curvature(some[0])
             order = np.argsort(steps)
             steps, values = steps[order], values[order]
-            smooth = [np.median(values[max(0, i - 1) : i + 2]) for i in range(len(values))]
+            smooth = running_median(values, 1)
             shown = (steps <= SHORTEST).sum()
             axis.plot(steps[:shown], smooth[:shown], **looks[lr])
             whole = measures.finite(some)

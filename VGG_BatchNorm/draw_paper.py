@@ -97,6 +97,11 @@ def running_mean(values: np.ndarray, window: int = 25) -> np.ndarray:
     return (total[1:] - total[first]) / (np.arange(1, len(values) + 1) - first)
 
 
+def running_median(values: np.ndarray, reach: int) -> list[float]:
+    """Return the median of each value and its `reach` neighbours on either side."""
+    return [np.median(values[max(0, i - reach) : i + reach + 1]) for i in range(len(values))]
+
+
 def draw_training(runs: Runs):
     """Training with batch norm (blue) and without, at the paper's two learning rates. Lines are
     means over the last 25 batches, one for each seed; the pale ones behind are single batches of
@@ -286,10 +291,9 @@ def draw_long(runs: Runs):
                 axis.plot(steps[50:], values[50:], color=colour, linewidth=1)
             axes[0].plot(run["test_steps"], 100 * run["test_accuracy"], MARKS[colour], markersize=3,
                          color=colour, markerfacecolor="white")
-            largest = run["distances"][:, PAPER].max(1) / run["gradient_norm"]
+            largest = measures.gradient_change(run)[:, PAPER].max(1)
             for axis, values in ((axes[2], measures.band_width(run)), (axes[3], largest)):
-                smooth = [np.median(values[max(0, i - 2): i + 3]) for i in range(len(values))]
-                axis.plot(run["probe_steps"], smooth, color=colour, linewidth=1)
+                axis.plot(run["probe_steps"], running_median(values, 2), color=colour, linewidth=1)
             drawn.append(run)
         axes[0].plot([], [], f"{MARKS[colour]}-", markersize=4, markerfacecolor="white",
                      color=colour, label=label)

@@ -168,18 +168,17 @@ FIELDS = {field.name: field for field in dataclasses.fields(Settings) if field.n
 WHOLE = {name: FIELDS[name].default for name in (*NEEDS, *NEEDS.values())}  # all images, at 32×32
 OF_A_RUN = ("preset", "seed", "validation", "n_items", "compile")
 DEFAULTS = {name: value for name, value in Settings().as_dict().items() if name not in OF_A_RUN}
+_LARGE = dict(widths=(128, 384, 512), depth=3, residual=True, epochs=40, micro_batch=250, lr=0.2,
+              average=0.1, translate=4, cutout=12, small_share=0.2, middle_share=0.5,
+              keep_share=0.5, whiten_bias_share=0.07)
 PRESETS = {
     "fast": dict(epochs=4, small_share=0.5, micro_batch=200, lr=0.24, whiten_bias_share=0.25),
     "strong": dict(epochs=11, small_share=0.4, micro_batch=250, lr=0.2, whiten_bias_share=0.3),
     "better": dict(widths=(96, 384, 384), depth=3, residual=True, epochs=21, micro_batch=250,
                    lr=0.2, head_lr=1.0, average=0.1, translate=4, cutout=8, small_share=0.2,
                    middle_share=0.5, keep_share=0.5, whiten_bias_share=0.15),
-    "best": dict(widths=(128, 384, 512), depth=3, residual=True, epochs=40, micro_batch=250,
-                 lr=0.2, average=0.1, translate=4, cutout=12, small_share=0.2, middle_share=0.5,
-                 keep_share=0.5, whiten_bias_share=0.07),
-    "night": dict(widths=(128, 384, 512), depth=3, residual=True, epochs=100, micro_batch=250,
-                  lr=0.2, average=0.1, translate=4, cutout=12, small_share=0.2, middle_share=0.5,
-                  keep_share=0.5, whiten_bias_share=0.03),
+    "best": _LARGE,
+    "night": _LARGE | dict(epochs=100, whiten_bias_share=0.03),
     "small": dict(widths=(48, 64, 64), depth=3, residual=True, epochs=100, micro_batch=250, lr=0.2,
                   average=0.1, translate=4, cutout=4, small_share=0.2, middle_share=0.4,
                   whiten_bias_share=0.05),}

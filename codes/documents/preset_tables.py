@@ -18,7 +18,7 @@ def accuracy_table(rows: list[dict]) -> Table:
     lines = []
     for preset, mine in presets.by_preset(sorted(rows, key=lambda row: row["flops"])).items():
         memory = max(row["peak_memory_bytes"] for row in presets.on_cpus(mine)) / 2**30
-        on_gpu = presets.on_a_gpu(presets.on_cpus(mine)[0])
+        on_gpu = all(map(presets.on_a_gpu, mine))
         errors = [f"{mean_and_deviation(some, 2)} %" for some in presets.errors_in_percent(mine)]
         lines.append((f"`{preset}`", *errors, str(len(mine)),
                       f"{mine[0]['parameters'] / 1e6:.2f} M", f"{mine[0]['flops'] / 1e15:.3f}",

@@ -352,15 +352,13 @@ def band(runs: list[dict]) -> dict:
     """Return, of runs that differ in rate, the median width of their band of losses; its end."""
     steps = min(len(run["loss"]) for run in runs)
     loss = np.stack([run["loss"][:steps] for run in runs])
-    last, guess = loss[:, -50:].mean(1), np.log(len(CLASSES))
+    last = loss[:, -50:].mean(1)
     others = np.delete(loss, last.argmax(), axis=0)
     return {"width": f"{np.median(np.ptp(loss, 0)):.2f}",
             "without_slowest": f"{np.median(np.ptp(others, 0)):.2f}",
             "low": f"{last.min():.2f}", "high": f"{last.max():.2f}",
-            "accuracy": ", ".join(f"{measures.training_percent(run):.1f}" for run in runs),
-            "learned": bool(last.min() < 0.95 * guess), "guess": f"{guess:.2f}",
             "test": ", ".join(f"{100 * run['test_accuracy'][-1]:.1f}" for run in runs),
-            "steps": f"{steps:,}", "epochs": len(runs[0]["validation_steps"]),
+            "epochs": len(runs[0]["validation_steps"]),
             "rates": ", ".join(f"{run['run']['lr']:g}" for run in runs)}
 
 

@@ -302,8 +302,7 @@ def draw_rates(runs: Comparisons):
     lows, highs = zip(*(axes[0, 0].get_ylim() for axes in grids), strict=True)
     for axes in grids:
         axes[0, 0].set_ylim(min(lows), max(highs) + 0.4 * (max(highs) - min(lows)))  # for the names
-    face = what_was_trained(runs, "one run a point; circled: the rate that was kept")
-    figure.suptitle(face.replace("; one run", ";\none run"))
+    figure.suptitle(what_was_trained(runs, "\none run a point; circled: the rate that was kept"))
     return figure
 
 
