@@ -211,11 +211,15 @@ def _recipe(base: dict) -> list[Variant]:
     small = base["small_share"] or 0.4
     graded = {"small_share": small / 2, "middle_share": (1 + small) / 2}
     blocks, average, shifts = {"depth": 3, "residual": True}, {"average": 0.1}, {"translate": 4}
+    halves = {"batch_size": base["batch_size"] // 2, "micro_batch": base["batch_size"] // 4}
+    narrower = scaled(base, 0.75)
     hardest = {"keep_share": 0.4, "proxy_widths": scaled(base, 0.25)["widths"]}
     found, first = [Variant("base")], flops_of_an_image(Settings.from_dict(base))
     for name, changes in {
             "whole images": {"small_share": 0.0}, "16, then 24, then 32 pixels": graded,
-            "narrower": scaled(base, 0.75), "wider": scaled(base, 1.5),
+            "narrower": narrower, "wider": scaled(base, 1.5), "half the batch": halves,
+            "narrower, 16, then 24, then 32 pixels": narrower | graded,
+            "narrower, 16, then 24, then 32 pixels, half the batch": narrower | graded | halves,
             "3 a group, residual": blocks, "the hardest 40 %": hardest,
             "the hardest 20 %": hardest | {"keep_share": 0.2},
             "the hardest 60 %": hardest | {"keep_share": 0.6},
