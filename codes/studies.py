@@ -219,7 +219,9 @@ def _recipe(base: dict) -> list[Variant]:
             "whole images": {"small_share": 0.0}, "16, then 24, then 32 pixels": graded,
             "narrower": narrower, "wider": scaled(base, 1.5), "half the batch": halves,
             "narrower, 16, then 24, then 32 pixels": narrower | graded,
-            "narrower, 16, then 24, then 32 pixels, half the batch": narrower | graded | halves,
+            "pooling first in the last group": {"pool_first": 1},
+            "narrower, 16, then 24, then 32 pixels, pooling first in the last group":
+                narrower | graded | {"pool_first": 1},
             "3 a group, residual": blocks, "the hardest 40 %": hardest,
             "the hardest 20 %": hardest | {"keep_share": 0.2},
             "the hardest 60 %": hardest | {"keep_share": 0.6},
