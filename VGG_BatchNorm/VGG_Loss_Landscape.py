@@ -228,8 +228,6 @@ def main() -> None:
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--precision", choices=PRECISIONS[1:], default="float32",
                         help="of training; probes are float32 always (default: float32)")
-    parser.add_argument("--keep", action="store_true",
-                        help="keep each run's last checkpoint: a longer run goes on from it")
     parser.add_argument("--out", type=user_path, default=RESULTS, help="folder of the results "
                         "(plot_study.py draws those of another folder if told: OUT/PRESET)")
     args = parser.parse_args()
@@ -241,8 +239,7 @@ def main() -> None:
     for group, some in runs.items():
         for run in some:
             start = time.perf_counter()
-            if perform(run, train, validation, device, args.out / group, scratch / group, test,
-                       args.keep):
+            if perform(run, train, validation, device, args.out / group, scratch / group, test):
                 took = (time.perf_counter() - start) / 60
                 print(f"{group}/{run.name}: {took:.1f} minutes", flush=True)
     folder = args.out / next(iter(runs)).split("/")[0]

@@ -81,12 +81,16 @@ def _off_plane(run: dict) -> np.ndarray:
 
 def _over(name: str, low: float, high: float,
           values: Callable[[dict], np.ndarray]) -> Callable[[dict], float]:
-    """Return a function of a run: the median of `values` over probes where run[name] is in a span;
-    it raises NotRun of a run that does not reach the end of a span of steps."""
+    """Return a function of a run: the median of `values` over the probes at which run[name], such
+    as "probe_steps", is from `low` to below `high`; what is NaN does not count. It raises NotRun
+    of a run that has none, or does not reach the end of a span of steps."""
     def median(run: dict) -> float:
         if name != "probe_loss" and low < run["run"]["steps"] < high < np.inf:
             raise NotRun
-        return float(measures.median_where(run, values(run), name, low, high))
+        there = (run[name] >= low) & (run[name] < high)
+        if not there.any():
+            raise NotRun
+        return float(np.nanmedian(values(run)[there], axis=0))
 
     return median
 
@@ -371,7 +375,7 @@ def twins(runs: Runs) -> Table:
     longest: dict[str, dict[tuple, dict]] = {"float32": {}, "bfloat16": {}}
     for run in sorted(runs.values(), key=lambda run: len(run["loss"])):
         mine = tuple(run["run"].get(name) for name in (*SAME, "seed"))
-        longest[run["run"].get("precision", "float32")][mine] = run
+        longest[run["run"]["precision"]][mine] = run
     groups: dict[tuple, list[tuple[dict, dict]]] = {}
     for mine in sorted(longest["float32"].keys() & longest["bfloat16"].keys(), key=str):
         pair = longest["float32"][mine], longest["bfloat16"][mine]

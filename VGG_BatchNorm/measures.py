@@ -43,7 +43,7 @@ def find(runs: Runs, group: str, **wanted) -> list[dict]:
              and all(r["run"][key] == value for key, value in wanted.items())]
     if not found:
         raise NotRun
-    found.sort(key=lambda r: r["run"].get("precision", "float32") == "float32")
+    found.sort(key=lambda r: r["run"]["precision"] == "float32")
     once = {tuple((key, value) for key, value in r["run"].items() if key != "precision"): r
             for r in found}  # of twins, that in float32
     return sorted(once.values(), key=lambda r: (r["run"]["lr"], r["run"]["seed"]))
@@ -184,19 +184,6 @@ def loss_change(run: dict) -> np.ndarray:
 def gradient_change(run: dict) -> np.ndarray:
     """Return ‖Δg‖/‖g‖ by probe and by α of `FINE_GRID`; NaN: not measured."""
     return run["distances"] / run["gradient_norm"][:, None]
-
-
-def median_where(run: dict, values: np.ndarray, name: str, low: float, high: float) -> np.ndarray:
-    """Return the median of `values` (first axis: probes) over the probes at which run[name], such
-    as "probe_steps", is from `low` to below `high`; what is NaN does not count.
-
-    Raises:
-        NotRun: there is none.
-    """
-    there = (run[name] >= low) & (run[name] < high)
-    if not there.any():
-        raise NotRun
-    return np.nanmedian(values[there], axis=0)
 
 
 def late_median(run: dict, values: np.ndarray) -> np.ndarray:

@@ -13,7 +13,6 @@ from torch import nn
 from VGG_BatchNorm.batchnorm import Noise2d, NoisyBatchNorm2d
 from VGG_BatchNorm.ground.machine import PRECISIONS
 from VGG_BatchNorm.ground.script import UserError
-from VGG_BatchNorm.run_files import LATER
 from VGG_BatchNorm.VGG import HEADS, NORMS, VGG
 
 TORCH_OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
@@ -99,11 +98,6 @@ class Run:
     def network(self) -> dict:
         """The arguments of `VGG` beside its configuration, which is A."""
         return {name: getattr(self, name) for name in ("norm", "width", "head", "smooth")}
-
-    def begins_with(self, other: dict) -> bool:
-        """Return whether the run with the settings `other` is this one's start, or all of it."""
-        return (LATER | other | {"steps": self.steps} == dataclasses.asdict(self)
-                and other["steps"] <= self.steps)
 
 
 def fresh_net(run: Run) -> nn.Module:

@@ -9,10 +9,6 @@ GRID = (0.5, 1.0, 2.0, 4.0)  # the paper's, in learning rates
 FINE_GRID = tuple(2.0**k for k in range(-8, 3))
 WITH_STATISTICS = ("batch", "noisy_batch", "noisy_batch_channel")  # norms that keep batch norm's
 
-LATER = {  # of runs older than these fields of run.Run
-    "precision": "float32", "head": "plain", "smooth": False, "init": "glorot", "edge_every": 0,
-    "watch_every": 0, "test_every": 0}
-
 
 def read_study_run(path: Path) -> dict:
     """Return the arrays of a run's file by name, and what its `about` holds: run, seconds_per_step,
@@ -24,6 +20,4 @@ def read_study_run(path: Path) -> dict:
     if not path.exists():
         raise UserError(f"{path} is missing; `make bn-landscape` makes it")
     content = read_npz(path)
-    about = content.pop("about")
-    about["run"] = LATER | about["run"]
-    return about | content
+    return content.pop("about") | content

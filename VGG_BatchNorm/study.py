@@ -205,13 +205,13 @@ class StudyRun:
                         step=self.step, seconds=self.seconds, run=dataclasses.asdict(self.run))
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint of the same run, or of a shorter one.
+        """Go on from a checkpoint of the same run.
 
         Raises:
             UserError: it is damaged, or of another run.
         """
         saved = load_checkpoint(path, self.device)
-        if not self.run.begins_with(saved.get("run") or {}):
+        if saved.get("run") != dataclasses.asdict(self.run):
             raise UserError(f"{path} is of a run with other settings, or of an older version; "
                             "move it away")
         self.net.load_state_dict(saved["weights"])
@@ -296,13 +296,12 @@ def without_noise(study: StudyRun, validation: Split) -> dict[str, list[float]]:
 
 
 def perform(run: Run, train: Split, validation: Split, device: torch.device, results: Path,
-            scratch: Path, test: Split | None = None, keep: bool = False) -> bool:
+            scratch: Path, test: Split | None = None) -> bool:
     """Run `run` to its end and write its file in `results`, unless it is there already.
 
     Args:
         scratch: folder of the checkpoint.
         test: for runs with `test_every`.
-        keep: leave the last checkpoint there, so that a longer run goes on from it.
 
     Returns:
         whether there was anything to do.
@@ -313,13 +312,10 @@ def perform(run: Run, train: Split, validation: Split, device: torch.device, res
     path, checkpoint = results / f"{run.name}.npz", scratch / f"{run.name}.pt"
     if path.exists():
         found = read_study_run(path)
-        there = found["run"]
-        if not run.begins_with(there) or found.get("looked_at", LOOKED_AT) != LOOKED_AT or (
-                there["steps"] < run.steps and not checkpoint.exists()):
+        if (found["run"], found["looked_at"]) != (dataclasses.asdict(run), LOOKED_AT):
             raise UserError(f"{path} is of a run with other settings; move it away, or choose "
                             "another --out")
-        if there["steps"] == run.steps:
-            return False
+        return False
     study = StudyRun(run, train, device)
     if checkpoint.exists():
         study.load(checkpoint)
@@ -334,9 +330,6 @@ def perform(run: Run, train: Split, validation: Split, device: torch.device, res
         arrays |= theorem(study.net, batch)
     about = {"run": dataclasses.asdict(run), "looked_at": LOOKED_AT,
              "seconds_per_step": study.seconds / study.step, **study.environment}
-    if keep:
-        study.save(checkpoint)
     write_npz(path, about, arrays)
-    if not keep:
-        checkpoint.unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)
     return True

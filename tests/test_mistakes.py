@@ -14,12 +14,6 @@ from VGG_BatchNorm.ground.predictions import reliability
 from VGG_BatchNorm.ground.statistics import expected_calibration_error
 
 
-def test_features_of_one_direction_a_class_have_no_look_alikes():
-    labels, known = torch.tensor([0, 3, 1, 2, 1]), torch.tensor([3, 2, 1, 0])
-    axes = torch.eye(4)
-    assert not look_alikes(axes[labels], labels, 5 * axes[known], known, chunk=2).any()
-
-
 def test_look_alikes_by_hand():
     features, labels = torch.tensor([[1.0, 0], [0, 1], [1, 0.9]]), torch.tensor([0, 0, 1])
     known = torch.tensor([[0.1, 0], [0, 5]])  # by the angle, not by the scalar product

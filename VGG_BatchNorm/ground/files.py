@@ -102,17 +102,10 @@ def digest(path: Path) -> str:
     return hashlib.sha1(path.read_bytes()).hexdigest()[:10]
 
 
-def in_repository(path: Path) -> Path:
-    """Return the path from ROOT on where it lies inside, so that a copied clone means its own file.
-    """
-    path = path.resolve()
-    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-
-
 def shown_path(path: Path) -> str:
     """Return how results name a file: its path in the repository, elsewhere its name alone."""
-    path = in_repository(path)
-    return path.name if path.is_absolute() else path.as_posix()
+    path = path.resolve()
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
 
 
 def read_csv(path: Path, types: dict[str, type]) -> list[dict]:
