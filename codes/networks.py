@@ -22,6 +22,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.convolution import Conv3x3
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.VGG import VGG, VGG_A, VGG_A_Dropout, VGG_A_Light, VGG_BatchNorm
@@ -238,6 +239,19 @@ def build(name: str, **config) -> nn.Module:
         return NETWORKS[name](**config).to(memory_format=torch.channels_last)
     except (TypeError, ValueError) as error:
         raise UserError(f"{name} does not take these arguments: {error}") from None
+
+
+def check_shapes(net: nn.Module, what: str) -> None:
+    """Raise a UserError if `net`, in evaluation mode, does not map (N, 3, 32, 32) to (N, 10)."""
+    try:
+        with torch.no_grad():
+            shape = net(torch.zeros(1, 3, 32, 32, device=next(net.parameters()).device)).shape
+    except RuntimeError as error:
+        raise UserError(f"{what} does not take colour images of 32×32: "
+                        f"{str(error).splitlines()[0]}") from None
+    if shape[1:] != (len(CLASSES),):
+        raise UserError(f"{what} tells {shape[1:].numel()} classes apart; "
+                        f"CIFAR-10 has {len(CLASSES)}")
 
 
 def freeze(net: nn.Module, progress: float) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from codes.networks import NETWORKS, build
+from codes.networks import NETWORKS, build, check_shapes
 from VGG_BatchNorm.ground.checkpoint import (
     HOW_TO_SAVE,
     find_checkpoint,
@@ -19,12 +19,14 @@ from VGG_BatchNorm.ground.checkpoint import (
     read_file,
     state_dict_in,
 )
-from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.VGG import HEADS, NORMS, TABLE
 
 # norms of the table whose weights have the shapes of another's, and compute the same in evaluation
 SAME_IN_EVALUATION = ("own_batch", "noisy_batch", "noisy_batch_channel", "noise")
+
+WITH_ARGUMENTS = ("save it with them: save_checkpoint(PATH, NAME, {ARGUMENT: VALUE}, "
+                  "net.state_dict()), of VGG_BatchNorm/ground/checkpoint.py")
 
 
 def open_network(path: Path | str | None, device: torch.device | str = "cpu",
@@ -56,19 +58,12 @@ def restore(checkpoint: dict) -> nn.Module:
         net.load_state_dict(weights)
     except (RuntimeError, AttributeError) as error:
         raise UserError(f"the checkpoint's weights do not fit its network {name}: "
-                        f"{str(error).splitlines()[-1].strip()[:300]}") from None
+                        f"{str(error).splitlines()[-1].strip()[:300]}; if it has other arguments "
+                        f"than the default ones, {WITH_ARGUMENTS}") from None
     for key, t in weights.items():
         if not t.isfinite().all():
             raise UserError(f"the checkpoint's weights are spoilt: {key} holds NaN or infinity")
-    try:
-        with torch.no_grad():
-            classes = net.eval()(torch.zeros(1, 3, 32, 32)).shape[1]
-    except RuntimeError as error:
-        raise UserError(f"the checkpoint's network {name} does not take colour images of 32×32: "
-                        f"{str(error).splitlines()[0]}") from None
-    if classes != len(CLASSES):
-        raise UserError(f"the checkpoint's network {name} tells {classes} classes apart; "
-                        f"CIFAR-10 has {len(CLASSES)}")
+    check_shapes(net.eval(), f"the checkpoint's network {name}")
     return net
 
 
@@ -101,8 +96,8 @@ def read_checkpoint(path: Path, network: str | None = None) -> dict:
     if len(fits) != 1:
         fault = f"several networks alike, {'; '.join(said)}" if fits else (
             f"no network here as it is by default ({', '.join(NETWORKS)})")
-        raise UserError(f"{path} fits {fault}; name one with --network, or save it with its "
-                        "arguments by save_checkpoint (VGG_BatchNorm/ground/checkpoint.py)")
+        name_it = "name one with --network, or " if fits or not network else ""
+        raise UserError(f"{path} fits {fault}; {name_it}{WITH_ARGUMENTS}")
     print(f"network    {said[0]}")
     return {"network": fits[0][0], "config": fits[0][1], "weights": weights}
 
@@ -112,13 +107,14 @@ def _arguments(name: str, weights: dict) -> list[dict]:
     if name not in NETWORKS:
         raise UserError(f"unknown network {name!r}; choose from {', '.join(NETWORKS)}")
     filters, matrices = ([t for t in weights.values() if t.ndim == axes] for axes in (4, 2))
-    if not filters or not matrices:
-        return []
-    data = {"num_classes": len(matrices[-1]), "inp_ch": filters[0].shape[1]}
+    data = {"num_classes": len(matrices[-1])} if matrices else {}
+    data |= {"inp_ch": filters[0].shape[1]} if filters else {}
     takes = inspect.signature(NETWORKS[name]).parameters
     data = {key: value for key, value in data.items() if key in takes}
     if name != "vgg":
         return [data]
+    if not filters or not matrices:
+        return []
     data["width"] = matrices[-1].shape[1] / 512
     moved = weights.get("classifier.1.weight")  # dropout moves the linear layers on by one
     data["dropout"] = 0.5 if moved is not None and moved.ndim == 2 else 0.0

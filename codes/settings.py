@@ -22,6 +22,7 @@ from VGG_BatchNorm.ground.machine import PRECISIONS, pick_precision
 from VGG_BatchNorm.ground.script import UserError, count, number, positive, user_path
 
 not_negative = number(float, "a number from 0 up", lambda value: 0 <= value < math.inf)
+some = number(int, "a number from 1 up", lambda value: 1 <= value < 2**31)
 share = number(float, "between 0 and 1", lambda value: 0 <= value <= 1)
 some_share = number(float, "above 0 and at most 1", lambda value: 0 < value <= 1)
 below_one = number(float, "from 0 up and below 1", lambda value: 0 <= value < 1)
@@ -82,7 +83,7 @@ class Settings:
     preset: str | None = None  # that these settings come from
     seed: int = _setting(0, count)
     validation: bool = _setting(False, bool, "hold 5,000 training images out; leave test alone")
-    n_items: int | None = _setting(None, count, "only the first so many training images")
+    n_items: int | None = _setting(None, some, "only the first so many training images")
     compile: bool = _setting(False, bool, "torch.compile; on the one GPU where it was tried,\n"
                              "preset night, the loss was not finite with it")
     precision: str = "float32"  # of convolutions and matrix products; or bfloat16
@@ -91,7 +92,7 @@ class Settings:
     config: dict = dataclasses.field(default_factory=dict)  # the network's arguments, all of them
 
     optimizer: str = _setting("muon", OPTIMIZERS, "what it trains, and why:\n" + "\n".join(
-        f"  {name:<21}{choice.about}" for name, choice in OPTIMIZERS.items()))
+        f"  {name:<21}{choice.about}" for name, choice in OPTIMIZERS.items()).replace("%", "%%"))
     lr: float = _setting(0.15, positive, "on what the optimizer trains")
     momentum: float = _setting(0.6, below_one)
     nesterov: bool = _setting(True, bool, "of SGD")
@@ -206,8 +207,15 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     network = parser.add_argument_group("the network's arguments (networks.py says what they are)")
     takers: dict[str, list[str]] = {}
     for each in NETWORKS:
-        for name in network_arguments(each):
+        for name, default in network_arguments(each).items():
             takers.setdefault(name, []).append(each)
+            first = network_arguments(takers[name][0])[name]
+            if (name in FIELDS or type(default) not in (bool, int, float, str, tuple)
+                    or isinstance(default, tuple) != isinstance(first, tuple)):
+                raise UserError(
+                    f"the argument {name} of the network {each} cannot be a flag: it needs a "
+                    "default that is a number, a string, a bool or a tuple of whole numbers, and a "
+                    "name that no setting has, and no network's argument of another kind")
     for name, takes in takers.items():
         default = network_arguments(takes[0])[name]
         _add_flag(network, name, widths if isinstance(default, tuple) else type(default),

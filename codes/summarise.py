@@ -23,6 +23,7 @@ from codes.results.presets import PRESET_RUN
 from codes.settings import DEFAULTS, choose_settings, make_parser
 from VGG_BatchNorm.ground import files
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
+from VGG_BatchNorm.ground.cifar10 import data_checksum
 from VGG_BatchNorm.ground.files import write_text
 from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
@@ -39,7 +40,10 @@ def collect(folders: list[Path], table: Path) -> None:
     """Add or replace a row of `table` for each finished run of a preset as it stands."""
     rows = {(row["preset"], row["seed"]): row for row in files.read_csv(table, PRESET_RUN)}
     for folder in folders:
-        settings = files.read_json(folder / "config.json", "settings")["settings"]
+        config = files.read_json(folder / "config.json", "settings", "data_md5")
+        if config["data_md5"] != data_checksum():
+            raise UserError(f"{folder} was not trained on CIFAR-10, which the tables are of")
+        settings = config["settings"]
         settings = DEFAULTS | settings  # a run that does not name a setting is older than it
         flags = make_parser("").parse_args(["--preset", settings["preset"]])
         preset = choose_settings(flags, torch.device("cpu")).as_dict()

@@ -97,6 +97,8 @@ def load_data(settings: Settings, folder: Path, device: torch.device) -> tuple[S
     if settings.validation:
         (train, held_out), name = split_validation(train), "validation"
     if settings.n_items is not None:
+        if settings.n_items > len(train.labels):
+            raise UserError(f"--n-items takes 1 to {len(train.labels)}, not {settings.n_items}")
         train = train.take(slice(settings.n_items))
     return train.to(device), held_out.to(device), name
 

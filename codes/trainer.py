@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from codes.augment import batch_transform, image_transform
 from codes.losses import LOSSES, soft_targets
-from codes.networks import BatchNorm, build, freeze
+from codes.networks import BatchNorm, build, check_shapes, freeze
 from codes.optimizers import make_optimizers
 from codes.schedule import image_size, proxy_settings, schedule
 from codes.settings import Settings
@@ -66,6 +66,8 @@ class Trainer:
         self.epochs = math.ceil(self.steps / len(self.loader))
         torch.manual_seed(settings.seed)
         self.net = build(settings.network, **settings.config).to(device)
+        check_shapes(self.net.eval(), f"the network {settings.network}")
+        self.net.train()
         if hasattr(self.net, "prepare"):
             self.net.prepare(normalize(train.images[:2000]))
         part = (settings.micro_batch or settings.batch_size) / self.images_kept(self.steps)

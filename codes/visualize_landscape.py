@@ -35,7 +35,7 @@ from VGG_BatchNorm.ground.checkpoint import find_checkpoint
 from VGG_BatchNorm.ground.cifar10 import normalize
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR
 from VGG_BatchNorm.ground.flags import picture_parser, refuse
-from VGG_BatchNorm.ground.script import GOES_ON, UserError, count, positive, run_main
+from VGG_BatchNorm.ground.script import GOES_ON, UserError, count, number, positive, run_main
 from VGG_BatchNorm.ground.style import save_figure
 
 HESSIAN = {"hessian_images": 200, "iterations": 60}  # of the power iteration, at most
@@ -94,7 +94,8 @@ def main() -> None:
     kind.add_argument("--path", action="store_true",
                       help="the training path of a small net instead")
     add("--n-items", type=count, default=400, help="training images the loss is taken of")
-    add("--points", type=int, choices=range(3, 202, 2), metavar="N", default=21,
+    add("--points", type=number(int, "an odd number from 3 to 201",
+                               lambda n: n in range(3, 202, 2)), metavar="N", default=21,
         help="of the grid, along each direction; odd")
     add("--span", type=positive, help="of random directions, to either side (default: 1)")
     add("--seed", type=count, default=0, help="of directions and small nets")

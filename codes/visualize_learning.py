@@ -17,14 +17,15 @@ from codes.insight.learning import small_recipe, watch
 from codes.insight.measured import measured, training_parts
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR
 from VGG_BatchNorm.ground.flags import picture_parser
-from VGG_BatchNorm.ground.script import count, run_main
+from VGG_BatchNorm.ground.script import count, number, run_main
 
 
 def main() -> None:
     parser = picture_parser(__doc__, RESULTS_DIR / "learning", FIGURES_DIR / "learning.gif",
                             net=())
     add = parser.add_argument
-    add("--frames", type=int, choices=range(2, 201), metavar="N", default=40)
+    add("--frames", metavar="N", default=40,
+        type=number(int, "a number from 2 to 200", lambda n: n in range(2, 201)))
     add("--seed", type=count, default=0)
     args = parser.parse_args()
     train, validation, md5 = training_parts(args)

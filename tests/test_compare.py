@@ -240,6 +240,11 @@ def test_unknown_names_are_one_line(call, flags, tmp_path, more, named):
     assert code == 2 and named in err and not (tmp_path / "quick" / "runs.csv").exists()
 
 
+def test_a_variant_changes_only_what_the_base_has(quick, tmp_path):
+    with pytest.raises(UserError, match="lable_smoothing, which is no setting of the base"):
+        Results(tmp_path, quick).find({"lable_smoothing": 0.1}, 1)
+
+
 def test_results_of_another_base_or_a_damaged_file_are_refused(quick, data_dir, tmp_path):
     results = Results(tmp_path, quick | {"data_md5": data_checksum(data_dir)})
     results.add({"lr": 0.1}, 1, ROW, [dict(step=1, seconds=1, loss=1)])

@@ -14,7 +14,7 @@ from PIL import Image
 from VGG_BatchNorm.ground import checkpoint
 from VGG_BatchNorm.ground.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.files import atomic_write, read_json, write_json
-from VGG_BatchNorm.ground.flags import flag_parser
+from VGG_BatchNorm.ground.flags import flag_parser, picture_parser
 from VGG_BatchNorm.ground.machine import use_device
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
 
@@ -38,6 +38,14 @@ def test_a_truncated_file_is_refused(tmp_path, keep):
         load_checkpoint(tmp_path / "cut.pt")
 
 
+@pytest.mark.parametrize("keep", range(2000, 210_000, 16_000))
+def test_a_larger_one_is_refused_wherever_it_ends(tmp_path, keep):
+    save_checkpoint(tmp_path / "a.pt", "cifarnet", {}, {"w": torch.randn(60_000)})
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "a.pt").read_bytes()[:keep])
+    with pytest.raises(UserError, match="damaged"):
+        load_checkpoint(tmp_path / "cut.pt")
+
+
 def test_other_files_are_refused(tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "other.pt")
     for name, text in ("other.pt", "another format"), ("none.pt", "no checkpoint"), ("", "folder"):
@@ -52,6 +60,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
         file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert read_json(path) == {"a": 1} and os.listdir(tmp_path) == ["a.json"]
+    with pytest.raises(IsADirectoryError) as error:
+        write_json(tmp_path, {"a": 1})
+    assert error.value.filename == str(tmp_path)
 
 
 def test_json_with_a_byte_order_mark_is_read_and_what_is_wrong_is_named(tmp_path):
@@ -128,6 +139,10 @@ def test_a_console_of_few_letters_is_printed_to(encoding, printed):
 
 def test_paths_know_the_home_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
+    parser = picture_parser("", out=tmp_path / "own.png")
+    for given, taken in (("pics", "pics/own.png"), (tmp_path, tmp_path / "own.png"),
+                         ("a.pdf", "a.pdf")):
+        assert parser.parse_args(["--out", str(given)]).out == user_path(str(taken))
     assert user_path("~/cifar") == tmp_path / "cifar" and str(user_path("a/~b")) == "a/~b"
     args = flag_parser("", "--ckpt", "--data-dir").parse_args(["--ckpt=~/a.pt", "--data-dir=~"])
     assert args.ckpt == tmp_path / "a.pt" and args.data_dir == tmp_path

