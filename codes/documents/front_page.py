@@ -22,7 +22,7 @@ FOUND = """\
   {normed} %); CutMix {cutmix}; twice the filters {wide}. **Some of that shrinks in a wider net
   that sees more images** ({long_parameters} M parameters, {epochs} epochs, {long_base} %;
   [picture](reports/figures/compare/horizons.png)): Adam {long_adam}, CutMix {long_cutmix}, twice
-  the filters {long_wide}.
+  the filters {long_wide}; batch norm, taken away, {long_plain}.
 - **With batch norm, VGG-A trains faster,** also from He's weights, made for ReLUs, from which
   the net without it does better than from Glorot's. After the paper's 15,000 steps both nets know
   their training images by heart, and batch norm is ahead on the test images (not clear at the
@@ -72,7 +72,7 @@ PRESUMED = {  # of claims that FOUND leans on and the table leaves out
     **{f"{ACCURACY}, LR {lr}, He's initial weights": "holds" for lr in (0.01, 0.05, 0.1)}}
 COMPARED = {"adam": ("optimizers", "Adam"), "plain": ("components", "none"),
             "cutmix": ("augmentation", "with CutMix"), "wide": ("widths", "× 2")}
-LONGER = ("adam", "cutmix", "wide")  # of which the longer runs are named, too
+LONGER = ("adam", "cutmix", "wide", "plain")  # of which the longer runs are named, too
 
 
 def found_text(runs: measures.Runs, studies: dict[str, list[dict]],
