@@ -20,7 +20,7 @@ from PIL import Image
 from test_report import altered_results
 
 from codes import gallery
-from codes.figures.gallery import glow, occlusion_as_large_as_image, red_and_blue
+from codes.figures.attribution import glow, occlusion_as_large_as_image, red_and_blue
 from codes.figures.registry import FIGURES
 from codes.insight import gallery as chosen
 from codes.insight.exported import NotExportable, exported

@@ -47,8 +47,8 @@ FOUND = """\
   of losses](reports/figures/bn/full/02_learning_rate_envelope.png) over the rates is narrower
   with batch norm ({bands[batch][width]} against {bands[none][width]} nats), in part because the
   largest rate is slow without it.
-- **Open:** by what means batch norm makes training faster. The report says what speaks for and against
-  each explanation."""
+- **Open:** by what means batch norm makes training faster. The report says what speaks for and
+  against each explanation."""
 ACCURACY = "training accuracy (%) at step 500"
 MEASURED = (  # as README says it; the claim's quantity; what FOUND presumes that the claim says
     ("steps to 50 % training accuracy", "steps to 50 % training accuracy", "holds"),

@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from codes.documents.figure_tables import TABLES, claim_tables, run_tables
 from codes.documents.tables import marked_up
 from codes.figures import registry
-from codes.figures.gallery import explanations
+from codes.figures.attribution import explanations
 from codes.figures.landscape import COMPARED, loss_levels, network_title
 from VGG_BatchNorm import measures
 from VGG_BatchNorm.ground.classes import CLASSES
