@@ -15,9 +15,12 @@ def read_study_run(path: Path) -> dict:
     device, ….
 
     Raises:
-        UserError: missing or damaged.
+        UserError: missing, damaged, or older than what it should hold.
     """
     if not path.exists():
         raise UserError(f"{path} is missing; `make bn-landscape` makes it")
     content = read_npz(path)
-    return content.pop("about") | content
+    about = content.pop("about")
+    if "looked_at" not in about or "precision" not in about["run"]:
+        raise UserError(f"{path} is of an older version; move it away")
+    return about | content

@@ -245,13 +245,15 @@ def check_shapes(net: nn.Module, what: str) -> None:
     """Raise a UserError if `net`, in evaluation mode, does not map (N, 3, 32, 32) to (N, 10)."""
     try:
         with torch.no_grad():
-            shape = net(torch.zeros(1, 3, 32, 32, device=next(net.parameters()).device)).shape
-    except RuntimeError as error:
+            out = net(torch.zeros(1, 3, 32, 32, device=next(net.parameters()).device))
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         raise UserError(f"{what} does not take colour images of 32×32: "
-                        f"{str(error).splitlines()[0]}") from None
-    if shape[1:] != (len(CLASSES),):
-        raise UserError(f"{what} tells {shape[1:].numel()} classes apart; "
-                        f"CIFAR-10 has {len(CLASSES)}")
+                        f"{(str(error) or repr(error)).splitlines()[0]}") from None
+    if not isinstance(out, Tensor) or out.ndim != 2:
+        given = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise UserError(f"{what} makes of an image {given}, not (1, {len(CLASSES)})")
+    if out.shape[1] != len(CLASSES):
+        raise UserError(f"{what} tells {out.shape[1]} classes apart; CIFAR-10 has {len(CLASSES)}")
 
 
 def freeze(net: nn.Module, progress: float) -> None:

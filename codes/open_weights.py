@@ -51,6 +51,8 @@ def restore(checkpoint: dict) -> nn.Module:
         UserError: the weights are of another network, not all finite, or not for CIFAR-10.
     """
     name = checkpoint["network"]
+    hint = "" if is_ours(checkpoint) else (
+        f"; if it has other arguments than the default ones, {WITH_ARGUMENTS}")
     net = build(name, **checkpoint["config"])
     try:
         weights = {key: t.float() if t.is_floating_point() else t
@@ -58,8 +60,7 @@ def restore(checkpoint: dict) -> nn.Module:
         net.load_state_dict(weights)
     except (RuntimeError, AttributeError) as error:
         raise UserError(f"the checkpoint's weights do not fit its network {name}: "
-                        f"{str(error).splitlines()[-1].strip()[:300]}; if it has other arguments "
-                        f"than the default ones, {WITH_ARGUMENTS}") from None
+                        f"{str(error).splitlines()[-1].strip()[:300]}{hint}") from None
     for key, t in weights.items():
         if not t.isfinite().all():
             raise UserError(f"the checkpoint's weights are spoilt: {key} holds NaN or infinity")
@@ -96,7 +97,8 @@ def read_checkpoint(path: Path, network: str | None = None) -> dict:
     if len(fits) != 1:
         fault = f"several networks alike, {'; '.join(said)}" if fits else (
             f"no network here as it is by default ({', '.join(NETWORKS)})")
-        name_it = "name one with --network, or " if fits or not network else ""
+        alike = len({name for name, _ in fits}) == 1  # --network would not tell them apart
+        name_it = "" if network or alike else "name one with --network, or "
         raise UserError(f"{path} fits {fault}; {name_it}{WITH_ARGUMENTS}")
     print(f"network    {said[0]}")
     return {"network": fits[0][0], "config": fits[0][1], "weights": weights}

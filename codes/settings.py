@@ -210,12 +210,12 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         for name, default in network_arguments(each).items():
             takers.setdefault(name, []).append(each)
             first = network_arguments(takers[name][0])[name]
-            if (name in FIELDS or type(default) not in (bool, int, float, str, tuple)
-                    or isinstance(default, tuple) != isinstance(first, tuple)):
+            if (_flag(name) in parser._option_string_actions or type(default) is not type(first)
+                    or type(default) not in (bool, int, float, str, tuple)):
                 raise UserError(
                     f"the argument {name} of the network {each} cannot be a flag: it needs a "
                     "default that is a number, a string, a bool or a tuple of whole numbers, and a "
-                    "name that no setting has, and no network's argument of another kind")
+                    "name that no other flag has, nor a network's argument of another kind")
     for name, takes in takers.items():
         default = network_arguments(takes[0])[name]
         _add_flag(network, name, widths if isinstance(default, tuple) else type(default),

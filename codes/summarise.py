@@ -23,7 +23,7 @@ from codes.results.presets import PRESET_RUN
 from codes.settings import DEFAULTS, choose_settings, make_parser
 from VGG_BatchNorm.ground import files
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
-from VGG_BatchNorm.ground.cifar10 import data_checksum
+from VGG_BatchNorm.ground.cifar10 import CIFAR10_MD5
 from VGG_BatchNorm.ground.files import write_text
 from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.script import UserError, run_main, user_path
@@ -36,14 +36,19 @@ PAGES = {"README.md": readme,
          "VGG_BatchNorm/README.md": lambda results: {"map": room_map(files.ROOT, "VGG_BatchNorm")}}
 
 
+def config_on_cifar10(folder: Path) -> dict:
+    """Return a run's config.json, if the run was trained on CIFAR-10."""
+    config = files.read_json(folder / "config.json", "settings", "data_md5")
+    if config["data_md5"] != CIFAR10_MD5:
+        raise UserError(f"{folder} was not trained on CIFAR-10, which the tables are of")
+    return config
+
+
 def collect(folders: list[Path], table: Path) -> None:
     """Add or replace a row of `table` for each finished run of a preset as it stands."""
     rows = {(row["preset"], row["seed"]): row for row in files.read_csv(table, PRESET_RUN)}
     for folder in folders:
-        config = files.read_json(folder / "config.json", "settings", "data_md5")
-        if config["data_md5"] != data_checksum():
-            raise UserError(f"{folder} was not trained on CIFAR-10, which the tables are of")
-        settings = config["settings"]
+        settings = config_on_cifar10(folder)["settings"]
         settings = DEFAULTS | settings  # a run that does not name a setting is older than it
         flags = make_parser("").parse_args(["--preset", settings["preset"]])
         preset = choose_settings(flags, torch.device("cpu")).as_dict()
@@ -95,6 +100,7 @@ def main() -> None:
     if args.name != files.SHIPPED_WEIGHTS.stem and not args.ship:
         raise UserError("--as names the weights of --ship; give both")
     if args.ship:
+        config_on_cifar10(args.ship)
         weights = files.SHIPPED_WEIGHTS.with_name(f"{args.name}.pt")
         ship(args.ship, weights, files.RESULTS_DIR / args.name)
     collect(args.runs, files.RESULTS_DIR / "runs.csv")

@@ -38,7 +38,7 @@ def draw_learned(args) -> None:
     *parts, md5 = training_parts(args)
     data = measured(args.results / "learned_filters.npz", {"data": md5[:10]}, filters.learned,
                     *parts, nets={name: net_settings(name, 0, md5) for name in TITLES})
-    out = args.out.with_name("learned_filters.png") if args.out == OUT else args.out
+    out = args.out.with_name("learned_filters.png") if args.out.name == OUT.name else args.out
     save_figure(draw_learned_filters(data), out)
     print(f"picture    {out}")
 

@@ -17,7 +17,7 @@ from codes.results.presets import PRESET_RUN, SCRATCH_RUN
 from codes.settings import DEFAULTS, Settings
 from codes.trainer import Trainer
 from VGG_BatchNorm.ground.cifar10 import Split, data_checksum
-from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json, write_csv
+from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json, write_csv, write_json
 from VGG_BatchNorm.ground.machine import pick_precision
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import Table, markdown
@@ -253,6 +253,10 @@ def test_results_of_another_base_or_a_damaged_file_are_refused(quick, data_dir, 
     assert found["validation_accuracy"] == 0.5
     with pytest.raises(UserError, match="epochs 0.4, not 9"):
         Results(tmp_path, quick | {"epochs": 9})
+    older = {name: value for name, value in quick.items() if name != "precision"}
+    write_json(tmp_path / "base.json", older)  # from before there was a choice
+    with pytest.raises(UserError, match="precision float32, not bfloat16"):
+        Results(tmp_path, quick | {"precision": "bfloat16"})
     (tmp_path / "runs.csv").write_text("changes,seed\n{},1\n{}")
     with pytest.raises(UserError, match="runs.csv is damaged"):
         Results(tmp_path)

@@ -18,7 +18,7 @@ from codes.open_weights import restore
 from codes.results.presets import PRESET_RUN
 from codes.settings import choose_settings, make_parser
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
-from VGG_BatchNorm.ground.cifar10 import data_checksum
+from VGG_BatchNorm.ground.cifar10 import CIFAR10_MD5
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json, write_json
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import markdown
@@ -104,7 +104,7 @@ RESULT = {"precision": "bfloat16", "preset": "strong", "seed": 0, "images": 5000
 
 def a_run(folder: Path, *flags: str, data_md5: str | None = None, **result) -> Path:
     """What the table needs of a run folder; default: of CIFAR-10."""
-    data_md5 = data_md5 or data_checksum()
+    data_md5 = data_md5 or CIFAR10_MD5
     args = make_parser("").parse_args(["--preset", "strong", *flags])
     settings = choose_settings(args, torch.device("cpu"))
     write_json(folder / "config.json", {"settings": settings.as_dict(), "data_md5": data_md5})
@@ -151,6 +151,11 @@ def test_a_run_on_other_data_is_no_result(tmp_path):
         summarise.collect([a_run(tmp_path, data_md5="other")], tmp_path / "runs.csv")
 
 
+def test_weights_of_other_data_are_not_shipped(refused, tmp_path):
+    run = a_run(tmp_path, data_md5="other")
+    assert "was not trained on CIFAR-10" in refused(summarise, "--ship", run, "--as", "other")
+
+
 def test_a_name_without_weights_to_ship_is_one_line(refused):
     assert "give both" in refused(summarise, "--as", "other")
 
@@ -177,4 +182,8 @@ def test_a_sentence_of_the_front_page_that_no_longer_fits_is_refused(monkeypatch
     (text, quantity, _), *others = front_page.MEASURED
     monkeypatch.setattr(front_page, "MEASURED", [(text, quantity, "unclear"), *others])
     with pytest.raises(UserError, match="steps to 50 % training accuracy” does not fit .holds, "):
+        front_page.readme()
+    monkeypatch.undo()
+    monkeypatch.setitem(front_page.CLEAR, "mean β of the first three probes", False)
+    with pytest.raises(UserError, match="the first three probes” .* after correction it is clear"):
         front_page.readme()

@@ -438,22 +438,47 @@ def test_a_new_network_and_a_new_argument_are_flags_recorded_and_restored(
                                                         "--resume", given=TINY_RUN)
 
 
-class Hundred(nn.Module):
-    """A network for other data, whose argument is also a setting's name."""
+class Unfit(nn.Module):
+    """A network for other data, or of another shape."""
 
+    def __init__(self, outputs: int = 10, way: str = "maps"):
+        super().__init__()
+        self.layer, self.way = nn.Linear(3072, outputs), way
+
+    def forward(self, x: torch.Tensor):
+        out = self.layer(x.flatten(1))
+        return {"maps": out[..., None, None], "pair": (out, x), "logits": out}[self.way]
+
+
+@pytest.mark.parametrize("config, said", [
+    ({}, "makes of an image .1, 10, 1, 1., not"), ({"way": "pair"}, "makes of an image tuple, not"),
+    ({"way": "logits", "outputs": 100}, "tells 100 classes apart")])
+def test_a_new_network_that_does_not_fit_is_one_line(data, monkeypatch, config, said):
+    monkeypatch.setitem(NETWORKS, "unfit", Unfit)
+    with pytest.raises(UserError, match=f"the network unfit {said}"):
+        trainer.Trainer(Settings(network="unfit", config=config, batch_size=60), *data)
+
+
+class Named(Unfit):
     def __init__(self, momentum: float = 0.1):
         super().__init__()
-        self.layer = nn.Linear(3072, 100)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layer(x.flatten(1))
 
 
-def test_a_new_network_that_does_not_fit_is_one_line(data, refused, monkeypatch):
-    monkeypatch.setitem(NETWORKS, "hundred", Hundred)
-    assert "the argument momentum of the network hundred" in refused(train, "--epochs", 1)
-    with pytest.raises(UserError, match="the network hundred tells 100 classes apart"):
-        trainer.Trainer(Settings(network="hundred", batch_size=60), *data)
+class Placed(Unfit):
+    def __init__(self, device: str = "cpu"):
+        super().__init__()
+
+
+class Deep(Unfit):
+    def __init__(self, depth: str = "very"):
+        super().__init__()
+
+
+@pytest.mark.parametrize("network, argument", [(Named, "momentum"), (Placed, "device"),
+                                               (Deep, "depth")])
+def test_an_argument_that_cannot_be_a_flag_is_one_line(refused, monkeypatch, network, argument):
+    monkeypatch.setitem(NETWORKS, "unfit", network)
+    assert f"the argument {argument} of the network unfit" in refused(train, "--epochs", 1)
 
 
 def test_settings_are_checked_and_survive_json():

@@ -28,7 +28,8 @@ class Results:
     def __init__(self, folder: Path, base: dict | None = None):
         self.folder = folder
         known = base is None or (folder / "base.json").exists()
-        self.held = read_json(folder / "base.json") if known else {}
+        older = {"precision": "float32"}  # than that setting
+        self.held = older | read_json(folder / "base.json") if known else {}
         self.base = self.held | (base or {})
         differing = [name for name in self.held if self.held[name] != self.base[name]]
         if differing:
