@@ -14,6 +14,7 @@ from VGG_BatchNorm import study as study_module
 from VGG_BatchNorm.draw_own import FIGURES
 from VGG_BatchNorm.ground import files
 from VGG_BatchNorm.ground.cifar10 import load_cifar10, split_validation
+from VGG_BatchNorm.ground.files import write_npz
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.run import Run, fresh_net
 from VGG_BatchNorm.run_files import read_study_run
@@ -238,6 +239,9 @@ def test_a_damaged_or_foreign_result_is_neither_trusted_nor_overwritten(data, tm
         perform(other, *data, CPU, tmp_path, tmp_path)
     with pytest.raises(UserError, match="missing"):
         read_study_run(tmp_path / "no.npz")
+    write_npz(tmp_path / "old.npz", {"run": {"steps": 2}}, {})
+    with pytest.raises(UserError, match="older version"):
+        read_study_run(tmp_path / "old.npz")
 
 
 def test_the_cost_of_probes_is_what_they_compute(data, monkeypatch):
