@@ -218,9 +218,9 @@ def _recipe(base: dict) -> list[Variant]:
     for name, changes in {
             "whole images": {"small_share": 0.0}, "16, then 24, then 32 pixels": graded,
             "narrower": narrower, "wider": scaled(base, 1.5), "half the batch": halves,
-            "narrower, 16, then 24, then 32 pixels": narrower | graded,
+            "narrower, 16 to 32 pixels": narrower | graded,
             "pooling first in the last group": {"pool_first": 1},
-            "narrower, 16, then 24, then 32 pixels, pooling first in the last group":
+            "narrower, 16 to 32 pixels, pooling first in the last group":
                 narrower | graded | {"pool_first": 1},
             "3 a group, residual": blocks, "the hardest 40 %": hardest,
             "the hardest 20 %": hardest | {"keep_share": 0.2},

@@ -64,13 +64,18 @@ def effect_panels(rows: dict[str, list[dict]],
                              height_ratios=[max(1, len(rows[study])) for study in mine])[:, 0]
         for study, axis in zip(mine, axes, strict=True):
             axis.axvline(0, color="black", linestyle="--", linewidth=1)
-            axis.set_yticks(range(len(rows[study])), [row["variant"] for row in rows[study]])
+            axis.set_yticks(range(len(rows[study])), [label(row) for row in rows[study]])
             axis.set_ylim(-0.6, len(rows[study]) - 0.4)
             axis.grid(axis="y", visible=False)
             axis.xaxis.set_major_locator(MaxNLocator(5))
         axes[-1].set_xlabel("difference in accuracy (points)")
         panels |= zip(mine, axes, strict=True)
     return figure, panels
+
+
+def label(row: dict) -> str:
+    """Return a variant's name for an axis: a long one without its numbers."""
+    return row["variant"] if len(row["variant"]) < 28 else advice.short(row)
 
 
 @large
