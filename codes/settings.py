@@ -206,20 +206,20 @@ def make_parser(description: str) -> argparse.ArgumentParser:
             _add_flag(recipe, name, field.metadata["kind"], help=field.metadata["about"])
     network = parser.add_argument_group("the network's arguments (networks.py says what they are)")
     takers: dict[str, list[str]] = {}
+    defaults: dict[str, object] = {}
     for each in NETWORKS:
         for name, default in network_arguments(each).items():
             takers.setdefault(name, []).append(each)
-            first = network_arguments(takers[name][0])[name]
-            if (_flag(name) in parser._option_string_actions or type(default) is not type(first)
+            first = type(defaults.setdefault(name, default))
+            if (_flag(name) in parser._option_string_actions or type(default) is not first
                     or type(default) not in (bool, int, float, str, tuple)):
                 raise UserError(
                     f"the argument {name} of the network {each} cannot be a flag: it needs a "
                     "default that is a number, a string, a bool or a tuple of whole numbers, and a "
                     "name that no other flag has, nor a network's argument of another kind")
-    for name, takes in takers.items():
-        default = network_arguments(takes[0])[name]
+    for name, default in defaults.items():
         _add_flag(network, name, widths if isinstance(default, tuple) else type(default),
-                  help=f"of {', '.join(takes)}")
+                  help=f"of {', '.join(takers[name])}")
     return parser
 
 

@@ -86,7 +86,6 @@ CLEAR = {  # whether FOUND calls them clear after correction for the number of c
     "median β, steps of ½ to 4 LR": False, "mean β of the first three probes": True}
 COMPARED = {"adam": ("optimizers", "Adam"), "plain": ("components", "none"),
             "cutmix": ("augmentation", "with CutMix"), "wide": ("widths", "× 2")}
-LONGER = ("adam", "cutmix", "wide", "plain")  # of which the longer runs are named, too
 
 
 def found_text(runs: measures.Runs, studies: dict[str, list[dict]],
@@ -111,7 +110,7 @@ def found_text(runs: measures.Runs, studies: dict[str, list[dict]],
                         long_base=f"{wider['accuracy']:.1f}",
                         long_normed=f"{longer['components'][0]['accuracy']:.1f}",
                         **{name: said[of] for name, of in COMPARED.items()},
-                        **{f"long_{name}": later[COMPARED[name]] for name in LONGER})
+                        **{f"long_{name}": later[of] for name, of in COMPARED.items()})
     return "\n".join(textwrap.fill(" ".join(point.split()), 110, subsequent_indent="  ",
                                    break_long_words=False, break_on_hyphens=False)
                      for point in re.split("\n(?=- )", text))
