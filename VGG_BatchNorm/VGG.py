@@ -14,6 +14,7 @@ from torch import nn
 
 from VGG_BatchNorm import batchnorm
 from VGG_BatchNorm.ground.convolution import Conv3x3
+from VGG_BatchNorm.ground.layers import MaxPool2x2
 from VGG_BatchNorm.ground.script import UserError
 
 # output channels of 3×3 convolutions, "M": 2×2 max pooling, (channels, 1): a 1×1 convolution,
@@ -117,7 +118,7 @@ def _convolutions(row: tuple, norm, width: float, channels: int, smooth: bool) -
     layers, number = [], 0
     for entry in row:
         if entry == "M":
-            layers.append((nn.AvgPool2d if smooth else nn.MaxPool2d)(kernel_size=2, stride=2))
+            layers.append(nn.AvgPool2d(2) if smooth else MaxPool2x2())
         elif entry == "LRN":
             layers.append(nn.LocalResponseNorm(5, k=2.0))
         else:

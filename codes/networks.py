@@ -16,6 +16,7 @@ network, write a class and enter it in NETWORKS. It may have two more methods:
 """
 
 import inspect
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -24,13 +25,14 @@ from torch import Tensor, nn
 
 from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.convolution import Conv3x3
+from VGG_BatchNorm.ground.layers import GELU, MaxPool2x2
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.VGG import VGG, VGG_A, VGG_A_Dropout, VGG_A_Light, VGG_BatchNorm
 
-ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu": nn.GELU,
+ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu": GELU,
                "silu": nn.SiLU, "mish": nn.Mish, "hardswish": nn.Hardswish, "tanh": nn.Tanh,
                "none": nn.Identity}
-POOLS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+POOLS = {"max": MaxPool2x2, "average": partial(nn.AvgPool2d, 2)}
 NORMS = ("batch", "group", "none", "skip_init")
 
 
@@ -110,7 +112,7 @@ class ConvGroup(nn.Module):
         self.norms = nn.ModuleList(make_norm(norm, out_channels) for _ in range(depth))
         if norm == "skip_init":
             self.norms[-1] = SkipInitFactor()
-        self.pool = POOLS[pool](2)
+        self.pool = POOLS[pool]()
         self.activation = ACTIVATIONS[activation]()
         self.dropout = nn.Dropout2d(dropout) if dropout else nn.Identity()
         self.residual, self.pool_first = residual, pool_first

@@ -5,22 +5,25 @@
     dense     images of 2×2 pixels: every pixel sees every other, so the layer is one matrix
               product, and the 5/9 of the direct products that meet padding are left out
 
-They agree to a few 1e-6 in float32, gradients and second derivatives too. `algorithm` chooses by a
-rule, never by a stop-watch: the same command gives the same bits on one machine, busy or not. On
-other devices than a CPU, and in bfloat16 (but for 2×2 images), all are direct.
+They agree to 1e-6 in float32, gradients and second derivatives too; in bfloat16 to 1.5 %.
+`algorithm` chooses by a rule, never by a stop-watch: the same command gives the same bits on one
+machine, busy or not. On other devices than a CPU all are direct.
 """
 
 import torch
 from torch import nn
 
-from VGG_BatchNorm.ground import winograd
+from VGG_BatchNorm.ground import kernels, winograd
+from VGG_BatchNorm.ground.machine import cpu_flags
 
 CORNERS = [(row, column) for row in range(2) for column in range(2)]
-# Winograd's transforms wait for memory, so it pays from the more channels on, the faster the CPU
-# multiplies. Measured with two threads, forward and backward (milliseconds, direct / Winograd), for
-# 128 images: 64 to 128 channels of 16×16 pixels: AVX2 75 / 60, AVX-512 66 / 90; 256 to 256 of 8×8:
-# 131 / 98, 121 / 97; 512 to 512 of 4×4: 158 / 90, 128 / 89.
-WINOGRAD_FROM = {"AVX2": 64, "AVX512": 256}  # channels in and out, by torch's name of the units
+# Winograd's transforms move C + K values for C·K products, so it pays from so many products a value
+# on, and where little of the last tiles lies outside of the image. Measured with two threads on an
+# AVX-512 CPU, direct / Winograd in milliseconds, forward and backward, of 128 images:
+#                    16×16: 32 to 32    64 to 64    64 to 256    8×8: 256 to 256    4×4: 512 to 512
+#     float32                 8 / 6     32 / 17    122 / 55          114 / 55           109 / 62
+#     bfloat16              4.5 / 4.9   16 / 9      66 / 31           58 / 26            56 / 29
+LEAST_WORK = 20  # C·K / (C + K); from 128 on, more waste pays, too
 
 
 class Conv3x3(nn.Conv2d):
@@ -43,10 +46,20 @@ def algorithm(x: torch.Tensor, weight: torch.Tensor) -> str:
         return "direct"
     if x.shape[2:] == (2, 2):
         return "dense"
-    least = WINOGRAD_FROM.get(torch.backends.cpu.get_cpu_capability())
-    plain = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    suits = least and plain and min(weight.shape[:2]) >= least and min(x.shape[2:]) >= 3
-    return "winograd" if suits else "direct"
+    if not _pays(*weight.shape[:2], *x.shape[2:]) or weight.shape[0] % kernels.LANES:
+        return "direct"
+    if torch.is_autocast_enabled("cpu"):  # bfloat16; AMX multiplies it so fast that none was tried
+        suits = "amx_bf16" not in cpu_flags()
+    else:
+        suits = x.dtype == weight.dtype
+    suits = suits and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    return "winograd" if suits and kernels.available(x) else "direct"
+
+
+def _pays(k: int, c: int, height: int, width: int) -> bool:
+    work = c * k / (c + k)
+    tiles = -(-height // 4) * -(-width // 4)
+    return work >= LEAST_WORK and 16 * tiles < (1.8 if work >= 128 else 1.5) * height * width
 
 
 class _Dense(torch.autograd.Function):
@@ -61,7 +74,9 @@ class _Dense(torch.autograd.Function):
         matrix = torch.stack(blocks).view(4 * k, 4 * c)
         pixels = x.permute(0, 2, 3, 1).reshape(n, 4 * c)
         ctx.save_for_backward(x, weight, pixels, matrix)
-        return (pixels @ matrix.T).view(n, 2, 2, k).permute(0, 3, 1, 2)
+        y = kernels.empty_images(n, k, 2, 2, x.dtype)
+        torch.mm(pixels, matrix.T, out=y.permute(0, 2, 3, 1).view(n, 4 * k))
+        return y
 
     @staticmethod
     @torch.amp.custom_bwd(device_type="cpu")

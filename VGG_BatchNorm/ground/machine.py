@@ -1,6 +1,7 @@
 """The machine at hand: device, precision, memory, and what a reader needs to place a number."""
 
 import contextlib
+import functools
 import platform
 import subprocess
 import sys
@@ -78,6 +79,7 @@ def keep_freed_memory() -> None:
         mallopt(-8, 1)  # M_ARENA_MAX: the backward pass's thread shares the same heap
 
 
+@functools.cache
 def cpu_flags() -> set[str]:
     """Return what Linux says that the processor can do; elsewhere nothing."""
     return set(_cpuinfo("flags").split())

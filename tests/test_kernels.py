@@ -1,0 +1,125 @@
+"""Kernels in C against torch's layers, and what happens where they cannot be compiled."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import ROOT
+from torch import nn
+
+from VGG_BatchNorm.ground import kernels
+from VGG_BatchNorm.ground.layers import GELU, MaxPool2x2
+
+
+def last(x: torch.Tensor) -> torch.Tensor:
+    """A leaf that has the same values, channels last."""
+    return x.contiguous(memory_format=torch.channels_last).requires_grad_()
+
+
+def used(y: torch.Tensor) -> str:
+    return type(y.grad_fn).__name__
+
+
+@pytest.mark.parametrize("dtype", kernels.FLAGS, ids=str)
+@pytest.mark.parametrize("n, c, height, width", [(3, 16, 4, 6), (2, 48, 2, 2), (1, 32, 10, 8)])
+def test_max_pooling_has_torchs_bits(dtype, n, c, height, width):
+    """Of few values, so that many are largest at once, and with NaN and infinity among them."""
+    x = torch.randint(-2, 3, (n, c, height, width)).to(dtype)
+    x.flatten()[:5] = torch.tensor([torch.nan, torch.inf, -torch.inf, 1, torch.nan])
+    x = last(x)
+    ours, theirs = MaxPool2x2()(x), F.max_pool2d(x, 2)
+    assert used(ours) == "_KernelBackward"
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+    dy = torch.randn(ours.shape).to(dtype)
+    found, expected = (torch.autograd.grad(y, x, dy)[0] for y in (ours, theirs))
+    whole = ~theirs.isnan().repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert torch.equal(found[whole], expected[whole])
+
+
+def test_gelu_is_exact_to_the_digits_of_bfloat16():
+    x = torch.cat([torch.linspace(-20, 20, 16 * 5000), torch.randn(16 * 5000)]).bfloat16()
+    x = last(x.view(1, 16, 100, -1))
+    y, dy = GELU()(x), torch.randn(x.shape).bfloat16()
+    assert used(y) == "_KernelBackward"
+    exact = x.detach().double().requires_grad_()
+    outputs = F.gelu(exact)
+    wanted = torch.autograd.grad(outputs, exact, dy.double())[0]
+    for ours, theirs in ((y, outputs), (torch.autograd.grad(y, x, dy)[0], wanted)):
+        assert ((ours - theirs).abs() <= 2**-8 * theirs.abs() + 2e-6).all()
+    assert GELU()(torch.full((1, 16, 1, 1), torch.nan).bfloat16()).isnan().all()
+
+
+@pytest.mark.parametrize("ours, torchs, dtype", [
+    (MaxPool2x2(), nn.MaxPool2d(2), torch.float32), (GELU(), nn.GELU(), torch.bfloat16)], ids=str)
+def test_second_derivatives(ours, torchs, dtype):
+    x = last(torch.randn(2, 16, 4, 4, dtype=dtype))
+    found, expected = (
+        torch.autograd.grad(torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)[0]
+                            .sin().sum(), x)[0] for layer in (ours, torchs))
+    error = 1e-6 if dtype == torch.float32 else 0.03
+    assert (found - expected).float().norm() <= error * expected.float().norm()
+
+
+def test_what_the_kernels_do_not_take_is_left_to_torch():
+    x = last(torch.randn(2, 16, 4, 4))
+    assert used(GELU()(x)) == "GeluBackward0" and used(MaxPool2x2()(x)) == "_KernelBackward"
+    for x in (last(torch.randn(2, 16, 5, 4)), last(torch.randn(2, 8, 4, 4)), last(x.detach().double()),
+              x.detach()[0].requires_grad_(), x.detach().contiguous().requires_grad_()):
+        y = MaxPool2x2()(x)
+        assert torch.equal(y, F.max_pool2d(x, 2)) and used(y) != "_KernelBackward"
+
+
+def test_an_activation_in_place_may_follow():
+    x = last(torch.randn(2, 16, 4, 4))
+    gradients = [torch.autograd.grad(F.relu_(pool(x)).sum(), x)[0]
+                 for pool in (MaxPool2x2(), nn.MaxPool2d(2))]
+    assert torch.equal(*gradients)
+
+
+def test_tensors_of_another_layout_are_refused():
+    x = torch.zeros(2, 4, 4, 16).transpose(1, 2)
+    with pytest.raises(ValueError, match="max_pool takes contiguous tensors"):
+        kernels.call("max_pool", x, torch.zeros(2, 2, 2, 16))
+
+
+LAYERS = """
+import torch
+from codes.networks import build
+net = build("cifarnet", widths=(64, 64))
+for size in (16, 16):
+    net(torch.randn(2, 3, size, size)).sum().backward()
+print(torch.isfinite(net.head.weight.grad).all().item())
+"""
+
+
+@pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
+def test_without_a_compiler_one_line_says_that_it_is_slower(compiler, tmp_path, monkeypatch):
+    monkeypatch.setenv("CC", compiler)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    done = subprocess.run([sys.executable, "-c", LAYERS], capture_output=True, text=True,
+                          check=True, timeout=120)
+    assert done.stdout == "True\n"
+    assert len(done.stderr.splitlines()) == 1
+    assert "kernels.c could not be compiled" in done.stderr and "slower" in done.stderr
+
+
+def test_the_kernels_run_on_torchs_threads():
+    """One pool of OpenMP threads: as many after the first call as torch alone had started."""
+    counts = """
+import os, torch
+from VGG_BatchNorm.ground import kernels
+torch.set_num_threads(3)
+torch.mm(*torch.randn(2, 600, 600)), torch.randn(4000, 400).sin()
+before = len(os.listdir("/proc/self/task"))
+x = torch.randn(30, 8, 8, 16)
+kernels.available(x.permute(0, 3, 1, 2))
+kernels.call("max_pool", x, torch.empty(30, 4, 4, 16))
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("counts threads as Linux does")
+    done = subprocess.run([sys.executable, "-c", counts], capture_output=True, text=True,
+                          check=True, timeout=120, cwd=ROOT)
+    assert done.stdout == "0\n"
