@@ -65,10 +65,11 @@ def test_second_derivatives(ours, torchs, dtype):
 def test_what_the_kernels_do_not_take_is_left_to_torch():
     x = last(torch.randn(2, 16, 4, 4))
     assert used(GELU()(x)) == "GeluBackward0" and used(MaxPool2x2()(x)) == "_KernelBackward"
-    for x in (last(torch.randn(2, 16, 5, 4)), last(torch.randn(2, 8, 4, 4)), last(x.detach().double()),
-              x.detach()[0].requires_grad_(), x.detach().contiguous().requires_grad_()):
-        y = MaxPool2x2()(x)
-        assert torch.equal(y, F.max_pool2d(x, 2)) and used(y) != "_KernelBackward"
+    for other in (last(torch.randn(2, 16, 5, 4)), last(torch.randn(2, 8, 4, 4)),
+                  last(x.detach().double()), x.detach()[0].requires_grad_(),
+                  x.detach().contiguous().requires_grad_()):
+        y = MaxPool2x2()(other)
+        assert torch.equal(y, F.max_pool2d(other, 2)) and used(y) != "_KernelBackward"
 
 
 def test_an_activation_in_place_may_follow():
