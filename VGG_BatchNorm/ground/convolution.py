@@ -5,9 +5,9 @@
     dense     images of 2×2 pixels: every pixel sees every other, so the layer is one matrix
               product, and the 5/9 of the direct products that meet padding are left out
 
-They agree to 1e-6 in float32, gradients and second derivatives too; in bfloat16 to 1.5 %.
-`algorithm` chooses by a rule, never by a stop-watch: the same command gives the same bits on one
-machine, busy or not. On other devices than a CPU all are direct.
+They agree to 2e-6 in float32, gradients and second derivatives too; in bfloat16 to 1.6 %.
+`algorithm` chooses by a rule, never by a stop-watch: on one machine, busy or not, with one C
+compiler, the same command gives the same bits. On other devices than a CPU all are direct.
 """
 
 import torch
@@ -33,26 +33,28 @@ class Conv3x3(nn.Conv2d):
         super().__init__(in_channels, out_channels, 3, padding=1, bias=bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        chosen = algorithm(x, self.weight)
+        weight = self.weight
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            x, weight = (t.to(torch.get_autocast_dtype("cpu")) if t.dtype == torch.float32 else t
+                         for t in (x, weight))
+        chosen = algorithm(x, weight)
         if chosen == "direct":
             return super().forward(x)
-        y = CONVOLVE[chosen](x, self.weight)
+        y = CONVOLVE[chosen](x, weight)
         return y if self.bias is None else y + self.bias.to(y.dtype).view(1, -1, 1, 1)
 
 
 def algorithm(x: torch.Tensor, weight: torch.Tensor) -> str:
     """Return the name of the algorithm for images x (N, C, H, W) and filters (K, C, 3, 3)."""
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or x.dtype != weight.dtype or kernels.traced():
         return "direct"
     if x.shape[2:] == (2, 2):
         return "dense"
     if not _pays(*weight.shape[:2], *x.shape[2:]) or weight.shape[0] % kernels.LANES:
         return "direct"
-    if torch.is_autocast_enabled("cpu"):  # bfloat16; AMX multiplies it so fast that none was tried
-        suits = "amx_bf16" not in cpu_flags()
-    else:
-        suits = x.dtype == weight.dtype
-    suits = suits and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    if x.dtype == torch.bfloat16 and "amx_bf16" in cpu_flags():  # so fast; Winograd was not tried
+        return "direct"
+    suits = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
     return "winograd" if suits and kernels.available(x) else "direct"
 
 
@@ -66,7 +68,6 @@ class _Dense(torch.autograd.Function):
     """A matrix with a block for each pair of pixels: the filter's taps from one to the other."""
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.bfloat16)  # where autocast is on
     def forward(ctx, x, weight):
         (n, c, _, _), k = x.shape, len(weight)
         taps = weight.permute(0, 2, 3, 1)  # (K, 3, 3, C)
@@ -79,7 +80,6 @@ class _Dense(torch.autograd.Function):
         return y
 
     @staticmethod
-    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx, dy):
         x, weight, pixels, matrix = ctx.saved_tensors
         if torch.is_grad_enabled():

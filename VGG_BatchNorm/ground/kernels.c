@@ -115,13 +115,15 @@ static inline void filter_side_adjoint(const vec *in, vec *out, int step) {
 
 #define FOR(i, n) for (long i = 0; i < (n); i++)
 #define EACH(i, n) _Pragma("omp parallel for schedule(static)") FOR(i, n)
+#define EACH_ROW(h) _Pragma("omp parallel for collapse(2) schedule(static)") \
+    FOR(image, n) FOR(row, h)
 #define PIXEL(y, x) (((image * H + (y)) * W + (x)) * C + c)
 #define TILE(number) ((number) * n * h * w * C + ((image * h + row) * w + column) * C + c)
 
 /* 6x6 pixels around every 4x4 tile of x, zeros outside of the image, to the transformed tiles. */
 void transform_input(const element *x, element *tiles, long n, long H, long W, long C) {
     long h = (H + 3) / 4, w = (W + 3) / 4;
-    EACH(image, n) FOR(row, h) FOR(column, w) for (long c = 0; c < C; c += LANES) {
+    EACH_ROW(h) FOR(column, w) for (long c = 0; c < C; c += LANES) {
         vec d[6][6], t[6][6];
         FOR(i, 6) FOR(j, 6) {
             long y = 4 * row + i - 1, z = 4 * column + j - 1;
@@ -139,6 +141,7 @@ void transform_input_adjoint(element *x, const element *tiles, long n, long H, l
     long size = (4 * h + 2) * side * sizeof(vec);
     EACH(image, n) {
         vec *sum = aligned_alloc(sizeof(vec), size);
+        if (!sum) abort();  /* out of memory */
         for (long c = 0; c < C; c += LANES) {
             memset(sum, 0, size);
             FOR(row, h) FOR(column, w) {
@@ -157,7 +160,7 @@ void transform_input_adjoint(element *x, const element *tiles, long n, long H, l
 /* Products of transformed tiles to 4x4 pixels of y each; those outside of the image are dropped. */
 void transform_output(element *y, const element *tiles, long n, long H, long W, long C) {
     long h = (H + 3) / 4, w = (W + 3) / 4;
-    EACH(image, n) FOR(row, h) FOR(column, w) for (long c = 0; c < C; c += LANES) {
+    EACH_ROW(h) FOR(column, w) for (long c = 0; c < C; c += LANES) {
         vec m[6][6], t[4][6];
         FOR(i, 6) FOR(j, 6) m[i][j] = load(tiles + TILE(6 * i + j));
         FOR(j, 6) output_side(&m[0][j], &t[0][j], 6);
@@ -169,7 +172,7 @@ void transform_output(element *y, const element *tiles, long n, long H, long W, 
 
 void transform_output_adjoint(const element *y, element *tiles, long n, long H, long W, long C) {
     long h = (H + 3) / 4, w = (W + 3) / 4;
-    EACH(image, n) FOR(row, h) FOR(column, w) for (long c = 0; c < C; c += LANES) {
+    EACH_ROW(h) FOR(column, w) for (long c = 0; c < C; c += LANES) {
         vec m[6][6], t[6][6];
         FOR(i, 4) FOR(j, 4) m[i][j] = 4 * row + i < H && 4 * column + j < W
             ? load(y + PIXEL(4 * row + i, 4 * column + j)) : (vec){0};
@@ -208,12 +211,16 @@ static inline vec choose(bits mask, vec yes, vec no) {
     return (vec)((mask & (bits)yes) | (~mask & (bits)no));
 }
 
-/* The largest of 2x2 pixels from x on; all are left in `four`. NaN counts as largest, as in torch. */
-static inline vec largest_of(const element *x, long W, long C, vec *four) {
+/* The largest of 2x2 pixels from x on, and which it is, 0 to 3: the first of equals; but the last
+   NaN, if there is one, as in torch. */
+static inline vec largest_of(const element *x, long W, long C, bits *which) {
     vec largest = load(x);
+    *which = (bits){0};
     FOR(k, 4) {
-        four[k] = load(x + (k / 2 * W + k % 2) * C);
-        largest = choose((bits)(four[k] > largest) | (bits)(four[k] != four[k]), four[k], largest);
+        vec value = load(x + (k / 2 * W + k % 2) * C);
+        bits larger = (bits)(value > largest) | (bits)(value != value);
+        largest = choose(larger, value, largest);
+        *which = (larger & (uint32_t)k) | (~larger & *which);
     }
     return largest;
 }
@@ -222,24 +229,22 @@ static inline vec largest_of(const element *x, long W, long C, vec *four) {
 
 /* The largest of every 2x2 pixels of x; H and W are even. */
 void max_pool(const element *x, element *y, long n, long H, long W, long C) {
-    EACH(image, n) FOR(row, H / 2) FOR(column, W / 2) for (long c = 0; c < C; c += LANES) {
-        vec four[4];
-        store(y + POOLED, largest_of(x + PIXEL(2 * row, 2 * column), W, C, four));
+    EACH_ROW(H / 2) FOR(column, W / 2) for (long c = 0; c < C; c += LANES) {
+        bits which;
+        store(y + POOLED, largest_of(x + PIXEL(2 * row, 2 * column), W, C, &which));
     }
 }
 
-/* The gradient dx from dy, that of the pooled x: the first of the largest has it all. */
+/* The gradient dx from dy, that of the pooled x: the largest of four pixels has it all. */
 void max_pool_adjoint(const element *x, element *dx, const element *dy,
                       long n, long H, long W, long C) {
-    EACH(image, n) FOR(row, H / 2) FOR(column, W / 2) for (long c = 0; c < C; c += LANES) {
+    EACH_ROW(H / 2) FOR(column, W / 2) for (long c = 0; c < C; c += LANES) {
         long corner = PIXEL(2 * row, 2 * column);
-        vec four[4], largest = largest_of(x + corner, W, C, four), gradient = load(dy + POOLED);
-        bits found = {0};
-        FOR(k, 4) {
-            bits here = (bits)(four[k] == largest) & ~found;
-            store(dx + corner + (k / 2 * W + k % 2) * C, choose(here, gradient, (vec){0}));
-            found |= here;
-        }
+        vec gradient = load(dy + POOLED);
+        bits which;
+        largest_of(x + corner, W, C, &which);
+        FOR(k, 4) store(dx + corner + (k / 2 * W + k % 2) * C,
+                        choose((bits)(which == (uint32_t)k), gradient, (vec){0}));
     }
 }
 

@@ -43,7 +43,7 @@ class _Kernel(torch.autograd.Function):
         y = empty_images(n, c, height // side, width // side, x.dtype)
         call(name, _pixels(x), _pixels(y))
         ctx.save_for_backward(x)
-        ctx.name, ctx.plain = name, plain
+        ctx.kernel, ctx.plain = name, plain
         return y
 
     @staticmethod
@@ -52,7 +52,7 @@ class _Kernel(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative is wanted
             return *torch.autograd.grad(ctx.plain(x), x, dy, create_graph=True), None, None, None
         dx = empty_images(*x.shape, x.dtype)
-        call(f"{ctx.name}_adjoint", _pixels(x), _pixels(dx), _pixels(dy))
+        call(f"{ctx.kernel}_adjoint", _pixels(x), _pixels(dx), _pixels(dy))
         return dx, None, None, None
 
 

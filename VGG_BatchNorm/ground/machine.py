@@ -6,7 +6,6 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from resource import RUSAGE_SELF, getrusage
 
 import torch
 
@@ -97,6 +96,8 @@ def peak_memory(device: torch.device) -> int:
     """Return the largest memory so far in bytes, of the GPU's tensors or else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    from resource import RUSAGE_SELF, getrusage  # on Unix
+
     return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
