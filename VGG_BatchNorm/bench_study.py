@@ -4,9 +4,10 @@
 
 The kit's loop as its starter code has it, written anew for this comparison and run in a process of
 its own: images one by one through torchvision's ToTensor and Normalize, a DataLoader with 4
-workers, tensors in (N, C, H, W) order, Adam, the loss of every step kept. Ours: the same net, batch
-size, optimizer and number of steps by `study.StudyRun`. The two take turns; the median of the
-seconds a step counts. Ours is timed in float32 and, where the hardware has it, in bfloat16.
+workers, tensors in (N, C, H, W) order, torch's convolutions and pooling, Adam, the loss of every
+step kept. Ours: the same net, batch size, optimizer and number of steps by `study.StudyRun`. The
+two take turns; the median of the seconds a step counts. Ours is timed in float32 and, where the
+hardware has it, in bfloat16.
 Beside it the FLOP rate of our step over that of a 2048³ matrix product (GEMM) in the same
 precision, FLOPs counted on direct convolutions; and the probe on the paper's four points, as a
 share of a hundred float32 steps. Writes reports/results/bn/bench.json.
@@ -26,6 +27,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from VGG_BatchNorm.ground import convolution, kernels
 from VGG_BatchNorm.ground.cifar10 import Split, load_cifar10
 from VGG_BatchNorm.ground.files import RESULTS_DIR, write_json
 from VGG_BatchNorm.ground.flags import flag_parser
@@ -63,6 +65,8 @@ class KitDataset(Dataset):
 def kit_seconds(norm: str, data_dir: Path, steps: int, device: torch.device) -> float:
     """Return the seconds a step of the kit's loop, loader included, workers already running."""
     warnings.simplefilter("ignore")  # on four workers for two cores, as the kit has it
+    kernels.library = lambda dtype: None  # torch's own operations, in this process, as in the kit
+    convolution.algorithm = lambda x, weight: "direct"
     data, net = KitDataset(load_cifar10(data_dir)[0]), NETS[norm]().to(device).train()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     batches = iter(DataLoader(data, batch_size=BATCH_SIZE, shuffle=True, num_workers=4))

@@ -1,5 +1,7 @@
 """What the report says of the benchmarks."""
 
+from codes.results.presets import by_preset, errors_in_percent, minutes
+from codes.results.words import mean_and_deviation
 from VGG_BatchNorm.ground.tables import Table
 
 
@@ -46,6 +48,22 @@ def study_bench_table(bench: dict) -> Table:
             f"{bench['device']}, {bench['threads']} threads, torch {bench['torch']}; "
             f"GEMM (2048³) {gemm_rates(bench)}; FLOPs counted on direct convolutions.")
     return Table(note, head, lines)
+
+
+def direct_text(direct: list[dict], runs: list[dict]) -> str:
+    """Return errors and minutes of presets trained by torch's own operations, beside those of now.
+
+    Both are rows of runs.csv, the latter of more presets and other machines, too.
+    """
+    now = by_preset([row for row in runs if row["device"] in {old["device"] for old in direct}])
+
+    def words(rows: list[dict]) -> str:
+        one, six = (mean_and_deviation(some, 2) for some in errors_in_percent(rows))
+        took = mean_and_deviation(minutes(rows), 1)
+        return f"{one} % with one view, {six} % with six, {took} min"
+
+    return "; ".join(f"`{preset}` {words(old)} before, {words(now[preset])} now"
+                     for preset, old in by_preset(direct).items())
 
 
 def peer_text(peer: dict) -> str:

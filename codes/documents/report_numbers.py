@@ -383,6 +383,10 @@ PARTS = {  # a file, what makes it, and what reads it
                  lambda path: horizons(path.parents[1] / "quick", path.parent)),
     "scratch": ("from_scratch.csv", "make from-scratch", scratch),
     "bench": ("bench.json", "make bench", bench),
+    "direct": ("runs_direct.csv", "git checkout reports/results/runs_direct.csv",
+               lambda path: {"text": bench_tables.direct_text(
+                   *(read_csv(file, presets.PRESET_RUN)
+                     for file in (path, path.with_name("runs.csv"))))}),
     "peer": ("peer.json", "codes/bench_peer.py", lambda path: {
         "text": bench_tables.peer_text(read_json(path))}),
     "mistakes": ("mistakes.json", "make insights", mistakes),
