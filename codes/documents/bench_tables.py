@@ -51,18 +51,17 @@ def study_bench_table(bench: dict) -> Table:
 
 
 def direct_text(direct: list[dict], runs: list[dict]) -> str:
-    """Return errors and minutes of presets trained by torch's own operations, beside those of now.
+    """Return errors and minutes of presets, and of the same trained by torch's own operations.
 
-    Both are rows of runs.csv, the latter of more presets and other machines, too.
+    `runs` are those of runs.csv, of more presets and other machines, too.
     """
-    now = by_preset([row for row in runs if row["device"] in {old["device"] for old in direct}])
+    now = by_preset([row for row in runs if row["device"] == direct[0]["device"]])
 
     def words(rows: list[dict]) -> str:
-        one, six = (mean_and_deviation(some, 2) for some in errors_in_percent(rows))
-        took = mean_and_deviation(minutes(rows), 1)
-        return f"{one} % with one view, {six} % with six, {took} min"
+        error = mean_and_deviation(errors_in_percent(rows)[1], 2)
+        return f"{error} % in {mean_and_deviation(minutes(rows), 1)}"
 
-    return "; ".join(f"`{preset}` {words(old)} before, {words(now[preset])} now"
+    return "; ".join(f"{preset} {words(now[preset])}, by torch's operations {words(old)}"
                      for preset, old in by_preset(direct).items())
 
 
