@@ -21,6 +21,7 @@ import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -62,11 +63,11 @@ class KitDataset(Dataset):
         return self.transform(self.images[index]), self.labels[index]
 
 
+@mock.patch.object(kernels, "library", lambda dtype: None)  # torch's own operations, as the kit
+@mock.patch.object(convolution, "algorithm", lambda x, weight: "direct")
 def kit_seconds(norm: str, data_dir: Path, steps: int, device: torch.device) -> float:
     """Return the seconds a step of the kit's loop, loader included, workers already running."""
     warnings.simplefilter("ignore")  # on four workers for two cores, as the kit has it
-    kernels.library = lambda dtype: None  # torch's own operations, in this process, as in the kit
-    convolution.algorithm = lambda x, weight: "direct"
     data, net = KitDataset(load_cifar10(data_dir)[0]), NETS[norm]().to(device).train()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     batches = iter(DataLoader(data, batch_size=BATCH_SIZE, shuffle=True, num_workers=4))

@@ -21,7 +21,7 @@ BASES = {
     "quick": COMMON | dict(widths=[16, 64, 64], epochs=4, batch_size=500, lr=0.24, small_share=0.75,
                            whiten_bias_share=0.25),
     # answers near the presets: as `fast`, with half as many epochs again, 0.144 PFLOP a run; 91.9 %
-    # on validation (one run), in seven minutes on two CPU cores that multiply bfloat16
+    # on validation (one run), in four minutes on two CPU cores that multiply bfloat16
     "long": COMMON | dict(precision="auto", widths=[64, 256, 256], epochs=6, lr=0.24,
                           micro_batch=200, small_share=0.5, whiten_bias_share=0.25),
     # a GPU

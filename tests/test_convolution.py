@@ -140,6 +140,18 @@ def test_a_layer_computes_what_a_direct_convolution_does(cpu, monkeypatch, size,
         assert (ours.float() - theirs.float()).norm() < error * theirs.float().norm()
 
 
+def test_what_torch_refuses_or_takes_otherwise_is_left_to_torch():
+    layer = Conv3x3(64, 64)
+    for channels in (32, 128):
+        with pytest.raises(RuntimeError, match="channels"):
+            layer(torch.zeros(1, channels, 8, 8))
+    image = torch.randn(64, 8, 8)
+    torch.testing.assert_close(layer(image), layer(image[None])[0], rtol=1e-4, atol=1e-5)
+    assert algorithm(torch.zeros(1, 64, 8, 8), layer.weight.to("meta")) == "direct"
+    traced = torch.jit.trace(layer, image[None])
+    assert "PythonOp" not in str(traced.graph) and "_convolution" in str(traced.graph)
+
+
 @pytest.mark.parametrize("size", [2, 8])
 def test_a_compiled_layer_is_torchs_own(size):
     """As one graph, without a break."""

@@ -71,6 +71,7 @@ def test_second_derivatives(ours, torchs, dtype):
 def test_what_the_kernels_do_not_take_is_left_to_torch():
     x = last(torch.randn(2, 16, 4, 4))
     assert used(GELU()(x)) == "GeluBackward0" and used(MaxPool2x2()(x)) == "_KernelBackward"
+    assert used(GELU("tanh")(last(x.detach().bfloat16()))) == "GeluBackward0"
     for other in (last(torch.randn(2, 16, 5, 4)), last(torch.randn(2, 8, 4, 4)),
                   last(x.detach().double()), x.detach()[0].requires_grad_(),
                   x.detach().contiguous().requires_grad_()):

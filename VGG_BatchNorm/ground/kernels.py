@@ -30,9 +30,9 @@ def available(x: torch.Tensor) -> bool:
 
 
 def traced() -> bool:
-    """Return whether torch.compile or torch.func follows each operation, and so has to know it."""
+    """Return whether torch.compile, .jit or .func follows each operation, and so has to know it."""
     transforms = getattr(torch._C, "_are_functorch_transforms_active", bool)
-    return torch.compiler.is_compiling() or transforms()
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or transforms()
 
 
 def call(name: str, *tensors: torch.Tensor) -> None:

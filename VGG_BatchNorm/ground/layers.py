@@ -26,7 +26,7 @@ class GELU(nn.GELU):
     """x·Φ(x), Φ(x) the share of a normal distribution below x."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if _suits(x) and x.dtype == torch.bfloat16:
+        if _suits(x) and x.dtype == torch.bfloat16 and self.approximate == "none":
             return _Kernel.apply(x, "gelu", super().forward, 1)
         return super().forward(x)
 

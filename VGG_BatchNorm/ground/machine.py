@@ -56,7 +56,7 @@ def pick_precision(name: str, device: torch.device) -> str:
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
     """Return a context in which convolutions and matrix products are computed in `precision`.
 
-    Weights, gradients of weights and the loss stay float32.
+    Weights and the loss stay float32.
     """
     if precision == "float32" and not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext()  # torch 2.4 has none on mps, not even one that is off

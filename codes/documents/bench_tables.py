@@ -58,8 +58,8 @@ def direct_text(direct: list[dict], runs: list[dict]) -> str:
     now = by_preset([row for row in runs if row["device"] == direct[0]["device"]])
 
     def words(rows: list[dict]) -> str:
-        error = mean_and_deviation(errors_in_percent(rows)[1], 2)
-        return f"{error} % in {mean_and_deviation(minutes(rows), 1)}"
+        one, six = (mean_and_deviation(some, 2) for some in errors_in_percent(rows))
+        return f"{one} and {six} % in {mean_and_deviation(minutes(rows), 1)}"
 
     return "; ".join(f"{preset} {words(now[preset])}, by torch's operations {words(old)}"
                      for preset, old in by_preset(direct).items())
@@ -75,5 +75,4 @@ def peer_text(peer: dict) -> str:
     return (f"By turns on one machine, {peer['name']}'s own recipe ({peer['steps']} "
             f"steps of {peer['batch_size']:,} images; 94.01 % with six views by its author, "
             f"n = 200): {lines}. So strong takes {share:.2f} times as long, each in its faster "
-            f"precision (mean of {peer['timed_steps']} steps of each, "
-            f"{peer['device'].partition(',')[0]}, {peer['threads']} threads).")
+            f"precision (mean of {peer['timed_steps']} steps of each).")
