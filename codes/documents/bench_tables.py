@@ -59,7 +59,7 @@ def direct_text(direct: list[dict], runs: list[dict]) -> str:
 
     def words(rows: list[dict]) -> str:
         one, six = (mean_and_deviation(some, 2) for some in errors_in_percent(rows))
-        return f"{one} and {six} % in {mean_and_deviation(minutes(rows), 1)}"
+        return f"{one} and {six} % in {mean_and_deviation(minutes(rows), 1)} (n = {len(rows)})"
 
     return "; ".join(f"{preset} {words(now[preset])}, by torch's operations {words(old)}"
                      for preset, old in by_preset(direct).items())
