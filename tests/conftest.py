@@ -17,11 +17,14 @@ sys.path.insert(0, str(ROOT))
 os.environ["OMP_NUM_THREADS"] = "1"  # of the scripts: tiny work, and two may run at a time
 torch.set_num_threads(1)
 
+from VGG_BatchNorm.ground import kernels
 from VGG_BatchNorm.ground.checkpoint import save_checkpoint
 from VGG_BatchNorm.ground.cifar10 import ROW
 from VGG_BatchNorm.ground.script import run_main
 from VGG_BatchNorm.ground.style import plt
 
+needs_compiler = pytest.mark.skipif(kernels.library(torch.float32) is None,
+                                    reason="no C compiler")
 TINY_RUN = "--batch-size 50 --micro-batch 0 --epochs 6 --small-share 0.5".split()
 TINY = [*TINY_RUN, "--widths", "8,8", "--dropout", "0.05"]
 

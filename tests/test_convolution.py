@@ -3,12 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import needs_compiler
 from torch import nn
 
-from VGG_BatchNorm.ground import convolution, kernels, winograd
+from VGG_BatchNorm.ground import convolution, winograd
 from VGG_BatchNorm.ground.convolution import CONVOLVE, Conv3x3, algorithm
-
-compiled = pytest.mark.skipif(kernels.library(torch.float32) is None, reason="no C compiler")
 
 
 def direct(x, weight):
@@ -24,7 +23,7 @@ def derivatives(convolve, x, weight, directions) -> list[torch.Tensor]:
     return [y, *plain, *gradients, *torch.autograd.grad(along, (x, weight))]
 
 
-@compiled
+@needs_compiler
 @pytest.mark.parametrize("name, n, c, k, height, width", [
     ("dense", 3, 5, 7, 2, 2), ("winograd", 3, 16, 32, 8, 8), ("winograd", 1, 32, 16, 16, 12),
     ("winograd", 5, 16, 48, 7, 9), ("winograd", 2, 32, 32, 3, 3), ("winograd", 3, 16, 16, 5, 1)])
@@ -44,7 +43,7 @@ def test_algorithms_agree_in_output_gradients_and_second_derivatives(
         assert (ours - theirs).norm() < error * theirs.norm()
 
 
-@compiled
+@needs_compiler
 @pytest.mark.parametrize("name", CONVOLVE)
 def test_images_that_need_no_gradient(name):
     weight = torch.randn(32, 16, 3, 3, requires_grad=True)
@@ -52,7 +51,7 @@ def test_images_that_need_no_gradient(name):
     assert weight.grad.abs().sum() > 0
 
 
-@compiled
+@needs_compiler
 @pytest.mark.parametrize("name", CONVOLVE)
 def test_an_activation_in_place_may_follow(name):
     x, weight = torch.randn(2, 16, 2, 2), torch.randn(32, 16, 3, 3, requires_grad=True)
@@ -61,7 +60,7 @@ def test_an_activation_in_place_may_follow(name):
     torch.testing.assert_close(found, expected)
 
 
-@compiled
+@needs_compiler
 @pytest.mark.parametrize("dtype, error", [(torch.float32, 2e-6), (torch.bfloat16, 0.017)], ids=str)
 def test_how_much_winograd_rounds(dtype, error):
     """As winograd.py says, output and gradients of a layer of many channels."""
@@ -86,7 +85,7 @@ def cpu(monkeypatch):
     return has
 
 
-@compiled
+@needs_compiler
 @pytest.mark.parametrize("units, c, k, size, chosen", [
     ("AVX2", 64, 64, 8, "winograd"), ("AVX512", 64, 64, 8, "winograd"),
     ("AVX512", 64, 64, 6, "direct"), ("AVX512", 256, 256, 6, "winograd"),
@@ -108,7 +107,7 @@ def test_the_algorithm_follows_from_cpu_and_shapes(cpu, units, c, k, size, chose
     assert algorithm(x, weight) == chosen
 
 
-@compiled
+@needs_compiler
 @pytest.mark.parametrize("size, chosen", [(1, "direct"), (2, "dense"), (8, "winograd")])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_layer_computes_what_a_direct_convolution_does(cpu, monkeypatch, size, chosen, precision):

@@ -7,13 +7,11 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ROOT
+from conftest import ROOT, needs_compiler
 from torch import nn
 
 from VGG_BatchNorm.ground import kernels
 from VGG_BatchNorm.ground.layers import GELU, MaxPool2x2
-
-compiled = pytest.mark.skipif(kernels.library(torch.float32) is None, reason="no C compiler")
 
 
 def last(x: torch.Tensor) -> torch.Tensor:
@@ -25,7 +23,7 @@ def used(y: torch.Tensor) -> str:
     return type(y.grad_fn).__name__
 
 
-@compiled
+@needs_compiler
 @pytest.mark.parametrize("dtype", kernels.FLAGS, ids=str)
 @pytest.mark.parametrize("n, c, height, width", [(3, 16, 4, 6), (2, 48, 2, 2), (1, 32, 10, 8)])
 def test_max_pooling_has_torchs_bits(dtype, n, c, height, width):
@@ -41,7 +39,7 @@ def test_max_pooling_has_torchs_bits(dtype, n, c, height, width):
     assert torch.equal(found, expected)
 
 
-@compiled
+@needs_compiler
 def test_gelu_is_exact_to_the_digits_of_bfloat16():
     x = torch.cat([torch.linspace(-20, 20, 16 * 5000), torch.randn(16 * 5000)]).bfloat16()
     x = last(x.view(1, 16, 100, -1))
@@ -55,7 +53,7 @@ def test_gelu_is_exact_to_the_digits_of_bfloat16():
     assert GELU()(torch.full((1, 16, 1, 1), torch.nan).bfloat16()).isnan().all()
 
 
-@compiled
+@needs_compiler
 @pytest.mark.parametrize("ours, torchs, dtype", [
     (MaxPool2x2(), nn.MaxPool2d(2), torch.float32), (GELU(), nn.GELU(), torch.bfloat16)], ids=str)
 def test_second_derivatives(ours, torchs, dtype):
@@ -67,7 +65,7 @@ def test_second_derivatives(ours, torchs, dtype):
     assert (found - expected).float().norm() <= error * expected.float().norm()
 
 
-@compiled
+@needs_compiler
 def test_what_the_kernels_do_not_take_is_left_to_torch():
     x = last(torch.randn(2, 16, 4, 4))
     assert used(GELU()(x)) == "GeluBackward0" and used(MaxPool2x2()(x)) == "_KernelBackward"
@@ -124,7 +122,7 @@ def test_without_a_compiler_one_line_says_that_it_is_slower(before, environment)
     assert "kernels.c could not be compiled" in done.stderr and "slower" in done.stderr
 
 
-@compiled
+@needs_compiler
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads as Linux does")
 def test_the_kernels_run_on_torchs_threads():
     """One pool of OpenMP threads: as many after the first call as torch alone had started."""

@@ -58,6 +58,12 @@ def empty_images(n: int, c: int, height: int, width: int, dtype: torch.dtype) ->
                        memory_format=torch.channels_last)
 
 
+def pixels(images: torch.Tensor) -> torch.Tensor:
+    """Return images (N, C, H, W) as (N, H, W, C), contiguous: a view where they are channels last.
+    """
+    return images.permute(0, 2, 3, 1).contiguous()
+
+
 @functools.cache
 def library(dtype: torch.dtype) -> ctypes.CDLL | None:
     """Return kernels.c, compiled for elements of `dtype`; None where that cannot be done."""

@@ -7,7 +7,7 @@ What the kernels do not take goes to torch.
 import torch
 from torch import nn
 
-from VGG_BatchNorm.ground.kernels import available, call, empty_images
+from VGG_BatchNorm.ground.kernels import available, call, empty_images, pixels
 
 
 class MaxPool2x2(nn.MaxPool2d):
@@ -41,7 +41,7 @@ class _Kernel(torch.autograd.Function):
     def forward(ctx, x, name, plain, side):
         n, c, height, width = x.shape
         y = empty_images(n, c, height // side, width // side, x.dtype)
-        call(name, _pixels(x), _pixels(y))
+        call(name, pixels(x), pixels(y))
         ctx.save_for_backward(x)
         ctx.kernel, ctx.plain = name, plain
         return y
@@ -52,13 +52,9 @@ class _Kernel(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative is wanted
             return *torch.autograd.grad(ctx.plain(x), x, dy, create_graph=True), None, None, None
         dx = empty_images(*x.shape, x.dtype)
-        call(f"{ctx.kernel}_adjoint", _pixels(x), _pixels(dx), _pixels(dy))
+        call(f"{ctx.kernel}_adjoint", pixels(x), pixels(dx), pixels(dy))
         return dx, None, None, None
 
 
 def _suits(x: torch.Tensor) -> bool:
     return x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last) and available(x)
-
-
-def _pixels(images: torch.Tensor) -> torch.Tensor:
-    return images.permute(0, 2, 3, 1).contiguous()

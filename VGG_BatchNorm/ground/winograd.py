@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 import torch
 
-from VGG_BatchNorm.ground.kernels import call, empty_images
+from VGG_BatchNorm.ground.kernels import call, empty_images, pixels
 
 CHUNK_BYTES = 6 << 20  # of transformed tiles at a time: the caches of two cores, measured
 
@@ -35,15 +35,14 @@ class Winograd(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight):
-        filters = weight.permute(0, 2, 3, 1).contiguous()
         u = x.new_empty(36, *weight.shape[:2])
-        call("transform_filter", filters, u)
-        pixels = x.permute(0, 2, 3, 1).contiguous()
+        call("transform_filter", pixels(weight), u)
+        images = pixels(x)
         y = empty_images(len(x), len(weight), *x.shape[2:], x.dtype)
-        for part, tiles, products in _chunks(pixels, u):
-            call("transform_input", pixels[part], tiles)
+        for part, tiles, products in _chunks(images, u):
+            call("transform_input", images[part], tiles)
             torch.bmm(tiles, u.transpose(1, 2), out=products)
-            call("transform_output", y[part].permute(0, 2, 3, 1), products)
+            call("transform_output", pixels(y[part]), products)
         ctx.save_for_backward(x, weight, u)
         return y
 
@@ -52,7 +51,7 @@ class Winograd(torch.autograd.Function):
         x, weight, u = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted
             return direct_backward(dy, x, weight, ctx.needs_input_grad)
-        x, dy = (images.permute(0, 2, 3, 1).contiguous() for images in (x, dy))
+        x, dy = pixels(x), pixels(dy)
         dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         d_filters = d_weight = None
         if ctx.needs_input_grad[1]:
