@@ -68,9 +68,11 @@ PRESETS = {  # steps of the runs of each group (0: none of them), and what the r
                  heads=1000, init=1000, edge=1500, noise=300, smooth=300, long=15_000),
 }
 SGD_RATES = (0.01, 0.03, 0.1, 0.2)  # at the handout's, plain SGD hardly leaves its start
-RESCUE_RUNS = (  # beside the pair: norm, and what else is changed
-    ("none", {}), ("batch", {}), ("none", {"warmup": True}), ("group", {}), ("noisy_batch", {}),
-    ("batch", {"only_norm": True}), ("batch", {"head": "batch"}))
+RESCUE_RUNS = (  # norm, what else is changed, and rates near the best, which get more seeds here
+    ("none", {}, (0.1,)), ("batch", {}, (0.1,)),  # "rates" has theirs at 0.2 and 0.5
+    ("none", {"warmup": True}, (0.1, 0.2, 0.5)), ("group", {}, (0.01, 0.03)),
+    ("noisy_batch", {}, ()), ("batch", {"only_norm": True}, ()),
+    ("batch", {"head": "batch"}, ()))  # "heads" has these
 FEW = 3  # seeds, at most, of all groups but the pair
 HEAD_RUNS = (  # beside the pair at its own rate and at the others
     ("batch", {"head": "single"}), ("none", {"head": "single"}), ("batch", {"head": "batch"}),
@@ -105,8 +107,8 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
                      for lr in lrs for norm in PAIR],
         "rates": [Run(norm, lr, p["rates"], seed=seed, **shared, **probed)
                   for seed in few for lr in p["other_rates"] for norm in PAIR],
-        "rescue": [rescue(norm, lr, **extra) for norm, extra in RESCUE_RUNS
-                   for lr in p["rescue_rates"]],
+        "rescue": [rescue(norm, lr, seed=seed, **extra) for norm, extra, best in RESCUE_RUNS
+                   for seed in few for lr in p["rescue_rates"] if not seed or lr in best],
     }
     for group, some in (  # made where the preset has them
             ("heads", lambda n: [Run(norm, lr, n, seed=seed, **shared, **watched, **extra)

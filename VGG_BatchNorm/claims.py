@@ -35,8 +35,9 @@ class Claim(NamedTuple):
         group: the group of both runs, or "A B": A holds the plain run, B the one with batch norm.
         lr: the learning rate of both.
         plain, normed: settings of the two runs; others are as in DEFAULT.
-        afterwards: whether the number was thought of when the runs had been seen: its interval is
-            never corrected, and does not count where others are.
+        afterwards: whether the number was thought of when the runs, or the first three seeds of
+            them, had been seen: its interval is never corrected, and does not count where others
+            are.
     """
 
     text: str
@@ -188,7 +189,8 @@ CLAIMS = (
     Claim("The loss varies less along the gradient", "median width of the band, ½ to 4 LR (nats)",
           _probes(band_width), -1, _paper_band()),
     Claim("", "the same, 0 to 2 LR", _probes(
-        lambda run: np.ptp(np.c_[run["probe_loss"], run["losses"][:, PAPER][:, :3]], axis=1)), -1),
+        lambda run: np.ptp(np.c_[run["probe_loss"], run["losses"][:, PAPER][:, :3]], axis=1)), -1,
+        afterwards=True),
     *(Claim("", f"the band, ½ to 4 LR, {text}", _over(name, low, high, band_width), -1,
             _paper_band(low, min(high - 1, 1500)) if name == "probe_steps" else None,
             afterwards=True)
@@ -196,8 +198,8 @@ CLAIMS = (
     Claim("", "the band, ½ to 4 LR, steps 1,500 to 4,999",  # where the paper's gap is widest
           _over("probe_steps", 1500, 5000, band_width), -1, _paper_band(1500, 4999), "long"),
     Claim("", "median distance from a plane's loss, over the plane's fall, 4 LR on",
-          _at(4.0, _off_plane), -1),
-    Claim("", "the same, 1 LR on", _at(1.0, _off_plane), -1),
+          _at(4.0, _off_plane), -1, afterwards=True),
+    Claim("", "the same, 1 LR on", _at(1.0, _off_plane), -1, afterwards=True),
     *(Claim("", f"the same, 1 LR on, {text}", _over(
             name, low, high, _column(1.0, _off_plane)), -1, afterwards=True)
       for text, name, low, high in SPANS),
@@ -209,7 +211,7 @@ CLAIMS = (
           itertools.product((0.01, 0.025), EDGE_SPANS))),
     Claim("… in the step actually taken (ours)",
           "median size of the loss's change, 1 LR on (nats)",
-          _at(1.0, lambda run: np.abs(measures.loss_change(run))), -1),
+          _at(1.0, lambda run: np.abs(measures.loss_change(run))), -1, afterwards=True),
     Claim("", "the same, steps 1,500 to 4,999", _over("probe_steps", 1500, 5000, _column(
         1.0, lambda run: np.abs(measures.loss_change(run)))), -1, None, "long", afterwards=True),
     Claim("The gradient is more predictive", "median largest ‖Δg‖, ½ to 4 LR",
@@ -217,14 +219,15 @@ CLAIMS = (
     Claim("", "the same, over ‖g‖",
           _probes(lambda run: _largest("distances")(run) / run["gradient_norm"]), -1),
     Claim("… for its length, in the step taken (ours)", "median ‖Δg‖ / ‖g‖, 1 LR on",
-          _at(1.0, measures.gradient_change), -1),
+          _at(1.0, measures.gradient_change), -1, afterwards=True),
     *(Claim("", f"the same, {text}", _over(
             name, low, high, _column(1.0, measures.gradient_change)), -1, afterwards=True)
       for text, name, low, high in SPANS + EQUAL_LOSS),
     Claim("", "median ‖Δg‖ / ‖g‖, ½ LR on", _at(0.5, measures.gradient_change), -1,
           afterwards=True),
-    Claim("", "the same, 1/16 LR on", _at(1 / 16, measures.gradient_change), -1),
-    Claim("", "median cosine of both gradients, 1 LR on", _at(1.0, lambda run: run["cosines"]), 1),
+    Claim("", "the same, 1/16 LR on", _at(1 / 16, measures.gradient_change), -1, afterwards=True),
+    Claim("", "median cosine of both gradients, 1 LR on", _at(1.0, lambda run: run["cosines"]), 1,
+          afterwards=True),
     Claim("The effective β is smaller", "median β, steps of ½ to 4 LR",
           _probes(_largest("smoothness")), -1, _paper(4, "max_or_value", panel="fig4c")),
     Claim("", "median β, steps 1,500 to 4,999",
@@ -350,15 +353,16 @@ def claims_table(runs: Runs, brief: bool = False) -> Table:
                       signed(*effect.interval), paper,
                       f"({effect.says})" if effect.claim not in sure and effect.says in (
                           "holds", "the opposite") else effect.says))
-    mixed = " Some runs were trained in bfloat16." * (
-        len({run["run"]["precision"] for run in runs.values()}) > 1)
+    half = [run["run"]["precision"] == "bfloat16" for run in runs.values()]
+    trained = (f" {'All' if all(half) else 'Some'} runs were trained in bfloat16; probes are in "
+               "float32.") * any(half)
     machines = " and ".join(sorted({run["device"] for run in runs.values()}))
     return Table("LR 0.1 where no other is named; medians from step 200 on. The paper's values are "
                  "read off its figures, one reading in 100 steps: medians of steps 200 to 1,500, "
                  "or of the span that is named; accuracy at LR 0.5 is of a single batch, at step "
-                 f"499, and 50 % the first of its readings.{mixed} Runs that diverge are at 10 %. "
+                 f"499, and 50 % the first of its readings.{trained} Runs that diverge are at 10 %. "
                  "In brackets: clear by its own interval, but not by Holm's rule over all claims "
-                 "that were tested on several seeds; †: thought of when the runs had been seen, "
+                 "that were tested on several seeds; †: thought of when runs had been seen, "
                  "and, as where one net alone gets there, no part of that rule. "
                  f"Computed on {machines}.",
                  ("claim", "measured", "seeds", "no norm", "batch norm", "difference, 95 %",

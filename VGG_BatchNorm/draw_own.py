@@ -158,7 +158,7 @@ def draw_heads(runs: Runs):
     axes[1].set_yscale("log")
     axes[1].set_yticks([2, 5, 10, 20, 50, 100, 200], ["2", "5", "10", "20", "50", "100", "200"])
     axes[2].set(xlabel="layer (9 and 10: linear)", ylabel="units ≤ 0 on a whole batch (%)",
-                ylim=(-2, 102), title=f"inactive units at LR {top:g}")
+                ylim=(-2, 102), title=f"inactive units in the end, LR {top:g}")
     axes[2].axvline(CONVOLUTIONS + 0.5, color="black", linewidth=0.8)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return entitled(figure, sum(found.values(), []), "plain SGD", first=step)

@@ -3,6 +3,7 @@
 A function's docstring is its picture's caption.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -322,10 +323,9 @@ def draw_covariate_shift(runs: Runs):
     same rate, read off its figure 3. Below: by layer, the same, its ratio to ‖G‖, and the cosine;
     lines are medians over training and seeds, bands the middle half; right of the bar are the
     linear layers. If batch norm worked by reducing this shift, blue would have to lie nearer to 0,
-    and to 1 for the cosine. By the paper's distance it lies further off. By the ratio it turns
-    round on the way up: further off in convolution 2, nearer from convolution 7 to the first linear
-    layer, with no clear difference between and after; by the cosine, further off in convolution 2
-    and nearer in convolution 8 and the first linear layer. Its first step is off the scale."""
+    and to 1 for the cosine. By the paper's distance it lies further off, but for the last two
+    layers. By the ratio it is further off in convolution 2 and nearer in the first linear layer;
+    by the cosine, too. Its first step is off the scale."""
     figure, axes = plt.subplots(2, 3, figsize=(9.6, 5.8))
     over_steps = (("convolution 5", "shift_difference", 4, dict(layer="L5", metric="l2")),
                   ("linear layer 1", "shift_difference", CONVOLUTIONS,
@@ -376,28 +376,50 @@ RESCUE_LOOKS = {  # (norm, warm-up?, only γ and β?, head): label and style
 }
 
 
+def rescue_runs(runs: Runs, norm: str, warm: bool, only_norm: bool, head: str) -> list[dict]:
+    """Return the runs of "rescue" of one net, and those of other groups that were trained alike."""
+    net = dict(norm=norm, only_norm=only_norm, head=head)
+    found = [run for run in find(runs, "rescue", **net) if bool(run["run"]["warmup"]) == warm]
+    if not found:
+        raise NotRun
+    rates = {run["run"]["lr"] for run in found}
+    alike = net | {name: found[0]["run"][name] for name in ("steps", "warmup")}
+    for group in ("rates", "heads"):
+        with contextlib.suppress(NotRun):
+            found += [run for run in find(runs, group, **alike) if run["run"]["lr"] in rates]
+    return found
+
+
 def draw_rescues(runs: Runs):
     """What else lets a net train at large rates? Accuracy after as many steps against learning
     rate: left over the last 50 training batches, as in the paper, right on held-out images. Warm-up
-    is over the first third; of one net γ and β alone are trained. A diverged run (cross in its
-    net's colour) is at chance, the dotted line; points are moved sideways a little. The noise after
-    batch norm is by pixel here, which moves a channel's mean little: see "Noise". Held-out images
-    pass it without the noise, and so in another distribution than its running averages know. One
-    run a point: where a net barely learns, luck decides (the same run without norm at 0.5, on the
-    same GPU, which does not add in the same order twice, ended at 9 % another time). Which net is
+    is over the first third; of one net γ and β alone are trained. Marks: means; dots: each run,
+    where a rate has several (near the best ones; at 0.2 and 0.5 of the pair). A diverged run (cross
+    in its net's colour) is at chance, the dotted line; points are moved sideways a little. The
+    noise after batch norm is by pixel here, which moves a channel's mean little: see "Noise".
+    Held-out images pass it without the noise, and so in another distribution than its running
+    averages know. Where a net barely learns, luck decides: without norm at 0.5, two runs from one
+    seed, on the same GPU, which does not add in the same order twice, ended far apart. Which net is
     best after long training is another question."""
-    found = {key: [run for run in find(runs, "rescue", norm=key[0], only_norm=key[2], head=key[3])
-                   if bool(run["run"]["warmup"]) == key[1]] for key in RESCUE_LOOKS}
-    same_rates(found.values())
+    found = {key: measures.by_rate(rescue_runs(runs, *key)) for key in RESCUE_LOOKS}
+    if len(grids := {tuple(at_rate) for at_rate in found.values()}) > 1:
+        raise NotRun  # one lacks a learning rate
+    rates = np.array(grids.pop())
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.9), sharex=True, sharey=True)
     for i, (key, (label, colour, style)) in enumerate(RESCUE_LOOKS.items()):
-        rates = np.array([run["run"]["lr"] for run in found[key]])
-        at, lost = rates * 1.05 ** (i - 3), [not np.isfinite(r["loss"][-1]) for r in found[key]]
+        at = rates * 1.05 ** (i - 3)
         percents = measures.training_percent, measures.validation_percent
         for axis, percent in zip(axes, percents, strict=True):
-            values = np.array([percent(run) for run in found[key]])
-            axis.plot(at, values, style, color=colour, label=label, markersize=6)
-            axis.plot(at[lost], values[lost], "x", color=colour, markersize=11, markeredgewidth=1.5)
+            reached = [[percent(run) for run in each] for each in found[key].values()]
+            axis.plot(at, [np.mean(some) for some in reached], style, color=colour, label=label,
+                      markersize=6)
+            for where, some, each in zip(at, reached, found[key].values(), strict=True):
+                for value, run in zip(some, each, strict=True):
+                    if not np.isfinite(run["loss"][-1]):
+                        axis.plot(where, value, "x", color=colour, markersize=11,
+                                  markeredgewidth=1.5)
+                    elif len(some) > 1:
+                        axis.plot(where, value, ".", color=colour, markersize=5)
     axes[0].plot([], [], "kx", label="diverged")
     for axis, name in zip(axes, ("training", "validation"), strict=True):
         axis.axhline(10, color="grey", linewidth=1, linestyle=":")
@@ -407,7 +429,8 @@ def draw_rescues(runs: Runs):
         axis.minorticks_off()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3,
                   columnspacing=1, handlelength=1.7)
-    return entitled(figure, sum(found.values(), []), "plain SGD")
+    return entitled(figure, [run for at_rate in found.values() for each in at_rate.values()
+                             for run in each], "plain SGD")
 
 
 def draw_activations(runs: Runs):

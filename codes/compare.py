@@ -4,7 +4,7 @@
     python codes/compare.py --study activations --variants tanh mish --seeds 5
     python codes/compare.py --base long --study augmentation --variants none --seeds 1
 
-Trains every variant of every study on 45,000 images and judges it on the other 5,000; the test set
+Trains every variant of the studies on 45,000 images and judges it on the other 5,000; the test set
 is read by the study `final` alone. Per seed, all variants start from the same random numbers and
 see the same batches, so each is compared with the study's first variant by paired differences. The
 rate of every optimizer, of every loss, and of every component is tuned by three or five tries on
@@ -31,7 +31,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.estimate import expected_seconds
 from codes.results.compare_results import Results, best, judged, key, summary_rows
-from codes.results.comparisons import by_study, in_order, study_table
+from codes.results.comparisons import ASIDE, by_study, in_order, study_table
 from codes.settings import Settings
 from codes.studies import BASES, COMBINED, MORE, STUDIES, Variant, beyond, variants, wanted
 from codes.trainer import NotFinite, Trainer
@@ -183,7 +183,8 @@ def curve_rows(losses: list[float], first: int, seconds: float, took: float) -> 
 def main() -> None:
     parser = flag_parser(__doc__, "--data-dir", "--device", "--threads")
     add = parser.add_argument
-    add("--study", nargs="+", choices=STUDIES, default=list(STUDIES))
+    add("--study", nargs="+", choices=STUDIES, help=f"default: all but {', '.join(ASIDE)}",
+        default=[study for study in STUDIES if study not in ASIDE])
     add("--variants", nargs="+", metavar="NAME", help="of one study: these, and its first")
     add("--base", choices=BASES, help="default: quick on a CPU, full on a GPU")
     add("--seeds", type=int, choices=range(1, 101), metavar="N", default=3)

@@ -378,6 +378,24 @@ def test_what_did_not_help_is_all_that_is_not_better():
         ("depth", "c", "−2.00 ± 0.50", "worse"), ("depth", "e", "–", "failed")]
 
 
+@pytest.mark.parametrize("name", ["quick", "long"])
+def test_the_committed_summaries_are_those_of_the_committed_runs(name):
+    """And `make compare` has nothing left to do: ours count as done."""
+    results, comparison = Results(RESULTS_DIR / "compare" / name), object.__new__(compare.Comparison)
+    comparison.base = base = studies.BASES[name] | {"precision": results.base["precision"]}
+    comparison.results = results
+    written = comparisons.by_study(results.folder)
+    asked = [study for study in studies.STUDIES if study not in (*comparisons.ASIDE, "final")]
+    for study in asked if name == "quick" else set(written) - {"final"}:
+        tuned = comparison.tune(studies.variants(study, base, {}), run=False)
+        settled = {variant: each for variant, each in tuned.items() if each.settled}
+        rows = summary_rows(study, {variant: each.changes for variant, each in settled.items()},
+                            {variant: each.tries for variant, each in settled.items()}, results)
+        assert rows == written[study]
+        if name == "quick":
+            assert len(rows) == len(tuned) and min(row["n"] for row in rows) >= 3
+
+
 def test_every_place_on_the_page_is_a_studys():
     assert set(comparisons.ORDER) <= set(studies.STUDIES)  # one of your own follows them
 

@@ -6,19 +6,18 @@ from pathlib import Path
 from codes.documents.tables import cells
 from codes.results.advice import better_worse_or_unclear, says, seeds, short
 from codes.results.compare_results import FACTOR, judged, outcome, sorted_by_effect
-from codes.results.comparisons import ORDER, Comparisons, study_table
+from codes.results.comparisons import ASIDE, ORDER, Comparisons, study_table
 from codes.results.words import listed, mean_and_deviation, percent, with_spread
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.statistics import t_interval
 
-ASIDE = ("damped_muon", "losses_muon", "recipe", "final")  # studies that the report can do without
 TUNING = ["optimizer", "rates that were tried", "best", "accuracy (%)", "next below / above"]
 
 
 def comparisons_for_report(path: Path) -> dict:
     """compare/quick: every study, the base, the tuning of the optimizers, and what did not help."""
     runs = Comparisons(path.parent)
-    if missing := [name for name in ORDER if name not in (*runs.studies, *ASIDE)]:
+    if missing := [name for name in ORDER if name not in (*runs.studies, *ASIDE, "final")]:
         raise UserError(f"no study {missing[0]}")
     base, sensitivity = runs.base, tuning(runs)
     return {"base": {"checksum": base["data_md5"], "epochs": base["epochs"],

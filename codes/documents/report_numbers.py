@@ -208,8 +208,9 @@ def bn_bench(path: Path) -> dict:
     found = read_json(path)
     table = bench_tables.study_bench_table(found)
     step = {row["norm"]: row["ours"]["float32"]["step_seconds"] for row in found["rows"]}
+    ratio = step["batch"] / step["none"]
     return {"table": cells(table), "note": table.note,
-            "longer": percent(step["batch"] / step["none"] - 1, 0)}
+            "time": f"{percent(abs(ratio - 1), 0)} {'more' if ratio > 1 else 'less'} time"}
 
 
 def bn(path: Path) -> dict:
@@ -248,20 +249,17 @@ def shortest(runs: measures.Runs) -> dict:
 
 
 def edges(runs: measures.Runs) -> dict:
-    """Return, by net, η·κ at each rate at which it trains: its median from step 200 to 500, mean
-    over seeds that did not diverge; and how many seeds each rate has."""
+    """Return, by net, η·κ at each rate: its median from step 200 to 500, the mean over the runs
+    that learn, and how many of them do."""
     found = {}
     for norm in ("none", "batch"):
-        medians = {lr: np.mean([measures.edge_median(run, measures.SHORTEST)
-                                for run in measures.finite(some)])
-                   for lr, some in measures.at_rates(runs, norm).items()
-                   if not measures.failed(some, measures.SHORTEST)}
-        found[norm] = ", ".join(f"{value:.1f} at {lr:g}" for lr, value in medians.items())
-    by_count: dict[int, list[str]] = {}
-    for lr, some in measures.at_rates(runs, "none").items():
-        by_count.setdefault(len(some), []).append(f"{lr:g}")
-    found["seeds"] = "; ".join(f"{n} seed{'s' * (n > 1)} at {listed(rates)}"
-                               for n, rates in sorted(by_count.items(), reverse=True))
+        words = []
+        for lr, some in measures.at_rates(runs, norm).items():
+            learn = [run for run in some if not measures.failed([run], measures.SHORTEST)]
+            if learn:
+                mean = np.mean([measures.edge_median(run, measures.SHORTEST) for run in learn])
+                words.append(f"{mean:.1f} at {lr:g} ({len(learn)} of {len(some)})")
+        found[norm] = ", ".join(words)
     return found
 
 
@@ -273,16 +271,20 @@ def if_run(measure: Callable[[measures.Runs], dict], runs: measures.Runs) -> dic
 
 def long_pair(runs: measures.Runs) -> dict:
     """Return, by norm, what the longer runs reach: seeds, steps, accuracy on training batches and
-    on the test images in percent, and the median of η·κ over the last two fifths of the steps."""
+    on the test images in percent, and of η·κ the median over the last two fifths of the steps and
+    the largest over a tenth of them."""
     found = {norm: measures.find(runs, "long", norm=norm) for norm in ("none", "batch")}
     last = {norm: some[0]["run"]["steps"] for norm, some in found.items()}
     edge = {norm: np.mean([measures.edge_median(run, first=last[norm] * 3 // 5) for run in some])
             for norm, some in found.items()}
+    top = {norm: max(np.mean([measures.edge_median(run, last[norm] * (i + 1) // 10,
+                                                   first=last[norm] * i // 10) for run in some])
+                     for i in range(10)) for norm, some in found.items()}
     return {norm: {"seeds": len(some), "steps": f"{last[norm]:,}",
                    "training": f"{np.mean(list(map(measures.training_percent, some))):.1f}",
                    "test": mean_and_deviation([100 * run["test_accuracy"][-1] for run in some], 1),
                    "edge_from": f"{last[norm] * 3 // 5:,}",
-                   "edge": f"{edge[norm]:.0f}"}
+                   "edge": f"{edge[norm]:.0f}", "edge_top": f"{top[norm]:.0f}"}
             for norm, some in found.items()}
 
 

@@ -20,6 +20,7 @@ from VGG_BatchNorm.ground.tables import Table
 ORDER = ("optimizers", "damped_muon", "whole_images", "activations", "components", "augmentation",
          "widths", "depth", "recipe", "losses", "losses_muon",
          "final")  # of studies on a page; others follow
+ASIDE = ("damped_muon", "recipe", "losses_muon")  # these are run and reported where asked for
 
 
 def by_study(folder: Path) -> dict[str, list[dict]]:
