@@ -323,9 +323,9 @@ def draw_covariate_shift(runs: Runs):
     same rate, read off its figure 3. Below: by layer, the same, its ratio to ‖G‖, and the cosine;
     lines are medians over training and seeds, bands the middle half; right of the bar are the
     linear layers. If batch norm worked by reducing this shift, blue would have to lie nearer to 0,
-    and to 1 for the cosine. By the paper's distance it lies further off, but for the last two
-    layers. By the ratio it is further off in convolution 2 and nearer in the first linear layer;
-    by the cosine, too. Its first step is off the scale."""
+    and to 1 for the cosine. By the paper's distance it lies further off, not clearly so in the
+    last two layers. By the ratio it is further off in convolution 2 and nearer in the first linear
+    layer; by the cosine, too. Its first step is off the scale."""
     figure, axes = plt.subplots(2, 3, figsize=(9.6, 5.8))
     over_steps = (("convolution 5", "shift_difference", 4, dict(layer="L5", metric="l2")),
                   ("linear layer 1", "shift_difference", CONVOLUTIONS,

@@ -381,9 +381,10 @@ def test_what_did_not_help_is_all_that_is_not_better():
 @pytest.mark.parametrize("name", ["quick", "long"])
 def test_the_committed_summaries_are_those_of_the_committed_runs(name):
     """And `make compare` has nothing left to do: ours count as done."""
-    results, comparison = Results(RESULTS_DIR / "compare" / name), object.__new__(compare.Comparison)
-    comparison.base = base = studies.BASES[name] | {"precision": results.base["precision"]}
-    comparison.results = results
+    results = Results(RESULTS_DIR / "compare" / name)
+    base = studies.BASES[name] | {"precision": results.base["precision"]}
+    comparison = object.__new__(compare.Comparison)
+    comparison.base, comparison.results = base, results
     written = comparisons.by_study(results.folder)
     asked = [study for study in studies.STUDIES if study not in (*comparisons.ASIDE, "final")]
     for study in asked if name == "quick" else set(written) - {"final"}:

@@ -75,4 +75,5 @@ def peer_text(peer: dict) -> str:
     return (f"By turns on one machine, {peer['name']}'s own recipe ({peer['steps']} "
             f"steps of {peer['batch_size']:,} images; 94.01 % with six views by its author, "
             f"n = 200): {lines}. So strong takes {share:.2f} times as long, each in its faster "
-            f"precision (mean of {peer['timed_steps']} steps of each).")
+            f"precision (mean of {peer['timed_steps']} steps of each), strong with its own "
+            "convolutions, the peer with torch's.")

@@ -17,37 +17,38 @@ from VGG_BatchNorm.ground.tables import Table, markdown
 SHOWN = ("airbench94_muon", "airbench96_faster", "ResNet-18", "adehuang41's PJ2", "spoil-ed's PJ2")
 
 FOUND = """\
-- **In four epochs of a small net ({parameters} M parameters, {base} % right on held-out
-  images),** Adam in place of Muon {adam}; batch norm, taken away, {plain} (under AdamW, from
-  {normed} %); CutMix {cutmix}; twice the filters {wide}. **In a wider net that sees more
-  images** ({long_parameters} M parameters, {epochs} epochs, {long_base} %;
+- **In four epochs of a small net ({parameters} M parameters, {base} % right on held-out images),**
+  Adam, at one rate for all weights, in place of Muon {adam}; batch norm, taken away, {plain} (under
+  AdamW, from {normed} %); CutMix {cutmix}; twice the filters {wide}. **In a wider net that sees
+  more images** ({long_parameters} M parameters, {epochs} epochs, {long_base} %;
   [picture](reports/figures/compare/horizons.png)) twice the filters {long_wide}; CutMix
-  {long_cutmix}, as large a share of the errors as before; Adam {long_adam}, a larger share; batch
-  norm, taken away from {long_normed} %, {long_plain}.
-- **With batch norm, VGG-A trains faster,** also from He's weights, made for ReLUs. From these the
-  net without it does better than from Glorot's at 0.025 (at 0.01, too, by one run of Glorot's);
-  at 0.05 some of its runs diverge, at 0.1, the rate of most of what follows, all. After the paper's 15,000 steps both nets know their training images by
-  heart, and batch norm seems to be ahead on the test images (by a median thought of afterwards;
-  at the last step, as planned, it is not clear).
-- **At a rate of 0.5 batch norm alone is not enough,** unlike in the paper's deeper net: neither
-  net learns reliably. With batch norm in the linear layers, too, or after a warm-up of 100 steps,
-  the net with batch norm does; whether that warm-up helps the net without it is not clear.
+  {long_cutmix}, as large a share of the errors as before; Adam {long_adam}; batch norm, taken away
+  from {long_normed} %, {long_plain}.
+- **With batch norm, VGG-A trains faster,** from Glorot's weights, which most of what follows starts
+  from, and from He's, made for ReLUs. Without it, He's do better than Glorot's at a rate of 0.025
+  (and 0.01, by one run of Glorot's); at 0.05 some of these runs diverge, at 0.1 all. After the
+  paper's 15,000 steps both nets know their training images by heart, and batch norm seems to be
+  ahead on the test images (by a median thought of afterwards; at the last step, as planned, it is
+  not clear).
+- **At a rate of 0.5 batch norm alone is not enough,** unlike in the paper's deeper net: neither net
+  learns reliably. With batch norm in the linear layers, too, or after a warm-up of 100 steps, the
+  net with batch norm does; whether that warm-up helps the net without it is not clear.
 - **Half to four learning rates along the gradient the loss varies less, as the paper says, but
   late:** from step 500 on, when the lead is already there. So does the gradient, relative to its
-  length, from step 200 on. In the first 100 steps, when the net without batch
-  norm has hardly left its start, both vary more with it, and over shorter ways up to step 1,500. None of the paper's three measures (medians from step 200 to
-  1,500) is clear after correction for the number of claims; the third, the effective β, is larger
-  with batch norm at the very start, clearly.
-- **Internal covariate shift is not reduced:** by the paper's distance ‖G − G′‖ it is larger in all
-  layers but the last two; relative to the gradient it is larger in some, smaller in others. Noise
-  that moves every channel's mean after batch norm leaves most of the gain in 300 steps (on
-  held-out images with running averages taken anew), so steady means are not needed for most of
-  it; steady spreads may be.
+  length, from step 200 on. In the first 100 steps, when the net without batch norm has hardly left
+  its start, both vary more with it, and over shorter ways up to step 1,500. None of the paper's
+  three measures (medians from step 200 to 1,500) is clear after correction for the number of
+  claims; the third, the effective β, is larger with batch norm at the very start, clearly.
+- **Internal covariate shift is not reduced:** by the paper's distance ‖G − G′‖ it is larger (not
+  clearly so in the last two layers); relative to the gradient it is larger in convolution 2,
+  smaller in the first linear layer, elsewhere not clear. Noise that moves every channel's mean
+  after batch norm leaves most of the gain in 300 steps (on held-out images with running averages
+  taken anew), so steady means are not needed for most of it; steady spreads may be.
 - **The handout's picture** (Adam, four rates, {bands[batch][epochs]} epochs, one seed): the [band
-  of losses](reports/figures/bn/full/02_learning_rate_envelope.png) over the rates is narrower
-  with batch norm ({bands[batch][width]} against {bands[none][width]} nats), mostly because the
-  largest rate is slow without it (without each net's slowest run: {bands[batch][without_slowest]}
-  against {bands[none][without_slowest]}).
+  of losses](reports/figures/bn/full/02_learning_rate_envelope.png) over the rates is narrower with
+  batch norm ({bands[batch][width]} against {bands[none][width]} nats), mostly because the largest
+  rate is slow without it (without each net's slowest run: {bands[batch][without_slowest]} against
+  {bands[none][without_slowest]}).
 - **Open:** by what means batch norm makes training faster. The report says what speaks for and
   against each explanation."""
 ACCURACY = "training accuracy (%) at step 500"
@@ -63,7 +64,7 @@ MEASURED = (  # as README says it; the claim's quantity; what FOUND presumes tha
     ("range of the loss along the gradient, nats, steps 0 to 99",
      "the band, ½ to 4 LR, steps 0 to 99", "the opposite"),
     ("… steps 500 to 1,499", "the band, ½ to 4 LR, from step 500 on", "holds"),
-    ("largest ‖Δg‖/‖g‖ there", "the same, over ‖g‖", "holds"),
+    ("largest ‖Δg‖/‖g‖, from step 200 on", "the same, over ‖g‖", "holds"),
     ("‖G − G′‖ of convolution 5", "median ‖G − G′‖, convolution 5", "holds"),
     ("training accuracy at step 300, %, noise after the batch norm (no noise: {training[batch]})",
      "training accuracy (%) at step 300; with batch norm: noise by channel after it", "holds"))

@@ -61,9 +61,12 @@ def caption_words(short: dict, long: dict, pairs: Pairs) -> dict:
         f"The largest change is that of “{moved[0]['variant']}” ({moved[0]['study']}), from "
         f"{moved[0]['difference']:+.2f} to {moved[1]['difference']:+.2f} points.")
     alone = sum(row["uncertainty"] is None for _, row in both)
+    open_ones = sum(row["uncertainty"] is None and a["clear"] for a, row in both)
     return {"short": widths_and_epochs(short), "long": widths_and_epochs(long),
             "told": " ".join(f"{said}: {number} of {len(both)}." for said, number in counts.items()
                              if number),
+            "one_seed": "Of those clear after the short training alone, "
+            f"{open_ones} have one seed in the long one, which cannot tell." if open_ones else "",
             "largest": largest,
             "alone": "One seed has no interval: its mark stays open." if alone else "",
             "other": f"The two differ in {listed(other)} too." if other else ""}
@@ -74,8 +77,8 @@ def draw_horizons(short: dict, long: dict, pairs: Pairs):
     """What changes with a wider net and longer training. The difference in validation accuracy from
     the study's first variant (dashed line) at widths {short} (orange circles) and at {long} (blue
     squares), joined by a line, with 95 % intervals over seeds (Student's t) where there are two or
-    more; filled where Holm's rule over the study's variants calls it clear. {told} {largest}
-    {alone} {other}"""
+    more; filled where Holm's rule over the study's variants calls it clear. {told}
+    {one_seed} {largest} {alone} {other}"""
     if not pairs:
         raise NotRun
     rows = {study: sorted(mine[1:], key=lambda pair: pair[1]["difference"])

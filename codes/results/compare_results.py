@@ -82,7 +82,8 @@ def judged(row: dict) -> float:
 
 def summary_rows(study: str, settled: dict[str, dict], tried: dict[str, list[dict]],
                  results: Results) -> list[dict]:
-    """Return a row for each variant of a study, in its order; of all its runs but those of seed 0.
+    """Return a row for each variant of a study, in its order, of its runs but those of seed 0;
+    where it shares seeds with the first variant, of these alone.
 
     Columns: accuracies in percent, of the runs that did not fail; `difference` from the first
     variant, mean over the seeds that both have; `uncertainty` of that mean, over seeds, for these
@@ -95,6 +96,9 @@ def summary_rows(study: str, settled: dict[str, dict], tried: dict[str, list[dic
     """
     runs = {name: results.seeds(key(changes, results.base)) for name, changes in settled.items()}
     runs = {name: by_seed for name, by_seed in runs.items() if by_seed}
+    paired_with = next(iter(runs.values()), {})
+    runs = {name: {seed: row for seed, row in by_seed.items() if seed in paired_with} or by_seed
+            for name, by_seed in runs.items()}
     right = {name: {seed: judged(row) for seed, row in by_seed.items() if not row["failure"]}
              for name, by_seed in runs.items()}
     first = next(iter(right.values()), {})
