@@ -25,6 +25,7 @@ from codes.results.measurements import eigenvalue_in_words
 from codes.results.words import listed, mean_and_deviation, percent
 from codes.settings import DEFAULTS, PRESETS, Settings
 from VGG_BatchNorm import claims, measures
+from VGG_BatchNorm.draw_paper import RESCUE_LOOKS, rescue_runs
 from VGG_BatchNorm.ground.cifar10 import CLASSES, MEAN, ROW, STD, VALIDATION_SHARE
 from VGG_BatchNorm.ground.files import read_csv, read_json, read_npz
 from VGG_BatchNorm.ground.script import UserError
@@ -223,7 +224,7 @@ def bn(path: Path) -> dict:
             "by": {effect.claim.quantity: spoken(effect) for effect in effects},
             "shortest": shortest(runs), "edge": edges(runs), "heads": if_run(heads, runs),
             "noise": if_run(noise, runs), "long": if_run(long_pair, runs),
-            "training": effect_on_training(runs),
+            "rescues": if_run(rescues, runs), "training": effect_on_training(runs),
             "bands": {optimizer: {
                 norm: band(measures.find(runs, "envelope", optimizer=optimizer, norm=norm))
                 for norm in ("none", "batch")} for optimizer in ("adam", "sgd")}}
@@ -319,6 +320,13 @@ def heads(runs: measures.Runs) -> dict:
                       "accuracy": mean_and_deviation(right, 1),
                       "thrown": f"{min(np.nanmax(run['loss'][:50]) for run in some):.0f}"}
     return found
+
+
+def rescues(runs: measures.Runs) -> dict:
+    """Return training accuracy in the end, by net of `RESCUE_LOOKS` and learning rate."""
+    return {label: {f"{lr:g}": mean_and_deviation(list(map(measures.training_percent, some)), 0)
+                    for lr, some in measures.by_rate(rescue_runs(runs, *key)).items()}
+            for key, (label, *_) in RESCUE_LOOKS.items()}
 
 
 def effect_on_training(runs: measures.Runs) -> list[list[str]]:
