@@ -324,7 +324,7 @@ def heads(runs: measures.Runs) -> dict:
 
 def rescues(runs: measures.Runs) -> dict:
     """Return training accuracy in the end, by net of `RESCUE_LOOKS` and learning rate."""
-    return {label: {f"{lr:g}": mean_and_deviation(list(map(measures.training_percent, some)), 0)
+    return {label: {f"{lr:g}": mean_and_deviation(list(map(measures.training_percent, some)), 1)
                     for lr, some in measures.by_rate(rescue_runs(runs, *key)).items()}
             for key, (label, *_) in RESCUE_LOOKS.items()}
 
