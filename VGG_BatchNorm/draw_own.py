@@ -126,7 +126,7 @@ def draw_heads(runs: Runs):
     rates = list(measures.by_rate(found["none", "plain", False]))
     top = rates[-1]
     step = min(500, *(run["run"]["steps"] for some in found.values() for run in some))
-    figure, axes = plt.subplots(1, 3, figsize=(10.4, 4.3), width_ratios=(5, 4, 4))
+    figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.9), width_ratios=(5, 4, 4))
     for i, (key, some) in enumerate(found.items()):
         label, colour, style = HEAD_LOOKS[key]
         look = dict(color=colour, markersize=8, markerfacecolor="none", linewidth=1.2, zorder=3)
@@ -234,12 +234,11 @@ def draw_kinks(runs: Runs):
     (dashed), the limit of a smooth function; in the same nets with softplus for ReLU and average
     pooling for max pooling they meet it. The rise is thus of kinks that a step crosses, and a small
     or large value at short steps says nothing about the curvature between them. Medians over the
-    probes on the fine grid, first seed, up to the last step of the smooth nets, which were trained
-    in bfloat16. The smooth net without batch norm learns nothing in so few steps, so its curve is
-    of the start."""
+    probes on the fine grid, first seed, up to the last step of the smooth nets. The smooth net
+    without batch norm learns nothing in so few steps, so its curve is of the start."""
     usual, smooth = pair(runs), [(*look, find(runs, "smooth", norm=norm, smooth=True))
                                  for norm, look in PAIR.items()]
-    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.6), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.1), sharey=True)
     drawn = []
     end = smooth[0][2][0]["run"]["steps"]
     for axis, nets, title in zip(axes, (usual, smooth), (
@@ -280,7 +279,7 @@ def draw_theorem(runs: Runs):
         raise NotRun
     run = max(found, key=lambda run: (not run["run"]["smooth"], run["run"]["steps"]))
     measured = run["theorem_measured"]
-    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.9), sharex=True, sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(6.6, 3.1), sharex=True, sharey=True)
     positive = measured[measured > 0]
     low, high = positive.min() / 3, measured.max() * 3
     for axis, name, title in zip(axes, ("equality", "printed"), (

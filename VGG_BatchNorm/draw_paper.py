@@ -326,7 +326,7 @@ def draw_covariate_shift(runs: Runs):
     and to 1 for the cosine. By the paper's distance it lies further off, not clearly so in the
     last two layers. By the ratio it is further off in convolution 2 and nearer in the first linear
     layer; by the cosine, too. Its first step is off the scale."""
-    figure, axes = plt.subplots(2, 3, figsize=(9.6, 5.8))
+    figure, axes = plt.subplots(2, 3, figsize=(9.6, 5.2))
     over_steps = (("convolution 5", "shift_difference", 4, dict(layer="L5", metric="l2")),
                   ("linear layer 1", "shift_difference", CONVOLUTIONS,
                    dict(layer="L10", metric="l2")),
@@ -405,7 +405,7 @@ def draw_rescues(runs: Runs):
     if len(grids := {tuple(at_rate) for at_rate in found.values()}) > 1:
         raise NotRun  # one lacks a learning rate
     rates = np.array(grids.pop())
-    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.9), sharex=True, sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.7), sharex=True, sharey=True)
     for i, (key, (label, colour, style)) in enumerate(RESCUE_LOOKS.items()):
         at = rates * 1.05 ** (i - 3)
         percents = measures.training_percent, measures.validation_percent
