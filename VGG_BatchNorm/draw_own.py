@@ -149,7 +149,7 @@ def draw_heads(runs: Runs):
         for part in (slice(CONVOLUTIONS), slice(CONVOLUTIONS, None)):
             axes[2].plot(at[part], 100 * dead[part], style, **look)
     for axis, name, title in zip(axes, (f"training accuracy at step {step} (%)",
-                                        "largest of losses 1 to 50 (nats)"),
+                                        "largest early loss (nats)"),
                                  ("accuracy", "spike of the loss"), strict=False):
         axis.set(xlabel="learning rate", ylabel=name, xscale="log", title=title)
         axis.set_xticks(rates, [f"{rate:g}" for rate in rates])
@@ -157,7 +157,7 @@ def draw_heads(runs: Runs):
     axes[0].set_ylim(0, None)
     axes[1].set_yscale("log")
     axes[1].set_yticks([2, 5, 10, 20, 50, 100, 200], ["2", "5", "10", "20", "50", "100", "200"])
-    axes[2].set(xlabel="layer (9 and 10: linear)", ylabel="units ≤ 0 on a whole batch (%)",
+    axes[2].set(xlabel="layer (9 and 10: linear)", ylabel="inactive units (%)",
                 ylim=(-2, 102), title=f"inactive units in the end, LR {top:g}")
     axes[2].axvline(CONVOLUTIONS + 0.5, color="black", linewidth=0.8)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -297,7 +297,7 @@ def draw_theorem(runs: Runs):
         if share >= 0.5:
             axis.text(0.03, 0.82, f"× right side below zero:\n   {share:.0f} % of the channels",
                       transform=axis.transAxes)
-    axes[0].set_ylabel("‖∂L/∂x‖² of a channel, measured")
+    axes[0].set_ylabel("measured ‖∂L/∂x‖²")
     kind = ["softplus and average pooling"] if run["run"]["smooth"] else []
     return entitled(figure, [run], *kind, f"SGD, LR {run['run']['lr']:g}")
 
