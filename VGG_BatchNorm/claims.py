@@ -356,7 +356,9 @@ def claims_table(runs: Runs, brief: bool = False) -> Table:
     half = [run["run"]["precision"] == "bfloat16" for run in runs.values()]
     trained = (f" {'All' if all(half) else 'Some'} runs were trained in bfloat16; probes are in "
                "float32.") * any(half)
-    machines = " and ".join(sorted({run["device"] for run in runs.values()}))
+    used = {group for effect in shown for group in effect.claim.group.split()}
+    machines = " and ".join(sorted({run["device"] for name, run in runs.items()
+                                    if _group(name) in used}))
     return Table("LR 0.1 where no other is named; medians from step 200 on. The paper's values are "
                  "read off its figures, one reading in 100 steps: medians of steps 200 to 1,500, "
                  "or of the span that is named; accuracy at LR 0.5 is of a single batch, at step "
@@ -370,6 +372,11 @@ def claims_table(runs: Runs, brief: bool = False) -> Table:
                   "the paper's", "verdict"), lines)
 
 
+def _group(name: str) -> str:
+    """Return the group of a run's name, "group/name" or "preset/group/name"."""
+    return name.split("/")[-2]
+
+
 SAME = ("norm", "lr", "optimizer", *DEFAULT, "width", "n_items", "batch_size")  # of a line of twins
 
 
@@ -378,7 +385,10 @@ def twins(runs: Runs) -> Table:
     another machine, numbers in both precisions over the steps that both have; without rows where
     there are no twins."""
     longest: dict[str, dict[tuple, dict]] = {"float32": {}, "bfloat16": {}}
-    for run in sorted(runs.values(), key=lambda run: len(run["loss"])):
+    exact = {_group(name) for name, run in runs.items() if run["run"]["precision"] == "float32"}
+    # the longest counts; of runs alike, one of a group that was run in float32, too
+    for name in sorted(runs, key=lambda name: (len(runs[name]["loss"]), _group(name) in exact)):
+        run = runs[name]
         mine = tuple(run["run"].get(name) for name in (*SAME, "seed"))
         longest[run["run"]["precision"]][mine] = run
     groups: dict[tuple, list[tuple[dict, dict]]] = {}

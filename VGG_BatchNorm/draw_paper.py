@@ -323,9 +323,9 @@ def draw_covariate_shift(runs: Runs):
     same rate, read off its figure 3. Below: by layer, the same, its ratio to ‖G‖, and the cosine;
     lines are medians over training and seeds, bands the middle half; right of the bar are the
     linear layers. If batch norm worked by reducing this shift, blue would have to lie nearer to 0,
-    and to 1 for the cosine. By the paper's distance it lies further off, not clearly so in the
-    last two layers. By the ratio it is further off in convolution 2 and nearer in the first linear
-    layer; by the cosine, too. Its first step is off the scale."""
+    and to 1 for the cosine. By the paper's distance it lies further off; by the ratio it
+    is further off in convolution 2 and nearer in the first linear layer, elsewhere not clearly
+    (corrected over the layers). Its first step is off the scale."""
     figure, axes = plt.subplots(2, 3, figsize=(9.6, 5.2))
     over_steps = (("convolution 5", "shift_difference", 4, dict(layer="L5", metric="l2")),
                   ("linear layer 1", "shift_difference", CONVOLUTIONS,
@@ -394,8 +394,9 @@ def draw_rescues(runs: Runs):
     """What else lets a net train at large rates? Accuracy after as many steps against learning
     rate: left over the last 50 training batches, as in the paper, right on held-out images. Warm-up
     is over the first third; of one net γ and β alone are trained. Marks: means; dots: each run,
-    where a rate has several (near the best ones; at 0.2 and 0.5 of the pair). A diverged run (cross
-    in its net's colour) is at chance, the dotted line; points are moved sideways a little. The
+    where a rate has several (rates near the best got more seeds when the first had been seen; of a
+    seed there may be two runs). A diverged run (cross in its net's colour) is at chance, the dotted
+    line; points are moved sideways a little. The
     noise after batch norm is by pixel here, which moves a channel's mean little: see "Noise".
     Held-out images pass it without the noise, and so in another distribution than its running
     averages know. Where a net barely learns, luck decides: without norm at 0.5, two runs from one

@@ -36,14 +36,16 @@ FOUND = """\
 - **Half to four learning rates along the gradient the loss varies less, as the paper says, but
   late:** from step 500 on, when the lead is already there. So does the gradient, relative to its
   length, from step 200 on. In the first 100 steps, when the net without batch norm has hardly left
-  its start, both vary more with it, and over shorter ways up to step 1,500. None of the paper's
-  three measures (medians from step 200 to 1,500) is clear after correction for the number of
-  claims; the third, the effective β, is larger with batch norm at the very start, clearly.
+  its start, both vary more with it; over shorter ways they do in the median up to step 1,500. None
+  of the paper's three measures (medians from step 200 to 1,500) is clear after correction for the
+  number of claims; the third, the effective β, is larger with batch norm at the very start,
+  clearly.
 - **Internal covariate shift is not reduced:** by the paper's distance ‖G − G′‖ it is larger (not
-  clearly so in the last two layers); relative to the gradient it is larger in convolution 2,
-  smaller in the first linear layer, elsewhere not clear. Noise that moves every channel's mean
-  after batch norm leaves most of the gain in 300 steps (on held-out images with running averages
-  taken anew), so steady means are not needed for most of it; steady spreads may be.
+  clearly so in the last three layers); relative to the gradient it is larger in convolution 2,
+  smaller in the first linear layer, elsewhere not clear (corrected over ten layers). Noise that
+  moves every channel's mean after batch norm leaves most of the gain in 300 steps (on held-out
+  images with running averages taken anew), so steady means are not needed for most of it; steady
+  spreads may be.
 - **The handout's picture** (Adam, four rates, {bands[batch][epochs]} epochs, one seed): the [band
   of losses](reports/figures/bn/full/02_learning_rate_envelope.png) over the rates is narrower with
   batch norm ({bands[batch][width]} against {bands[none][width]} nats), mostly because the largest
