@@ -396,12 +396,11 @@ def draw_rescues(runs: Runs):
     is over the first third; of one net γ and β alone are trained. Marks: means; dots: each run,
     where a rate has several (rates near the best got more seeds when the first had been seen; of a
     seed there may be two runs). A diverged run (cross in its net's colour) is at chance, the dotted
-    line; points are moved sideways a little. The
-    noise after batch norm is by pixel here, which moves a channel's mean little: see "Noise".
-    Held-out images pass it without the noise, and so in another distribution than its running
-    averages know. Where a net barely learns, luck decides: without norm at 0.5, two runs from one
-    seed, on the same GPU, which does not add in the same order twice, ended far apart. Which net is
-    best after long training is another question."""
+    line; points are moved sideways a little. The noise after batch norm is by pixel here, which
+    moves a channel's mean little: see "Noise". Held-out images pass it without the noise, and so in
+    another distribution than its running averages know. Where a net barely learns, luck decides:
+    without norm at 0.5, two runs from one seed, on the same GPU, which does not add in the same
+    order twice, ended far apart. Which net is best after long training is another question."""
     found = {key: measures.by_rate(rescue_runs(runs, *key)) for key in RESCUE_LOOKS}
     if len(grids := {tuple(at_rate) for at_rate in found.values()}) > 1:
         raise NotRun  # one lacks a learning rate
@@ -411,16 +410,15 @@ def draw_rescues(runs: Runs):
         at = rates * 1.05 ** (i - 3)
         percents = measures.training_percent, measures.validation_percent
         for axis, percent in zip(axes, percents, strict=True):
-            reached = [[percent(run) for run in each] for each in found[key].values()]
-            axis.plot(at, [np.mean(some) for some in reached], style, color=colour, label=label,
-                      markersize=6)
-            for where, some, each in zip(at, reached, found[key].values(), strict=True):
-                for value, run in zip(some, each, strict=True):
+            means = [np.mean(list(map(percent, each))) for each in found[key].values()]
+            axis.plot(at, means, style, color=colour, label=label, markersize=6)
+            for where, each in zip(at, found[key].values(), strict=True):
+                for run in each:
                     if not np.isfinite(run["loss"][-1]):
-                        axis.plot(where, value, "x", color=colour, markersize=11,
+                        axis.plot(where, percent(run), "x", color=colour, markersize=11,
                                   markeredgewidth=1.5)
-                    elif len(some) > 1:
-                        axis.plot(where, value, ".", color=colour, markersize=5)
+                    elif len(each) > 1:
+                        axis.plot(where, percent(run), ".", color=colour, markersize=5)
     axes[0].plot([], [], "kx", label="diverged")
     for axis, name in zip(axes, ("training", "validation"), strict=True):
         axis.axhline(10, color="grey", linewidth=1, linestyle=":")

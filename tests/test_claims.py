@@ -169,6 +169,22 @@ def test_twins_are_runs_that_differ_in_precision_alone():
     assert [run["run"]["precision"] for run in measures.find(warm, "rescue")] == ["float32"]
 
 
+def test_a_rescue_takes_in_the_runs_of_other_groups_that_were_trained_alike():
+    runs = {"rescue/a": run_of("none"), "rates/b": run_of("none", 1),
+            "rates/of another length": run_of("none", 2, steps=60),
+            "rates/at another rate": run_of("none", 3, lr=0.2),
+            "rescue/warm": run_of("none", 4, warmup=9), "heads/warm": run_of("none", 5, warmup=9),
+            "heads/another warm-up": run_of("none", 6, warmup=8)}
+
+    def seeds(warm: bool) -> list[int]:
+        return [run["run"]["seed"] for run in draw_paper.rescue_runs(
+            runs, "none", warm, only_norm=False, head="plain")]
+
+    assert (seeds(False), seeds(True)) == ([0, 1], [4, 5])
+    with pytest.raises(measures.NotRun):
+        draw_paper.rescue_runs(runs, "group", False, only_norm=False, head="plain")
+
+
 def test_a_run_that_is_too_short_is_not_judged_at_a_later_step():
     run = run_of("batch", right=0.5)
     assert measures.training_percent(run, 500) == 50
