@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.caption import caption
-from codes.figures.comparisons import FIGURES, STUDIES_OF, processors, what_was_trained
+from codes.figures.comparisons import FIGURES, processors, shows, what_was_trained
 from codes.figures.horizons import caption_words, draw_horizons, read_horizons
 from codes.results.advice import paragraph
 from codes.results.comparisons import Comparisons, overview, study_table, without_effect_table
@@ -53,7 +53,7 @@ def page(runs: Comparisons, horizons: tuple | None) -> str:
     compared = {name: rows for name, rows in runs.studies.items() if len(rows) > 1}
     text.append(f"{markdown(overview(compared))}\n")
     text += [f"![{name}]({name}.png)\n\n**{name[:2]}** {caption(draw, {})}\n"
-             for name, draw in FIGURES.items() if set(STUDIES_OF[name]) & set(runs.studies)]
+             for name, draw in FIGURES.items() if shows(name, runs)]
     if horizons:
         said = caption(draw_horizons, caption_words(*horizons))
         text.append(f"![horizons](../horizons.png)\n\n{said}\n")
@@ -85,7 +85,7 @@ def main() -> None:
     runs = Comparisons(folder)
     out = args.out or FIGURES_DIR / "compare" / folder.name
     pictures = {out / f"{name}.png": draw(runs) for name, draw in FIGURES.items()
-                if set(STUDIES_OF[name]) & set(runs.studies)}
+                if shows(name, runs)}
     if horizons := horizons_of(folder.parent):
         pictures[out.parent / "horizons.png"] = draw_horizons(*horizons)
     for path, picture in pictures.items():

@@ -317,3 +317,10 @@ FIGURES: dict[str, Callable] = {
 STUDIES_OF = {  # a figure needs one of these studies
     "01_effects": PANELS, "02_losses": ("losses",), "03_cost": SIZES,
     "04_optimizers": ("optimizers",), "05_learning_rates": ("optimizers",)}
+
+
+def shows(name: str, runs: Comparisons) -> bool:
+    """Return whether the runs have what figure `name` draws; of losses, more than one column."""
+    there = set(STUDIES_OF[name]) & runs.studies.keys()
+    return bool(there) and (name != "02_losses" or any(
+        " + " in row["variant"] for row in runs.studies["losses"]))

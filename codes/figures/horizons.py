@@ -98,11 +98,12 @@ def draw_horizons(short: dict, long: dict, pairs: Pairs):
                        f"against {pairs[study][0][0]['variant']}")
     both = [pair for mine in rows.values() for pair in mine]
     handles = [plt.Line2D([], [], color=color, marker=marker, linestyle="none",
-                          markerfacecolor=color if said == "clear" else "white",
-                          label=f"{widths_and_epochs(base)}: {said}")
+                          markerfacecolor=color if clear else "white",
+                          label=f"{widths_and_epochs(base)}: {' or '.join(said)}")
                for base, (color, marker, _), mine in zip(
                    (short, long), looks, zip(*both, strict=True), strict=True)
-               for said in sorted({clearness(row) for row in mine})]
+               for clear in (True, False)
+               if (said := sorted({clearness(row) for row in mine if row["clear"] == clear}))]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, handlelength=1,
                   columnspacing=1)
     return figure

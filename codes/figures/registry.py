@@ -53,7 +53,7 @@ def read_comparisons(folder: Path, name: str) -> tuple[Comparisons]:
         measures.NotRun: they do not.
     """
     found, = read_folder(Comparisons, folder)
-    if not set(comparisons.STUDIES_OF[name]) & found.studies.keys():
+    if not comparisons.shows(name, found):
         raise measures.NotRun
     return (found,)
 
