@@ -362,10 +362,9 @@ def claims_table(runs: Runs, brief: bool = False) -> Table:
     return Table("LR 0.1 where no other is named; medians from step 200 on. The paper's values are "
                  "read off its figures, one reading in 100 steps: medians of steps 200 to 1,500, "
                  "or of the span that is named; accuracy at LR 0.5 is of a single batch, at step "
-                 f"499, and 50 % the first of its readings.{trained} Runs that diverge are at 10 "
-                 "%. "
-                 "In brackets: clear by its own interval, but not by Holm's rule over all claims "
-                 "that were tested on several seeds; †: thought of when runs had been seen, "
+                 f"499, and 50 % the first of its readings.{trained} Runs that diverge are at "
+                 "10 %. In brackets: clear by its own interval, but not by Holm's rule over all "
+                 "claims that were tested on several seeds; †: thought of when runs had been seen, "
                  "and, as where one net alone gets there, no part of that rule. "
                  f"Computed on {machines}.",
                  ("claim", "measured", "seeds", "no norm", "batch norm", "difference, 95 %",

@@ -3,7 +3,6 @@
 A function's docstring is its picture's caption.
 """
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -376,20 +375,6 @@ RESCUE_LOOKS = {  # (norm, warm-up?, only γ and β?, head): label and style
 }
 
 
-def rescue_runs(runs: Runs, norm: str, warm: bool, only_norm: bool, head: str) -> list[dict]:
-    """Return the runs of "rescue" of one net, and those of other groups that were trained alike."""
-    net = dict(norm=norm, only_norm=only_norm, head=head)
-    found = [run for run in find(runs, "rescue", **net) if bool(run["run"]["warmup"]) == warm]
-    if not found:
-        raise NotRun
-    rates = {run["run"]["lr"] for run in found}
-    alike = net | {name: found[0]["run"][name] for name in ("steps", "warmup")}
-    for group in ("rates", "heads"):
-        with contextlib.suppress(NotRun):
-            found += [run for run in find(runs, group, **alike) if run["run"]["lr"] in rates]
-    return found
-
-
 def draw_rescues(runs: Runs):
     """What else lets a net train at large rates? Accuracy after as many steps against learning
     rate: left over the last 50 training batches, as in the paper, right on held-out images. Warm-up
@@ -401,7 +386,7 @@ def draw_rescues(runs: Runs):
     another distribution than its running averages know. Where a net barely learns, luck decides:
     without norm at 0.5, two runs from one seed, on the same GPU, which does not add in the same
     order twice, ended far apart. Which net is best after long training is another question."""
-    found = {key: measures.by_rate(rescue_runs(runs, *key)) for key in RESCUE_LOOKS}
+    found = {key: measures.by_rate(measures.rescues(runs, *key)) for key in RESCUE_LOOKS}
     if len(grids := {tuple(at_rate) for at_rate in found.values()}) > 1:
         raise NotRun  # one lacks a learning rate
     rates = np.array(grids.pop())

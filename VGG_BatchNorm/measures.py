@@ -62,6 +62,24 @@ def at_rates(runs: Runs, norm: str) -> dict[float, list[dict]]:
     return by_rate(found)
 
 
+def rescues(runs: Runs, norm: str, warm: bool, only_norm: bool, head: str) -> list[dict]:
+    """Return the runs of "rescue" of one net, and those of other groups that were trained alike.
+
+    Raises:
+        NotRun: "rescue" has none.
+    """
+    net = dict(norm=norm, only_norm=only_norm, head=head)
+    found = [run for run in find(runs, "rescue", **net) if bool(run["run"]["warmup"]) == warm]
+    if not found:
+        raise NotRun
+    rates = {run["run"]["lr"] for run in found}
+    alike = net | {name: found[0]["run"][name] for name in ("steps", "warmup")}
+    for group in ("rates", "heads"):
+        with contextlib.suppress(NotRun):
+            found += [run for run in find(runs, group, **alike) if run["run"]["lr"] in rates]
+    return found
+
+
 def by_rate(runs: list[dict]) -> dict[float, list[dict]]:
     """Return the runs of each learning rate, by rising rate."""
     return {lr: [run for run in runs if run["run"]["lr"] == lr]

@@ -104,6 +104,13 @@ class Comparison:
                                         not missing and all(other.settled for other in likes))
         return tuned
 
+    def summary(self, study: str, variant_rows: list[Variant]) -> list[dict]:
+        """Return the study's rows of summary.csv, as far as the results say."""
+        settled = {name: tuned for name, tuned in self.tune(variant_rows, run=False).items()
+                   if tuned.settled}
+        return summary_rows(study, {name: tuned.changes for name, tuned in settled.items()},
+                            {name: tuned.tries for name, tuned in settled.items()}, self.results)
+
     def perform(self, changes: dict, seed: int) -> float:
         """Return accuracy in percent of the base with `changes`, 0 if it failed; run if need be."""
         if self.results.find(changes, seed) is None:
@@ -207,10 +214,7 @@ def main() -> None:
             comparison.announce(study, chosen, args.seeds)
             comparison.study(chosen, args.seeds)
             # of all that is there: which differences are clear depends on how many there are
-            settled = {name: tuned for name, tuned
-                       in comparison.tune(of_study, run=False).items() if tuned.settled}
-            rows = summary_rows(study, {name: tuned.changes for name, tuned in settled.items()},
-                                {name: tuned.tries for name, tuned in settled.items()}, results)
+            rows = comparison.summary(study, of_study)
             best_changes[study] = best(rows)
             print(f"\n{study}, base {base_name}\n{markdown(study_table(rows))}\n", flush=True)
             studies = in_order(by_study(results.folder) | {study: rows})

@@ -177,12 +177,12 @@ def test_a_rescue_takes_in_the_runs_of_other_groups_that_were_trained_alike():
             "heads/another warm-up": run_of("none", 6, warmup=8)}
 
     def seeds(warm: bool) -> list[int]:
-        return [run["run"]["seed"] for run in draw_paper.rescue_runs(
+        return [run["run"]["seed"] for run in measures.rescues(
             runs, "none", warm, only_norm=False, head="plain")]
 
     assert (seeds(False), seeds(True)) == ([0, 1], [4, 5])
     with pytest.raises(measures.NotRun):
-        draw_paper.rescue_runs(runs, "group", False, only_norm=False, head="plain")
+        measures.rescues(runs, "group", False, only_norm=False, head="plain")
 
 
 def test_a_run_that_is_too_short_is_not_judged_at_a_later_step():

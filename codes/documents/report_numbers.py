@@ -25,7 +25,7 @@ from codes.results.measurements import eigenvalue_in_words
 from codes.results.words import listed, mean_and_deviation, percent
 from codes.settings import DEFAULTS, PRESETS, Settings
 from VGG_BatchNorm import claims, measures
-from VGG_BatchNorm.draw_paper import RESCUE_LOOKS, rescue_runs
+from VGG_BatchNorm.draw_paper import RESCUE_LOOKS
 from VGG_BatchNorm.ground.cifar10 import CLASSES, MEAN, ROW, STD, VALIDATION_SHARE
 from VGG_BatchNorm.ground.files import read_csv, read_json, read_npz
 from VGG_BatchNorm.ground.script import UserError
@@ -325,7 +325,7 @@ def heads(runs: measures.Runs) -> dict:
 def rescues(runs: measures.Runs) -> dict:
     """Return training accuracy in the end, by net of `RESCUE_LOOKS` and learning rate."""
     return {label: {f"{lr:g}": mean_and_deviation(list(map(measures.training_percent, some)), 1)
-                    for lr, some in measures.by_rate(rescue_runs(runs, *key)).items()}
+                    for lr, some in measures.by_rate(measures.rescues(runs, *key)).items()}
             for key, (label, *_) in RESCUE_LOOKS.items()}
 
 
