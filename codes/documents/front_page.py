@@ -6,7 +6,7 @@ from pathlib import Path
 
 from codes.documents.preset_tables import front_table
 from codes.documents.report_numbers import band, noise
-from codes.results.advice import says, short
+from codes.results.advice import points, short
 from codes.results.comparisons import by_study
 from codes.results.presets import PRESET_RUN, PUBLISHED
 from VGG_BatchNorm import claims, measures
@@ -17,42 +17,26 @@ from VGG_BatchNorm.ground.tables import Table, markdown
 SHOWN = ("airbench94_muon", "airbench96_faster", "ResNet-18", "adehuang41's PJ2", "spoil-ed's PJ2")
 
 FOUND = """\
-- **In four epochs of a small net ({parameters} M parameters, {base} % right on held-out images),**
-  Adam, at one rate for all weights, in place of Muon {adam}; batch norm, taken away, {plain} (under
-  AdamW, from {normed} %); CutMix {cutmix}; twice the filters {wide}. **In a wider net that sees
-  more images** ({long_parameters} M parameters, {epochs} epochs, {long_base} %;
-  [picture](reports/figures/compare/horizons.png)) twice the filters {long_wide}; CutMix
-  {long_cutmix}, as large a share of the errors as before; Adam {long_adam}; batch norm, taken away
-  from {long_normed} %, {long_plain}.
-- **With batch norm, VGG-A trains faster,** from Glorot's weights, which most of what follows starts
-  from, and from He's, made for ReLUs. Without it, He's do better than Glorot's at a rate of 0.025
-  (and 0.01, by one run of Glorot's); at 0.05 some of these runs diverge, at 0.1 all. After the
-  paper's 15,000 steps both nets know their training images by heart, and batch norm seems to be
-  ahead on the test images (by a median thought of afterwards; at the last step, as planned, it is
-  not clear).
-- **At a rate of 0.5 batch norm alone is not enough,** unlike in the paper's deeper net: neither net
-  learns reliably. With batch norm in the linear layers, too, or after a warm-up of 100 steps, the
-  net with batch norm does; whether that warm-up helps the net without it is not clear.
-- **Half to four learning rates along the gradient the loss varies less, as the paper says, but
-  late:** from step 500 on, when the lead is already there. So does the gradient, relative to its
-  length, from step 200 on. In the first 100 steps, when the net without batch norm has hardly left
-  its start, both vary more with it; over shorter ways they do in the median up to step 1,500. None
-  of the paper's three measures (medians from step 200 to 1,500) is clear after correction for the
-  number of claims; the third, the effective β, is larger with batch norm at the very start,
-  clearly.
-- **Internal covariate shift is not reduced:** by the paper's distance ‖G − G′‖ it is larger (not
-  clearly so in the last three layers); relative to the gradient it is larger in convolution 2,
-  smaller in the first linear layer, elsewhere not clear (corrected over ten layers). Noise that
-  moves every channel's mean after batch norm leaves most of the gain in 300 steps (on held-out
-  images with running averages taken anew), so steady means are not needed for most of it; steady
-  spreads may be.
+- **VGG-A learns faster with batch norm.** A part of the lead is the course kit's initial weights
+  (Glorot's): from He's, which are made for ReLUs, the net without batch norm learns faster, too, at
+  a rate of 0.025; at 0.1 it diverges.
+- **At a rate of 0.5 batch norm alone is not enough,** unlike in the paper's deeper net. With batch
+  norm in the linear layers, too, or after a warm-up of 100 steps, the net learns.
+- **The loss is smoother with batch norm, as the paper says, but late.** Over half to four learning
+  rates along the gradient it varies less from step 500 on, when the lead is already there; in the
+  first 100 steps, when the net without batch norm has hardly left its start, it varies more. None
+  of the paper's three measures, medians from step 200 to 1,500, is clear after correction for the
+  number of claims.
+- **Internal covariate shift is not reduced:** by the paper's distance it is larger. Noise that
+  moves every channel's mean after batch norm leaves most of the gain, so steady means are not
+  needed for most of it; steady spreads may be.
 - **The handout's picture** (Adam, four rates, {bands[batch][epochs]} epochs, one seed): the [band
-  of losses](reports/figures/bn/full/02_learning_rate_envelope.png) over the rates is narrower with
-  batch norm ({bands[batch][width]} against {bands[none][width]} nats), mostly because the largest
-  rate is slow without it (without each net's slowest run: {bands[batch][without_slowest]} against
+  of losses](reports/figures/bn/full/02_learning_rate_envelope.png) is narrower with batch norm
+  ({bands[batch][width]} against {bands[none][width]} nats), mostly because the largest rate is slow
+  without it (without each net's slowest run: {bands[batch][without_slowest]} against
   {bands[none][without_slowest]}).
-- **Open:** by what means batch norm makes training faster. The report says what speaks for and
-  against each explanation."""
+- **Open:** by what means batch norm makes training faster. [The report](reports/report.pdf) says
+  what speaks for and against each explanation."""
 ACCURACY = "training accuracy (%) at step 500"
 MEASURED = (  # as README says it; the claim's quantity; what FOUND presumes that the claim says
     ("steps to 50 % training accuracy", "steps to 50 % training accuracy", "holds"),
@@ -70,7 +54,7 @@ MEASURED = (  # as README says it; the claim's quantity; what FOUND presumes tha
     ("‖G − G′‖ of convolution 5", "median ‖G − G′‖, convolution 5", "holds"),
     ("training accuracy at step 300, %, noise after the batch norm (no noise: {training[batch]})",
      "training accuracy (%) at step 300; with batch norm: noise by channel after it", "holds"))
-PRESUMED = {  # of claims that FOUND leans on and the table leaves out
+PRESUMED = {  # of claims that FOUND or the report leans on and the table leaves out
     f"{ACCURACY}, LR 0.025": "holds", "the same, a warm-up in both nets": "holds",
     "median ‖Δg‖ / ‖g‖, 1 LR on": "holds",
     "the same, steps 0 to 99": "the opposite", "the same, 0 to 2 LR": "the opposite",
@@ -81,39 +65,46 @@ PRESUMED = {  # of claims that FOUND leans on and the table leaves out
     "held-out accuracy (%), there running statistics taken anew without the noise": "holds",
     "‖G − G′‖ / ‖G‖, convolution 2": "holds", "‖G − G′‖ / ‖G‖, linear layers": "the opposite",
     **{f"{ACCURACY}, LR {lr}, He's initial weights": "holds" for lr in (0.01, 0.025, 0.05, 0.1)}}
-CLEAR = {  # whether FOUND calls them clear after correction for the number of claims
+CLEAR = {  # whether they are called clear after correction for the number of claims
     "median width of the band, ½ to 4 LR (nats)": False, "median largest ‖Δg‖, ½ to 4 LR": False,
     "median β, steps of ½ to 4 LR": False, "mean β of the first three probes": True}
-COMPARED = {"adam": ("optimizers", "Adam"), "plain": ("components", "none"),
-            "cutmix": ("augmentation", "with CutMix"), "wide": ("widths", "× 2")}
+COMPARED = {  # as README says it, from which accuracies; study and variant
+    "Adam, one rate for all weights, in place of Muon": ("optimizers", "Adam"),
+    "batch norm taken away (under AdamW, from {0:.1f} and {1:.1f} %)": ("components", "none"),
+    "CutMix": ("augmentation", "with CutMix"), "twice the filters": ("widths", "× 2")}
 
 
-def found_text(runs: measures.Runs, studies: dict[str, list[dict]],
-               longer: dict[str, list[dict]], epochs: int) -> str:
-    """Return what both parts found, in a few sentences.
-
-    Args:
-        studies, longer: the comparisons at both lengths; epochs: of the longer.
+def changes_table(compare: Path) -> Table:
+    """Return what one change does at both lengths, in points; bold: clear after correction.
 
     Raises:
-        KeyError: a variant that they name is not there.
-        NotRun: nor are runs that they need.
+        KeyError: a variant is not there.
     """
-    said, later = ({(study, short(row)): says(row) for study, rows in one.items()
-                    for row in rows[1:]} for one in (studies, longer))
+    columns, heads, firsts = [], [], []
+    for name, net in (("quick", "small net"), ("long", "larger net")):
+        studies = by_study(compare / name)
+        base, epochs = studies["widths"][0], read_json(compare / name / "base.json", "epochs")
+        heads.append(f"{net}: {base['parameters'] / 1e6:.2f} M parameters, {epochs['epochs']} "
+                     f"epochs, {base['accuracy']:.1f} % right")
+        found = {(study, short(row)): row for study, rows in studies.items() for row in rows[1:]}
+        columns.append([f"**{points(row)}**" if row["clear"] else points(row)
+                        for row in map(found.__getitem__, COMPARED.values())])
+        firsts.append([studies[study][0]["accuracy"] for study, _ in COMPARED.values()])
+    changes = [text.format(*of) for text, *of in zip(COMPARED, *firsts, strict=True)]
+    return Table("", ("change", *heads), list(zip(changes, *columns, strict=True)))
+
+
+def found_text(runs: measures.Runs) -> str:
+    """Return what was found of batch norm, in a few sentences.
+
+    Raises:
+        NotRun: runs that it needs are not there.
+    """
     bands = {norm: band(measures.find(runs, "envelope", optimizer="adam", norm=norm))
              for norm in ("none", "batch")}
-    base, normed, wider = studies["widths"][0], studies["components"][0], longer["widths"][0]
-    text = FOUND.format(bands=bands, parameters=f"{base['parameters'] / 1e6:.2f}",
-                        base=f"{base['accuracy']:.1f}", normed=f"{normed['accuracy']:.1f}",
-                        long_parameters=f"{wider['parameters'] / 1e6:.2f}", epochs=epochs,
-                        long_base=f"{wider['accuracy']:.1f}",
-                        long_normed=f"{longer['components'][0]['accuracy']:.1f}",
-                        **{name: said[of] for name, of in COMPARED.items()},
-                        **{f"long_{name}": later[of] for name, of in COMPARED.items()})
     return "\n".join(textwrap.fill(" ".join(point.split()), 110, subsequent_indent="  ",
                                    break_long_words=False, break_on_hyphens=False)
-                     for point in re.split("\n(?=- )", text))
+                     for point in re.split("\n(?=- )", FOUND.format(bands=bands)))
 
 
 def measured_table(runs: measures.Runs) -> Table:
@@ -151,10 +142,8 @@ def readme(results: Path = RESULTS_DIR) -> dict[str, str]:
         rows = read_csv(results / "runs.csv", PRESET_RUN)
         runs = measures.read_runs(results / "bn" / "full")
         return {"front": markdown(front_table(rows, published)),
-                "found": found_text(
-                    runs, *(by_study(results / "compare" / base) for base in ("quick", "long")),
-                    read_json(results / "compare" / "long" / "base.json", "epochs")["epochs"]),
-                "measured": markdown(measured_table(runs))}
+                "changes": markdown(changes_table(results / "compare")),
+                "found": found_text(runs), "measured": markdown(measured_table(runs))}
     except measures.NotRun:
         raise UserError(f"runs that README names are not in {results / 'bn'}") from None
     except (KeyError, TypeError, ValueError) as error:
