@@ -21,6 +21,7 @@ from codes.figures.horizons import caption_words, read_horizons
 from codes.figures.landscape import COMPARED
 from codes.networks import build
 from codes.results import presets
+from codes.results.comparisons import changes_table
 from codes.results.measurements import eigenvalue_in_words
 from codes.results.words import listed, mean_and_deviation, percent
 from codes.settings import DEFAULTS, PRESETS, Settings
@@ -388,6 +389,8 @@ PARTS = {  # a file, what makes it, and what reads it
     "data": ("evaluation.json", 'make evaluate ARGS="--ckpt reports/models/cifarnet.pt"', data),
     "front": ("published.csv", "git checkout reports/results/published.csv", front),
     "compare": ("compare/quick/summary.csv", "make compare", comparisons_for_report),
+    "changes": ("compare/long/summary.csv", 'make compare ARGS="--base long"',
+                lambda path: cells(changes_table(path.parents[1]))),
     "ways": ("compare/long/summary.csv", 'make compare ARGS="--base long"', recipe_for_report),
     "horizons": ("compare/long/summary.csv", 'make compare ARGS="--base long"',
                  lambda path: horizons(path.parents[1] / "quick", path.parent)),

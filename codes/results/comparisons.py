@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+from codes.results.advice import short
 from codes.results.compare_results import (
     FACTOR,
     SUMMARY,
@@ -13,7 +14,7 @@ from codes.results.compare_results import (
     sorted_by_effect,
 )
 from codes.results.words import with_spread
-from VGG_BatchNorm.ground.files import read_csv
+from VGG_BatchNorm.ground.files import read_csv, read_json
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import Table
 
@@ -21,6 +22,10 @@ ORDER = ("optimizers", "damped_muon", "whole_images", "activations", "components
          "widths", "depth", "recipe", "losses", "losses_muon",
          "final")  # of studies on a page; others follow
 ASIDE = ("damped_muon", "recipe", "losses_muon")  # these are run and reported where asked for
+CHANGES = {  # in words, with both accuracies before: study and variant
+    "Adam, one rate for all weights, in place of Muon": ("optimizers", "Adam"),
+    "batch norm taken away (under AdamW, from {0:.1f} and {1:.1f} %)": ("components", "none"),
+    "CutMix": ("augmentation", "with CutMix"), "twice the filters": ("widths", "× 2")}
 
 
 def by_study(folder: Path) -> dict[str, list[dict]]:
@@ -108,3 +113,23 @@ def without_effect_table(studies: dict[str, list[dict]]) -> Table:
              for rows in studies.values() for row in reversed(sorted_by_effect(rows[1:]))
              if outcome(row) != "better"]
     return Table("", ("study", "variant", "difference (points)", ""), lines)
+
+
+def changes_table(compare: Path) -> Table:
+    """Return what one change does at both lengths, in points; bold: clear after correction.
+
+    Raises:
+        KeyError: a variant is not there.
+    """
+    columns, heads, firsts = [], [], []
+    for name, net in (("quick", "small net"), ("long", "larger net")):
+        studies = by_study(compare / name)
+        base, epochs = studies["widths"][0], read_json(compare / name / "base.json", "epochs")
+        heads.append(f"{net}: {base['parameters'] / 1e6:.2f} M parameters, {epochs['epochs']} "
+                     f"epochs, {base['accuracy']:.1f} % right")
+        found = {(study, short(row)): row for study, rows in studies.items() for row in rows[1:]}
+        columns.append([f"**{verdict(row)}**" if row["clear"] else verdict(row)
+                        for row in map(found.__getitem__, CHANGES.values())])
+        firsts.append([studies[study][0]["accuracy"] for study, _ in CHANGES.values()])
+    changes = [text.format(*of) for text, *of in zip(CHANGES, *firsts, strict=True)]
+    return Table("", ("change", *heads), list(zip(changes, *columns, strict=True)))
