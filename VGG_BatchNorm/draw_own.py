@@ -38,7 +38,6 @@ def draw_edge(runs: Runs):
     shown), at 0.1, η·κ rises with batch norm; without, it does so when its loss has fallen as
     far."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.6), sharey=True, width_ratios=(4, 4, 5))
-    drawn = []
     rates = sorted({lr for norm in PAIR for lr in measures.at_rates(runs, norm)})
     looks = {lr: dict(color=shade, marker=mark, markersize=4, linewidth=1.2) for lr, shade, mark in
              zip(rates, plt.get_cmap("plasma")(np.linspace(0, 0.9, len(rates))), 
@@ -46,36 +45,16 @@ def draw_edge(runs: Runs):
     for lr, look in looks.items():
         axes[1].plot([], [], **look, label=f"{lr:g}")
     for axis, (norm, (label, colour)), moved in zip(axes, PAIR.items(), (0.97, 1.03), strict=False):
-        points, failed = [], []
-        for lr, some in measures.at_rates(runs, norm).items():
-            steps, values = measures.rate_times_curvature(some[0])
-            order = np.argsort(steps)
-            steps, values = steps[order], values[order]
-            smooth = running_median(values, 1)
-            shown = (steps <= SHORTEST).sum()
-            axis.plot(steps[:shown], smooth[:shown], **looks[lr])
-            whole = measures.finite(some)
-            late = np.concatenate([measures.late_edge(run, SHORTEST) for run in whole])
-            middle = np.mean([measures.edge_median(run, SHORTEST) for run in whole])
-            points.append((lr, np.percentile(late, 25), middle, np.percentile(late, 75)))
-            failed.append(measures.failed(some, SHORTEST))
-            drawn += some
-        at, low, middle, high = np.array(points).T
-        bars = np.maximum(0, (middle - low, high - middle))  # the mean may lie outside them
-        axes[2].errorbar(moved * at, middle, bars, fmt=f"{MARKS[colour]}-", capsize=3, markersize=5,
-                         color=colour, label=label)
-        axes[2].plot(moved * at[failed], middle[failed], "kx", markersize=8, zorder=3)
+        by_rate = measures.at_rates(runs, norm)
+        _edge_over_training(axis, by_rate, looks)
         axis.set(title=label, xlabel="step", ylim=(-0.5, 5))
+        look = dict(color=colour, markersize=5, label=label, capsize=3)
+        _edge_by_rate(axes[2], by_rate, moved, f"{MARKS[colour]}-", quartiles=True, **look)
         single = [run for run in runs.values() if run["run"]["head"] == "single"
                   and run["run"]["norm"] == norm]
-        single = [(lr, np.mean([measures.edge_median(run, SHORTEST) for run in some]),
-                   measures.failed(some, SHORTEST))
-                  for lr, some in measures.by_rate(single).items()]
         if single:
-            at, middle, failed = map(np.array, zip(*single, strict=True))
-            axes[2].plot(moved * at, middle, f"{MARKS[colour]}--", color=colour, markersize=4,
-                         linewidth=1)
-            axes[2].plot(moved * at[failed], middle[failed], "kx", markersize=8, zorder=3)
+            look = dict(color=colour, markersize=4, linewidth=1)
+            _edge_by_rate(axes[2], measures.by_rate(single), moved, f"{MARKS[colour]}--", **look)
     for axis in axes:
         axis.axhline(2, color="black", linewidth=1.2)
     axes[0].set_ylabel("η·κ")
@@ -90,7 +69,37 @@ def draw_edge(runs: Runs):
             high.label1.set_ha("left")
     axes[2].minorticks_off()
     axes[2].legend(loc="upper left", ncols=2, columnspacing=1)
+    drawn = [run for norm in PAIR for some in measures.at_rates(runs, norm).values()
+             for run in some]
     return entitled(figure, drawn, "plain SGD", first=SHORTEST)
+
+
+def _edge_over_training(axis, by_rate: dict[float, list[dict]], looks: dict[float, dict]) -> None:
+    """Draw η·κ of the first run of each rate, a median over three probes, up to step SHORTEST."""
+    for lr, some in by_rate.items():
+        steps, values = measures.rate_times_curvature(some[0])
+        order = np.argsort(steps)
+        shown = (steps <= SHORTEST).sum()
+        axis.plot(steps[order][:shown], running_median(values[order], 1)[:shown], **looks[lr])
+
+
+def _edge_by_rate(axis, by_rate: dict[float, list[dict]], moved: float, style: str,
+                  quartiles: bool = False, **look) -> None:
+    """Draw the median of η·κ from step 200 to SHORTEST, a mean over the runs of each rate, with the
+    middle half of all probes if `quartiles`; a cross where training failed."""
+    finite = list(map(measures.finite, by_rate.values()))
+    middle = np.array([np.mean([measures.edge_median(run, SHORTEST) for run in some])
+                       for some in finite])
+    bars = None
+    if quartiles:
+        probes = [np.concatenate([measures.late_edge(run, SHORTEST) for run in some])
+                  for some in finite]
+        low, high = np.transpose([np.percentile(some, (25, 75)) for some in probes])
+        bars = np.maximum(0, (middle - low, high - middle))  # the mean may lie outside them
+    at = moved * np.array(list(by_rate))
+    axis.errorbar(at, middle, bars, fmt=style, **look)
+    failed = [measures.failed(some, SHORTEST) for some in by_rate.values()]
+    axis.plot(at[failed], middle[failed], "kx", markersize=8, zorder=3)
 
 
 HEAD_LOOKS = {  # norm of the convolutions, head, warm-up?: label, colour, style
@@ -143,11 +152,7 @@ def draw_heads(runs: Runs):
                 axes[0].plot([moved * lr] * len(values), values, ".", color=colour, markersize=6)
         if top not in seeds:
             continue
-        dead = np.mean([measures.dead_units(run)[1][-1]
-                        for run in measures.finite(seeds[top])], axis=0)
-        at = np.arange(1, len(dead) + 1)
-        for part in (slice(CONVOLUTIONS), slice(CONVOLUTIONS, None)):
-            axes[2].plot(at[part], 100 * dead[part], style, **look)
+        _inactive_by_layer(axes[2], measures.finite(seeds[top]), style, **look)
     for axis, name, title in zip(axes, (f"training accuracy at step {step} (%)",
                                         "largest early loss (nats)"),
                                  ("accuracy", "spike of the loss"), strict=False):
@@ -162,6 +167,15 @@ def draw_heads(runs: Runs):
     axes[2].axvline(CONVOLUTIONS + 0.5, color="black", linewidth=0.8)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return entitled(figure, sum(found.values(), []), "plain SGD", first=step)
+
+
+def _inactive_by_layer(axis, runs: list[dict], style: str, **look) -> None:
+    """Draw the share of inactive units at the last look, a mean over `runs`; convolutions and
+    linear layers are not joined."""
+    dead = 100 * np.mean([measures.dead_units(run)[1][-1] for run in runs], axis=0)
+    at = np.arange(1, len(dead) + 1)
+    for part in (slice(CONVOLUTIONS), slice(CONVOLUTIONS, None)):
+        axis.plot(at[part], dead[part], style, **look)
 
 
 NOISE_LOOKS = {  # norm: label, colour, style
@@ -208,8 +222,7 @@ def draw_noise(runs: Runs):
         axis.plot(run["watch_steps"], run["moment_mean"][:, 3, 0], color=colour, linewidth=1)
         axis.set(xlabel="step", ylim=(-1, 1), title=label.replace(", ", ",\n"))
         for panel, name in zip(jumps, ("mean", "std"), strict=True):
-            jump = np.abs(np.diff(run[f"moment_{name}"], axis=0)) / run["moment_std"][1:]
-            jump = np.nanmedian(jump, axis=(0, 2))[:CONVOLUTIONS]
+            jump = _jumps(run, name)
             panel.plot(np.arange(1, len(jump) + 1), jump, style, markersize=6, color=colour,
                        label=label)
     moments[0].set_ylabel("mean at the ReLU")
@@ -226,6 +239,13 @@ def draw_noise(runs: Runs):
         panel.yaxis.set_major_formatter("{x:g}")
     figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return entitled(figure, sum(found.values(), []), "plain SGD, LR 0.1")
+
+
+def _jumps(run: dict, moment: str) -> np.ndarray:
+    """Return how far "mean" or "std" of a channel moves from one look to the next, over its
+    standard deviation: the median over looks and channels, by convolution."""
+    jumps = np.abs(np.diff(run[f"moment_{moment}"], axis=0)) / run["moment_std"][1:]
+    return np.nanmedian(jumps, axis=(0, 2))[:CONVOLUTIONS]
 
 
 def draw_kinks(runs: Runs):

@@ -233,11 +233,7 @@ def draw_three_panels(runs: Runs):
                               (width, measures.band_width)):
             draw_seeds(axis, colour, found, measure)
         draw_seeds(start, colour, found, measures.band_width, 200)
-        for run in found:
-            for axis, values in zip(by_length, (measures.loss_change(run),
-                                                measures.gradient_change(run)), strict=True):
-                axis.plot(FINE_GRID, measures.late_median(run, values), f"{MARKS[colour]}-",
-                          color=colour, linewidth=1.2, markersize=4)
+        _changes_by_length(*by_length, found, f"{MARKS[colour]}-", color=colour)
         by_length[0].plot([], [], f"{MARKS[colour]}-", color=colour, label=label)
         drawn += found
     for axis, name, end, title in ((gradient, "‖Δg‖", 35, "gradient predictiveness"),
@@ -246,19 +242,11 @@ def draw_three_panels(runs: Runs):
         axis.set(ylabel=f"{name} (up to {axis.dataLim.y1:.0f})", ylim=(0, end), title=title)
     loss.set(ylabel="nats", yscale="log", title="variation of the loss")
     start.set(ylabel="nats", yscale="log", title="width, steps 0 to 200")
-    by_length[0].set(ylabel="nats", ylim=(-0.6, 2), title="change of the loss")
-    by_length[0].axhline(0, color="black", linewidth=0.8)
-    by_length[1].set(ylabel="‖Δg‖ / ‖g‖", yscale="log", title="change of the gradient")
-    by_length[1].set_yticks([0.03, 0.1, 0.3, 1, 3], ["0.03", "0.1", "0.3", "1", "3"])
     for axis in (loss, start):
         axis.yaxis.set_major_formatter("{x:g}")
     for axis in (loss, gradient, beta, width, start):
         axis.set_xlabel("step")
-    for axis in by_length:
-        axis.set(xlabel="length of the step (learning rates)", xscale="log")
-        axis.set_xticks([1 / 256, 1 / 16, 1, 4], ["1/256", "1/16", "1", "4"])
-        axis.minorticks_off()
-        axis.axvline(1, color="black", linewidth=0.8)
+    _frame_by_length(*by_length)
     for norm in PAIR:
         for edge in ("min", "max_or_value"):
             draw_paper_curve(loss, norm, 4, edge, pale=True, panel="fig4a")
@@ -269,6 +257,28 @@ def draw_three_panels(runs: Runs):
     paper_legend(by_length[0])
     figure.legend(*by_length[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return entitled(figure, drawn, f"SGD, LR {drawn[0]['run']['lr']:g}")
+
+
+def _changes_by_length(loss, gradient, runs: list[dict], style: str, **look) -> None:
+    """Draw what a step along the gradient changes against its length, a line for each run."""
+    for run in runs:
+        for axis, values in ((loss, measures.loss_change(run)),
+                             (gradient, measures.gradient_change(run))):
+            axis.plot(FINE_GRID, measures.late_median(run, values), style, linewidth=1.2,
+                      markersize=4, **look)
+
+
+def _frame_by_length(loss, gradient) -> None:
+    """Name and limit the two axes of `_changes_by_length`; black: no change, and the step taken."""
+    loss.set(ylabel="nats", ylim=(-0.6, 2), title="change of the loss")
+    loss.axhline(0, color="black", linewidth=0.8)
+    gradient.set(ylabel="‖Δg‖ / ‖g‖", yscale="log", title="change of the gradient")
+    gradient.set_yticks([0.03, 0.1, 0.3, 1, 3], ["0.03", "0.1", "0.3", "1", "3"])
+    for axis in (loss, gradient):
+        axis.set(xlabel="length of the step (learning rates)", xscale="log")
+        axis.set_xticks([1 / 256, 1 / 16, 1, 4], ["1/256", "1/16", "1", "4"])
+        axis.minorticks_off()
+        axis.axvline(1, color="black", linewidth=0.8)
 
 
 def draw_long(runs: Runs):
