@@ -116,17 +116,18 @@ def without_effect_table(studies: dict[str, list[dict]]) -> Table:
 
 
 def changes_table(compare: Path) -> Table:
-    """Return what one change does at both lengths, in points; bold: clear after correction.
+    """Return what one change does to both bases, in points; bold: clear after correction.
 
     Raises:
-        KeyError: a variant is not there.
+        KeyError: a variant, or a whole summary.csv, is not there.
+        UserError: a base.json is not.
     """
     columns, heads, firsts = [], [], []
-    for name, net in (("quick", "small net"), ("long", "larger net")):
+    for name in ("quick", "long"):
         studies = by_study(compare / name)
         base, epochs = studies["widths"][0], read_json(compare / name / "base.json", "epochs")
-        heads.append(f"{net}: {base['parameters'] / 1e6:.2f} M parameters, {epochs['epochs']} "
-                     f"epochs, {base['accuracy']:.1f} % right")
+        heads.append(f"{base['parameters'] / 1e6:.2f} M parameters, {epochs['epochs']} epochs: "
+                     f"{base['accuracy']:.1f} % right")
         found = {(study, short(row)): row for study, rows in studies.items() for row in rows[1:]}
         columns.append([f"**{verdict(row)}**" if row["clear"] else verdict(row)
                         for row in map(found.__getitem__, CHANGES.values())])
