@@ -60,8 +60,10 @@ gallery: reports/figures/samples.png ## 2     all pictures on one page, with ima
 	$(PY) codes/draw_figures.py
 	$(PY) codes/gallery.py --ckpt $(SHIPPED) $(ARGS)
 
+# where the second of a verb's scripts would not know of another folder
+no-out = $(if $(findstring --out,$(ARGS)),$(error with --out call the scripts themselves, as README says under "Commands"))
 compare: $(DATA) ## 240   one factor at a time: optimizers, activations, losses, … (what is there is not run again)
-	$(PY) codes/compare.py $(ARGS)
+	$(no-out)$(PY) codes/compare.py $(ARGS)
 	$(PY) codes/plot_compare.py
 	@$(PY) codes/summarise.py
 
@@ -69,7 +71,7 @@ from-scratch: $(DATA) ## 2     a convolutional network without autograd: every g
 	$(PY) codes/from_scratch.py $(ARGS)
 
 bn-landscape: $(DATA) ## 8     why batch norm helps: VGG-A with and without it, probed; pictures with captions
-	$(PY) VGG_BatchNorm/VGG_Loss_Landscape.py $(ARGS)
+	$(no-out)$(PY) VGG_BatchNorm/VGG_Loss_Landscape.py $(ARGS)
 	$(PY) VGG_BatchNorm/plot_study.py
 
 bn-compare: override ARGS += --groups pair rates

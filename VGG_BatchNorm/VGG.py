@@ -51,7 +51,8 @@ HEADS = {  # the layer after each hidden linear layer; "single": there is no hid
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
-    """Instance norm that lets images of one pixel pass: their only value is not its own mean."""
+    """Instance norm that returns images of one pixel as they are: less its mean, their only value
+    is 0."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x if x.shape[2:] == (1, 1) else super().forward(x)
@@ -74,10 +75,10 @@ class VGG(nn.Module):
     """(N, inp_ch, 32, 32) images to (N, num_classes) logits.
 
     Args:
-        configuration: a column of `TABLE`.
-        norm: a name in `NORMS`; the layer stands between convolution and ReLU.
+        configuration: a name in `TABLE`.
+        norm: a name in `NORMS`, the layer between convolution and ReLU.
         width: factor of all channel counts and of the hidden linear layers, rounded up.
-        head: a name in `HEADS`: three linear layers, the same with batch norm, or one.
+        head: a name in `HEADS`; three linear layers, the same with batch norm, or one.
         smooth: softplus in place of ReLU and average in place of max pooling: no kinks.
         dropout: share dropped before each hidden linear layer; 0 where there is none.
         init_weights: start from `init_weights_`, else from torch's defaults.

@@ -5,14 +5,15 @@
 
 Trains the runs of a preset, one .npz each under reports/results/bn/<preset>/<group>/, and a row
 each in summary.csv; plot_study.py then draws. Stopped at any moment, it goes on where it was;
-a finished run is not run again. Groups:
+a finished run is not run again, nor after a change to the code: --out then
+starts a set of its own. Groups:
 
     pair      the two nets at learning rate 0.1, probed along the gradient (the paper's experiment)
     envelope  four learning rates by Adam (the handout's) and four by SGD, loss of every step
     rates     the two nets at other learning rates
     rescue    what else lets large learning rates work: warm-up, group norm, noisy batch norm, ...
-    heads     is it the head, or the start? batch norm in the linear layers too, a single linear
-              layer, a warm-up
+    heads     why large rates fail with batch norm, the linear layers or the first steps: batch
+              norm in the linear layers too, a single linear layer, a warm-up
     init      the pair from He's initial weights in place of Glorot's
     edge      smaller and larger rates, for the curvature along the gradient
     noise     noise after batch norm, by channel and by pixel, and without batch norm
@@ -69,10 +70,10 @@ PRESETS = {  # steps of the runs of each group (0: none of them), and what the r
 }
 SGD_RATES = (0.01, 0.03, 0.1, 0.2)  # at the handout's, plain SGD hardly leaves its start
 RESCUE_RUNS = (  # norm, what else is changed, and rates near the best, which get more seeds here
-    ("none", {}, (0.1,)), ("batch", {}, (0.1,)),  # "rates" has theirs at 0.2 and 0.5
+    ("none", {}, (0.1,)), ("batch", {}, (0.1,)),  # at 0.2 and 0.5: those of "rates"
     ("none", {"warmup": True}, (0.1, 0.2, 0.5)), ("group", {}, (0.01, 0.03)),
     ("noisy_batch", {}, ()), ("batch", {"only_norm": True}, ()),
-    ("batch", {"head": "batch"}, ()))  # "heads" has these
+    ("batch", {"head": "batch"}, ()))  # those of "heads"
 FEW = 3  # seeds, at most, of all groups but the pair
 HEAD_RUNS = (  # beside the pair at its own rate and at the others
     ("batch", {"head": "single"}), ("none", {"head": "single"}), ("batch", {"head": "batch"}),
@@ -94,7 +95,8 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
     watched = dict(watch_every=10, edge_every=25)
 
     def rescue(norm: str, lr: float, warmup: bool = False, **extra) -> Run:
-        return Run(norm, lr, p["rescue"], warmup=warmup * p["rescue"] // 3, **extra, **shared)
+        return Run(norm, lr, p["rescue"], warmup=p["rescue"] // 3 if warmup else 0, **extra,
+                   **shared)
 
     seeds = range(p["seeds"])
     few = seeds[:FEW]
@@ -168,11 +170,22 @@ def minutes(runs: list[Run], train: Split, device: torch.device) -> float:
 
 
 def done(run: Run, folder: Path) -> bool:
-    """Return whether the run is there, as long as it is to be, in its precision or another."""
+    """Return whether the run's file is there, of as many steps or more, in either precision.
+
+    Raises:
+        UserError: it is of a run with other settings.
+    """
     paths = [folder / f"{dataclasses.replace(run, precision=precision).name}.npz"
              for precision in PRECISIONS[1:]]
-    return any(path.exists() and read_study_run(path)["run"]["steps"] >= run.steps
-               for path in paths)
+    steps = 0
+    for path in filter(Path.exists, paths):
+        held = read_study_run(path)["run"]
+        for name, value in dataclasses.asdict(run).items():
+            if name not in ("precision", "steps") and held.get(name) != value:
+                raise UserError(f"{path} is of a run with {name} {held.get(name)}, not {value}; "
+                                "move it away, or choose another --out")
+        steps = max(steps, held["steps"])
+    return steps >= run.steps
 
 
 def planned_runs(preset: str | None, groups: list[str], train: Split, device: torch.device,
@@ -180,7 +193,8 @@ def planned_runs(preset: str | None, groups: list[str], train: Split, device: to
     """Return the runs of `preset` that are left to do in these groups, by "preset/group", and print
     how many they are.
 
-    Without a preset: `quick` on a CPU, `full` elsewhere. No clock has a say in what is run.
+    Without a preset: `quick` on a CPU, `full` elsewhere. What is run never depends on a measured
+    speed.
     """
     name = preset or ("quick" if device.type == "cpu" else "full")
     left = {group: [run for run in some if not done(run, results / name / group)]

@@ -86,11 +86,10 @@ def _over(name: str, low: float, high: float,
     as "probe_steps", is from `low` to below `high`; what is NaN does not count. It raises NotRun
     of a run that has none, or does not reach the end of a span of steps."""
     def median(run: dict) -> float:
-        if name != "probe_loss" and low < run["run"]["steps"] < high < np.inf:
-            raise NotRun
         there = (run[name] >= low) & (run[name] < high)
-        if not there.any():
-            raise NotRun
+        cut = name != "probe_loss" and low < run["run"]["steps"] < high < np.inf
+        if cut or not there.any():
+            raise NotRun("a run without probes in the span")
         return float(np.nanmedian(values(run)[there], axis=0))
 
     return median

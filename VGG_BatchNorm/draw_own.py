@@ -1,6 +1,8 @@
 """Pictures that the paper does not have: what its measures hide; and FIGURES, all of the study's.
 
     FIGURES["01_training"](read_runs(folder))  # a figure; its caption: the function's docstring
+
+Of a docstring, what follows the first paragraph is what the runs of the preset `full` show.
 """
 
 import itertools
@@ -26,17 +28,18 @@ from VGG_BatchNorm.run_files import FINE_GRID
 def draw_edge(runs: Runs):
     """Training near the edge of stability. κ is the curvature of the loss along the gradient, of
     one batch and on that batch, from the loss a sixteenth of a learning rate on; were there no
-    kinks, it would be no larger than the largest eigenvalue of that batch's Hessian on that way. On
-    a quadratic, a step of gradient descent at rate η raises the loss where η·κ > 2 (above the black
+    kinks, it would be at most the largest eigenvalue of that batch's Hessian along the way. On a
+    quadratic, a step of gradient descent at rate η raises the loss where η·κ > 2 (above the black
     line), and gradient descent is unstable there (Cohen et al. 2021); η·κ < 2 does not exclude that
     it is. Left and middle: η·κ over training, a line for each learning rate, from dark to yellow
-    (first seed, median over three probes, which span 75 steps at rates of 0.025 and 0.4, and 300 at
-    the others). Right: its median from step 200 to 500, mean over seeds, against the learning rate,
-    with the middle half of all probes; dashed: with a single linear layer. The points are moved
-    sideways a little. Crosses: training has failed (training accuracy below 15 % at step 500). With
-    batch norm the first steps are off the scale from a rate of 0.1 on. From about step 750 on (not
-    shown), at 0.1, η·κ rises with batch norm; without, it does so when its loss has fallen as
-    far."""
+    (first seed, median over three probes). Right: its median over the steps that the title names,
+    mean over seeds, against the learning rate, with the middle half of all probes; dashed: with a
+    single linear layer. The points are moved sideways a little. Crosses: training has failed
+    (training accuracy below 15 % at the last of these steps).
+
+    Three probes span 75 steps at rates of 0.025 and 0.4, and 300 at the others. With batch norm the
+    first steps are off the scale from a rate of 0.1 on. From about step 750 on (not shown), at 0.1,
+    η·κ rises with batch norm; without, it does so when its loss has fallen as far."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.6), sharey=True, width_ratios=(4, 4, 5))
     rates = sorted({lr for norm in PAIR for lr in measures.at_rates(runs, norm)})
     looks = {lr: dict(color=shade, marker=mark, markersize=4, linewidth=1.2) for lr, shade, mark in
@@ -61,7 +64,11 @@ def draw_edge(runs: Runs):
     axes[1].legend(title="learning rate η", ncols=2, columnspacing=1, loc="upper center")
     axes[2].plot([], [], "k--", linewidth=1, label="single linear layer")
     axes[2].plot([], [], "kx", markersize=8, label="failed")
-    axes[2].set(title=f"medians, steps 200 to {SHORTEST}", xlabel="learning rate η", xscale="log")
+    drawn = [run for norm in PAIR for some in measures.at_rates(runs, norm).values()
+             for run in some]
+    end = min(SHORTEST, *(run["run"]["steps"] for run in drawn))
+    axes[2].set(title=f"medians, steps 200 to {end}" if end > 200 else "at the last probe",
+                xlabel="learning rate η", xscale="log")
     names = axes[2].set_xticks(rates, [f"{rate:g}" for rate in rates])
     for (low, rate), (high, after) in itertools.pairwise(zip(names, rates, strict=True)):
         if after < 1.3 * rate:  # their labels would touch
@@ -69,8 +76,6 @@ def draw_edge(runs: Runs):
             high.label1.set_ha("left")
     axes[2].minorticks_off()
     axes[2].legend(loc="upper left", ncols=2, columnspacing=1)
-    drawn = [run for norm in PAIR for some in measures.at_rates(runs, norm).values()
-             for run in some]
     return entitled(figure, drawn, "plain SGD", first=SHORTEST)
 
 
@@ -102,6 +107,7 @@ def _edge_by_rate(axis, by_rate: dict[float, list[dict]], moved: float, style: s
     axis.plot(at[failed], middle[failed], "kx", markersize=8, zorder=3)
 
 
+HEAD_RATES = (0.05, 0.1, 0.2, 0.5)  # at which each of these was run
 HEAD_LOOKS = {  # norm of the convolutions, head, warm-up?: label, colour, style
     ("none", "plain", False): ("no norm", PLAIN, "s-"),
     ("none", "single", False): ("no norm, single linear layer", AMBER, "P--"),
@@ -117,12 +123,14 @@ def draw_heads(runs: Runs):
     """Where is batch norm fragile at large rates? Left: training accuracy at one step against the
     learning rate, for VGG-A's three linear layers as they are, with batch norm in them too, for a
     single linear layer in their place, and with a warm-up over the first 100 steps (a mark alone:
-    at that rate only); the marks are moved sideways. Middle: the largest loss of the first
-    50 steps: with batch norm the first updates throw it up, and further at larger rates; the
-    warm-up is then half way. Right: the share of the units that are negative on a whole batch, by
-    layer, at the largest rate and the last look: on that batch they learn nothing, and some are
-    active on later ones. Lines: means over seeds (of the loss, medians; of inactive units, over
-    those that did not diverge); dots on the left: each seed, where there are several."""
+    at that rate only); the marks are moved sideways. Middle: the largest loss of the first 50
+    steps. Right: the share of the units that are negative on a whole batch, by layer, at the
+    largest rate and the last look: on that batch they learn nothing. Lines: means over seeds (of
+    the loss, medians; of inactive units, over those that did not diverge); dots on the left: each
+    seed, where there are several.
+
+    With batch norm the first updates throw the loss up, and further at larger rates; the warm-up is
+    then half way. Some inactive units are active on later batches."""
     found = {}
     for norm, head, warm in HEAD_LOOKS:
         if head == "plain" and not warm:
@@ -130,7 +138,7 @@ def draw_heads(runs: Runs):
         else:
             some = [run for run in find(runs, "heads") if (run["run"]["norm"], run["run"]["head"],
                     bool(run["run"]["warmup"])) == (norm, head, warm)]
-        found[norm, head, warm] = [run for run in some if 0.05 <= run["run"]["lr"] != 0.4]
+        found[norm, head, warm] = [run for run in some if run["run"]["lr"] in HEAD_RATES]
     found = {key: some for key, some in found.items() if some}
     rates = list(measures.by_rate(found["none", "plain", False]))
     top = rates[-1]
@@ -197,12 +205,13 @@ def draw_noise(runs: Runs):
     filled with statistics taken anew over batches without noise (without batch norm there are no
     statistics). Right: by how much the means and the standard deviations σ of four channels jump
     from one look to the next, over σ, by layer (median, first seed). If batch norm worked by steady
-    first moments, noise by channel would have to undo what it does: by this measure they are then
-    less steady than in the plain net, in the convolutions, which are drawn. The spreads tell
-    another story: with that noise they are less steady than in the plain net in the first three
-    convolutions alone, and steadier from the fourth on. In the linear layers, which have no norm,
-    means and spreads are both steadier. The noise in the net without batch norm, which is larger
-    there against what it meets, stops training: no fair control."""
+    first moments, noise by channel would have to undo what it does.
+
+    By this measure means are then less steady than in the plain net, in the convolutions, which are
+    drawn. Spreads are less steady than there in the first three convolutions alone, and steadier
+    from the fourth on. In the linear layers, which have no norm, means and spreads are both
+    steadier. The noise in the net without batch norm, which is larger there against what it meets,
+    stops training: no fair control."""
     found = {norm: find(runs, "noise", norm=norm) for norm in NOISE_LOOKS}
     figure = plt.figure(figsize=(9.6, 5.2))
     above, below = figure.add_gridspec(2, 1, hspace=0.08)
@@ -219,7 +228,9 @@ def draw_noise(runs: Runs):
                               markerfacecolor="white")
             held_out.plot(measures.anew_percent(run), row, style[0], color=colour)
         run = found[norm][0]
-        axis.plot(run["watch_steps"], run["moment_mean"][:, 3, 0], color=colour, linewidth=1)
+        layer, channel = 3, 0  # convolution 4
+        axis.plot(run["watch_steps"], run["moment_mean"][:, layer, channel], color=colour,
+                  linewidth=1)
         axis.set(xlabel="step", ylim=(-1, 1), title=label.replace(", ", ",\n"))
         for panel, name in zip(jumps, ("mean", "std"), strict=True):
             jump = _jumps(run, name)
@@ -250,12 +261,14 @@ def _jumps(run: dict, moment: str) -> np.ndarray:
 
 def draw_kinks(runs: Runs):
     """What the effective β of very short steps measures. Secants ‖Δg‖/(α‖g‖) against the length of
-    the step α: in the usual nets they rise as the step gets shorter, and lie far above ‖Hg‖/‖g‖
-    (dashed), the limit of a smooth function; in the same nets with softplus for ReLU and average
-    pooling for max pooling they meet it. The rise is thus of kinks that a step crosses, and a small
-    or large value at short steps says nothing about the curvature between them. Medians over the
-    probes on the fine grid, first seed, up to the last step of the smooth nets. The smooth net
-    without batch norm learns nothing in so few steps, so its curve is of the start."""
+    the step α, in the usual nets (left) and in the same nets with softplus for ReLU and average
+    pooling for max pooling (right); dashed: ‖Hg‖/‖g‖, their limit if the function is smooth.
+    Medians over the probes on the fine grid, first seed, up to the last step of the smooth nets.
+
+    In the usual nets the secants rise as the step gets shorter, and lie far above the limit; in the
+    smooth ones they meet it. The rise is thus of kinks that a step crosses, and a small or large
+    value at short steps says nothing about the curvature between them. The smooth net without batch
+    norm learns nothing in so few steps, so its curve is of the start."""
     usual, smooth = pair(runs), [(*look, find(runs, "smooth", norm=norm, smooth=True))
                                  for norm, look in PAIR.items()]
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.1), sharey=True)
@@ -290,13 +303,14 @@ def draw_theorem(runs: Runs):
     one batch: the square of the gradient by the layer's input x, as measured through our own batch
     norm, against γ²/σ² (‖h‖² − ⟨1, h⟩²/m − ⟨h, x̂⟩²/m), where h is the gradient by its output, m
     values long, and x̂ = (x − μ)/σ; and against the theorem as printed, with √m for the last m.
-    With m it is an equality; with √m the right side comes out a little too small for most channels,
-    and below zero for a few (crosses at the left edge, with what else is off the scale): no bound.
-    """
+    With m it is an equality. Crosses at the left edge: below zero, or off the scale.
+
+    With √m the right side comes out a little too small for most channels, and below zero for a few:
+    no bound."""
     found = [run for name, run in runs.items() if not name.startswith("long/")
              and "theorem_measured" in run and not measures.failed([run])]
     if not found:
-        raise NotRun
+        raise NotRun("no run with batch norm was probed and learned")
     run = max(found, key=lambda run: (not run["run"]["smooth"], run["run"]["steps"]))
     measured = run["theorem_measured"]
     figure, axes = plt.subplots(1, 2, figsize=(6.6, 3.1), sharex=True, sharey=True)
@@ -323,12 +337,14 @@ def draw_theorem(runs: Runs):
 
 
 def draw_scaling(runs: Runs):
-    """All filters of the trained nets (first seed) multiplied by c. With batch norm the loss stays,
-    yet the curvature κ along the gradient goes as c⁻² below c = 1, and β on the paper's grid falls
-    too: the same function, another smoothness. For large c the layers that were not scaled (the
-    linear ones, batch norm's own weights) set κ. A smaller β is thus no property of the function
-    alone, and comparing two nets' β says little unless their weights' scales are compared too.
-    Without batch norm the function itself changes, and β soon leaves the picture."""
+    """All filters of the trained nets (first seed) multiplied by c: loss, curvature κ along the
+    gradient, and β on the paper's grid.
+
+    With batch norm the loss stays, yet κ goes as c⁻² below c = 1, and β falls too: the same
+    function, another smoothness. For large c the layers that were not scaled (the linear ones,
+    batch norm's own weights) set κ. A smaller β is thus no property of the function alone, and
+    comparing two nets' β says little unless their weights' scales are compared too. Without batch
+    norm the function itself changes, and β soon leaves the picture."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.5))
     for label, colour, (run, *_) in pair(runs):
         c = run["scale"]
@@ -350,8 +366,10 @@ def draw_scaling(runs: Runs):
 def draw_start(runs: Runs):
     """The first steps, densely (first seed). Left: β; marks are where the shortest step of the grid
     gives the largest value. Right: size of the gradient by the input of each ReLU, at the first
-    step and a hundred later: at the first, without batch norm it shrinks towards the input and with
-    it it grows. At the very start batch norm can be the rougher of the two."""
+    step and a hundred later.
+
+    At the first step it shrinks towards the input without batch norm, and grows with it. At the
+    very start batch norm can be the rougher of the two."""
     figure, axes = plt.subplots(1, 2, figsize=(8.3, 3.2))
     looks = {0: "-", 100: "--"}  # by step
     for label, colour, (run, *_) in pair(runs):
@@ -380,8 +398,10 @@ def draw_map(runs: Runs):
     """How long the gradient stays good: change of the gradient relative to its size (above) and the
     cosine between it before and after the step (below), over the step size (upwards) and training
     (to the right), first seed. Dark in both: a step of that size ends where the gradient is another
-    one. At the longest steps the gradient changes more without batch norm, at the shortest more
-    with it."""
+    one.
+
+    At the longest steps the gradient changes more without batch norm, at the shortest more with
+    it."""
     figure, axes = plt.subplots(2, 2, figsize=(10, 6), sharex=True, sharey=True)
     for column, (label, _, (run, *_)) in zip(axes.T, pair(runs), strict=True):
         fine = ~np.isnan(run["distances"]).any(1)
@@ -395,7 +415,8 @@ def draw_map(runs: Runs):
         column[1].set(xlabel="step")
         for axis in column:
             axis.grid(False)
-            axis.set_ylabel("step size α") if column[0] is axes[0, 0] else None
+            if column[0] is axes[0, 0]:
+                axis.set_ylabel("step size α")
     figure.colorbar(images[0], ax=axes[0], label="log₁₀ ‖Δg‖ / ‖g‖", extend="both")
     figure.colorbar(images[1], ax=axes[1], label="cosine")
     return entitled(figure, [run], f"SGD, LR {run['run']['lr']:g}")

@@ -1,8 +1,10 @@
 """The pictures of the paper and of the handout, each from the runs of a preset.
 
-A function's docstring is its picture's caption.
+A function's docstring is its picture's caption: what is drawn, and, in a paragraph of its own, what
+the runs of the preset `full` show there, which is said of these alone.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -56,7 +58,7 @@ def same_rates(sets: Iterable[list[dict]]) -> None:
         NotRun: their learning rates differ.
     """
     if len({tuple(run["run"]["lr"] for run in some) for some in sets}) > 1:
-        raise NotRun
+        raise NotRun("the nets to compare were not run at the same learning rates")
 
 
 PAPER_GREYS = "#555555", "#BBBBBB"
@@ -107,10 +109,11 @@ def draw_training(runs: Runs):
     means over the last 25 batches, one for each seed; the pale ones behind are single batches of
     the first. Grey (paler: at 0.5): the paper's own curves at the same rates (right: on its test
     images, every 1,000 steps), read off its figure 1; its net has 13 layers or more, ours 11, and
-    single batches are drawn there. At 0.5 its net with batch norm learns and ours hardly does: see
-    "Heads". The loss is on a logarithmic axis, off which the first steps with batch norm throw it.
-    The stairs are epochs (351 steps): there is no augmentation, so from the second on, images come
-    again."""
+    single batches are drawn there. The loss is on a logarithmic axis, off which the first steps
+    with batch norm throw it. Stairs are epochs: there is no augmentation, so from the second on,
+    images come again.
+
+    At 0.5 the paper's net with batch norm learns and ours hardly does: see "Heads"."""
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.6))
     drawn = []
     for lr, style, face in ((0.1, "-", None), (0.5, "--", "white")):
@@ -184,7 +187,7 @@ def draw_envelope(runs: Runs):
     axes[0].text(0.97, guess, "guessing", transform=axes[0].get_yaxis_transform(), ha="right",
                  va="bottom")
     axes[0].set(ylabel="cross-entropy of the batch (nats)", ylim=(0, 3))
-    return entitled(figure, some)
+    return entitled(figure, sum(found.values(), []))
 
 
 def draw_seeds(axis: plt.Axes, colour: str, found: list[dict], measure: Callable,
@@ -195,30 +198,33 @@ def draw_seeds(axis: plt.Axes, colour: str, found: list[dict], measure: Callable
     for run in found:
         steps = run["probe_steps"]
         shown = steps <= last if last else steps % run["run"]["probe_every"] == 0
-        curves.append(measure(run)[shown])
-        axis.plot(steps[shown], curves[-1], color=colour, linewidth=0.8, alpha=0.35)
-    n = min(map(len, curves))
-    axis.plot(steps[shown][:n], np.median([curve[:n] for curve in curves], axis=0), color=colour,
-              marker=MARKS[colour], linewidth=1.4, markersize=3)
+        curves.append((steps[shown], measure(run)[shown]))
+        axis.plot(*curves[-1], color=colour, linewidth=0.8, alpha=0.35)
+    steps, _ = min(curves, key=lambda curve: len(curve[0]))
+    middle = np.median([values[: len(steps)] for _, values in curves], axis=0)
+    axis.plot(steps, middle, color=colour, marker=MARKS[colour], linewidth=1.4, markersize=3)
 
 
 def draw_three_panels(runs: Runs):
     """The paper's figure 4: at probed steps, the loss and the gradient are measured ½, 1, 2 and 4
     learning rates along the gradient, on the same batch. Above, over training: range of the loss,
     range of the distance between the gradient there and here, the largest distance over the length
-    of the way, and the width of the band of the loss in nats, since a logarithmic axis shows ratios
-    and turns the picture round. Below, left: the width over the first 200 steps, where batch norm's
-    first one is far off the other scale; grey marks: the paper's, one in 100 steps. Below, right:
-    what the paper's ranges hide, the change of the loss and the relative change of the gradient
-    against the length of the step, from 1/256 learning rate on (medians from step 200 on, a line
-    for each seed; the step that is taken is at 1). With batch norm the loss falls further, and its
-    way up comes later; below half a learning rate the gradient changes more. Bands: first seed;
-    lines over steps: pale each seed, strong their median. Grey, pale behind the bands: the paper's
-    curves, read off its figure 4, up to where ours end (its ‖Δg‖ is about four times ours and not
-    drawn; its loss may hold an L2 term). Single probes leave the frame: "up to" says how far (of
-    the width, batch norm's first step). Dashed: β = 2/η, at which the gradient changes by its own
-    length on the shortest step, η/2; where that step makes it quite another gradient, β is about
-    that whatever the landscape."""
+    of the way, and the width of the band of the loss in nats (the logarithmic axis of the first
+    panel shows ratios). Below, left: the width over the first 200 steps, where batch norm's first
+    one is far off the other scale; grey marks: the paper's, one in 100 steps. Below, right: what
+    the paper's ranges hide, the change of the loss and the relative change of the gradient against
+    the length of the step, from 1/256 learning rate on (medians from step 200 on, a line for each
+    seed; the step that is taken is at 1). Bands: first seed; lines over steps: pale each seed,
+    strong their median. Grey, pale behind the bands: the paper's curves, read off its figure 4, up
+    to where ours end (its ‖Δg‖ is about four times ours and not drawn; its loss may hold an L2
+    term). Single probes leave the frame: "up to" says how far (of the width, batch norm's first
+    step). Dashed: β = 2/η, at which the gradient changes by its own length on the shortest step,
+    η/2; where the gradient after that step has nothing in common with g, β is about that on any
+    landscape.
+
+    With batch norm the loss falls further, and its way up comes later; below half a learning rate
+    the gradient changes more. On the logarithmic axis the band with batch norm looks wider, though
+    in nats it is narrower."""
     figure = plt.figure(figsize=(10.4, 5.7))
     above, below = figure.add_gridspec(2, 1)
     loss, gradient, beta, width = above.subgridspec(1, 4).subplots()
@@ -284,13 +290,14 @@ def _frame_by_length(loss, gradient) -> None:
 def draw_long(runs: Runs):
     """The pair for as many steps as in the paper. Left: accuracy, on training batches (a mean over
     an epoch, 351 of them) and, marked, on the test images every 1,000 steps; then the loss. Third:
-    the width of the band of the loss half to four learning rates along the gradient. Where the
-    paper's gap is widest, from step 1,500 to 5,000, so is ours; from about step 9,000 on both nets
-    know their training images, the loss is near zero, and so is the band. Right: the largest ‖Δg‖
-    over the same distances, over ‖g‖. A line for each seed (third and right: medians over five
-    probes); grey: the paper's curves (left: its test accuracy), read off its figures 1 and 4, of a
-    net with more layers. Without augmentation the training images are known by heart in the end, so
-    nothing here says which net would win in a recipe made for accuracy."""
+    the width of the band of the loss half to four learning rates along the gradient. Right: the
+    largest ‖Δg‖ over the same distances, over ‖g‖. A line for each seed (third and right: medians
+    over five probes); grey: the paper's curves (left: its test accuracy), read off its figures 1
+    and 4, of a net with more layers.
+
+    Where the paper's gap is widest, from step 1,500 to 5,000, so is ours; from about step 9,000 on
+    both nets know their training images, the loss is near zero, and so is the band. So nothing here
+    says which net would win in a recipe made for accuracy."""
     figure, axes = plt.subplots(1, 4, figsize=(10.4, 3.3))
     drawn = []
     for norm, (label, colour) in PAIR.items():
@@ -332,9 +339,11 @@ def draw_covariate_shift(runs: Runs):
     same rate, read off its figure 3. Below: by layer, the same, its ratio to ‖G‖, and the cosine;
     lines are medians over training and seeds, bands the middle half; right of the bar are the
     linear layers. If batch norm worked by reducing this shift, blue would have to lie nearer to 0,
-    and to 1 for the cosine. By the paper's distance it lies further off; by the ratio it
-    is further off in convolution 2 and nearer in the first linear layer, elsewhere not clearly
-    (corrected over the layers). Its first step is off the scale."""
+    and to 1 for the cosine. Its first step is off the scale.
+
+    By the paper's distance batch norm lies further off; by the ratio it is further off in
+    convolution 2 and nearer in the first linear layer, elsewhere not clearly (corrected over the
+    layers)."""
     figure, axes = plt.subplots(2, 3, figsize=(9.6, 5.2))
     over_steps = (("convolution 5", "shift_difference", 4, dict(layer="L5", metric="l2")),
                   ("linear layer 1", "shift_difference", CONVOLUTIONS,
@@ -392,17 +401,24 @@ def draw_rescues(runs: Runs):
     where a rate has several (rates near the best got more seeds when the first had been seen; of a
     seed there may be two runs). A diverged run (cross in its net's colour) is at chance, the dotted
     line; points are moved sideways a little. The noise after batch norm is by pixel here, which
-    moves a channel's mean little: see "Noise". Held-out images pass it without the noise, and so in
-    another distribution than its running averages know. Where a net barely learns, luck decides:
-    without norm at 0.5, two runs from one seed, on the same GPU, which does not add in the same
-    order twice, ended far apart. Which net is best after long training is another question."""
-    found = {key: measures.by_rate(measures.rescues(runs, *key)) for key in RESCUE_LOOKS}
+    moves a channel's mean little: see "Noise". Held-out images pass it without the noise, with
+    which its running averages were taken. Which net is best after long training is another
+    question.
+
+    Where a net barely learns, luck decides: without norm at 0.5, two runs from one seed, on the
+    same GPU, which does not add in the same order twice, ended far apart."""
+    found = {}
+    for key in RESCUE_LOOKS:
+        with contextlib.suppress(NotRun):
+            found[key] = measures.by_rate(measures.rescues(runs, *key))
+    if not found:
+        raise NotRun("group rescue has no run")
     if len(grids := {tuple(at_rate) for at_rate in found.values()}) > 1:
-        raise NotRun  # one lacks a learning rate
+        raise NotRun("the nets to compare were not run at the same learning rates")
     rates = np.array(grids.pop())
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.7), sharex=True, sharey=True)
-    for i, (key, (label, colour, style)) in enumerate(RESCUE_LOOKS.items()):
-        at = rates * 1.05 ** (i - 3)
+    for i, key in enumerate(found):
+        (label, colour, style), at = RESCUE_LOOKS[key], rates * 1.05 ** (i - 3)
         percents = measures.training_percent, measures.validation_percent
         for axis, percent in zip(axes, percents, strict=True):
             means = [np.mean(list(map(percent, each))) for each in found[key].values()]
@@ -429,9 +445,10 @@ def draw_rescues(runs: Runs):
 
 def draw_activations(runs: Runs):
     """What the ReLUs of three layers are given, as training goes on: histograms of the values as
-    their median, middle half and middle 90 %, each panel on its own scale; first seed. Batch norm
-    holds the spread near γ; without it the spread drifts with the weights. That the distributions
-    are steadier does not make them the cause: see "Internal covariate shift"."""
+    their median, middle half and middle 90 %, each panel on its own scale; first seed.
+
+    Batch norm holds the spread near γ; without it the spread drifts with the weights. That the
+    distributions are steadier does not make them the cause: see "Internal covariate shift"."""
     layers = (0, 3, 7)
     figure, axes = plt.subplots(2, len(layers), figsize=(10, 5.2), sharex=True)
     for row, (label, colour, (run, *_)) in zip(axes, pair(runs), strict=True):

@@ -42,7 +42,8 @@ def find(runs: Runs, group: str, **wanted) -> list[dict]:
     found = [r for name, r in runs.items() if name.startswith(f"{group}/")
              and all(r["run"][key] == value for key, value in wanted.items())]
     if not found:
-        raise NotRun
+        like = ", ".join(f"{name} {value}" for name, value in wanted.items())
+        raise NotRun(f"group {group} has no run" + (f" with {like}" if like else ""))
     found.sort(key=lambda r: r["run"]["precision"] == "float32")
     once = {tuple((key, value) for key, value in r["run"].items() if key != "precision"): r
             for r in found}  # of twins, that in float32
@@ -71,7 +72,7 @@ def rescues(runs: Runs, norm: str, warm: bool, only_norm: bool, head: str) -> li
     net = dict(norm=norm, only_norm=only_norm, head=head)
     found = [run for run in find(runs, "rescue", **net) if bool(run["run"]["warmup"]) == warm]
     if not found:
-        raise NotRun
+        raise NotRun(f"group rescue has no run with norm {norm}" + ", a warm-up" * warm)
     rates = {run["run"]["lr"] for run in found}
     alike = net | {name: found[0]["run"][name] for name in ("steps", "warmup")}
     for group in ("rates", "heads"):
@@ -115,7 +116,7 @@ def rate_times_curvature(run: dict) -> tuple[np.ndarray, np.ndarray]:
     if "edge_steps" in run:
         return run["edge_steps"], rate * run["edge_curvature"][:, 0]
     if "losses" not in run:
-        raise NotRun
+        raise NotRun("a run that no probe looked at")
     fine = np.isfinite(run["losses"][:, EDGE])
     size, square = rate * FINE_GRID[EDGE], run["gradient_norm"][fine] ** 2
     rise = run["losses"][fine, EDGE] - run["probe_loss"][fine] + size * square
@@ -151,7 +152,7 @@ def anew_percent(run: dict) -> float:
     if run["run"]["norm"] not in WITH_STATISTICS:
         return validation_percent(run)
     if "validation_anew_accuracy" not in run:
-        raise NotRun
+        raise NotRun("a run from before statistics were taken anew")
     return 100 * float(run["validation_anew_accuracy"][0])
 
 
@@ -169,7 +170,7 @@ def training_percent(run: dict, step: int | None = None) -> float:
     if not np.isfinite(run["loss"][-1]):
         return 10.0
     if step and len(run["correct"]) < step:
-        raise NotRun
+        raise NotRun(f"a run shorter than {step} steps")
     return 100 * float(run["correct"][:step][-WINDOW:].mean()) / run["run"]["batch_size"]
 
 

@@ -44,11 +44,13 @@ def main() -> None:
     for name, draw in FIGURES.items():
         try:
             save_figure(draw(runs), args.out / f"{name}.png")
-        except NotRun:
-            print(f"{name}: its runs are not there", file=sys.stderr)
+        except NotRun as error:
+            print(f"{name}: not drawn, {error}", file=sys.stderr)
             continue
-        caption = " ".join(draw.__doc__.split())
+        caption, *found = [" ".join(part.split()) for part in draw.__doc__.split("\n\n")]
         text.append(f"![{name}]({name}.png)\n\n**{name[:2]}** {caption}\n")
+        if folder.name == "full":
+            text += [f"*Finding:* {part}\n" for part in found]
         print(f"picture    {args.out / name}.png")
     if len(text) == head:
         raise UserError(f"{folder} holds none of the runs that the pictures need")

@@ -48,7 +48,9 @@ def probe(model: nn.Module, loss_fn: Loss, batch: Batch, lr: float, *,
         model: in the mode it is trained in; `model(*inputs)` gives what `loss_fn` takes.
         loss_fn: of (outputs, targets), a scalar.
         lr: learning rate η of plain gradient descent, above 0.
-        update: the step u of another optimizer, by parameter name; takes the place of −lr · g.
+        update: the step u of another optimizer, by parameter name; takes the place of −lr · g, and
+            lr then changes nothing. To have it: `before = trainable(model)`, a training step of a
+            copy of model and optimizer, and `after = trainable(copy)`; u = after − before.
         at: loss and gradient (by parameter name) where the model is, on this batch, if a training
             step has just found them; spares one of five passes. Not for a model with dropout:
             the step's draws were others.
@@ -155,8 +157,10 @@ def internal_covariate_shift(model: nn.Module, loss_fn: Loss, batch: Batch, befo
                              after: Tensors) -> dict[str, dict[str, float]]:
     """Return the covariate shift of definition 2.1 for each weight tensor W_i (two or more axes).
 
-    G is W_i's gradient at `before`; G′ is its gradient once all parameters that come before W_i,
-    those of normalisation layers too, have moved to `after`.
+    G is W_i's gradient at `before`; G′ is its gradient once all parameters that were registered
+    before W_i, those of normalisation layers too, have moved to `after`. That is the order of the
+    forward pass where layers are registered in it, as in the VGG nets (in a group of CifarNet, all
+    convolutions come first, then all norms).
 
     Args:
         before, after: trainable parameters around one update, from `trainable`.
@@ -181,12 +185,13 @@ def internal_covariate_shift(model: nn.Module, loss_fn: Loss, batch: Batch, befo
 
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU,
-               nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Softplus, nn.Tanh, nn.Sigmoid)
+ACTIVATION_LAYERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU,
+                     nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Softplus, nn.Tanh,
+                     nn.Sigmoid)
 
 
 def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch,
-                          layers: str | type | Sequence[str | type] = ACTIVATIONS
+                          layers: str | type | Sequence[str | type] = ACTIVATION_LAYERS
                           ) -> dict[str, list]:
     """Return what each activation layer is given, in the order of the forward pass.
 
@@ -195,7 +200,7 @@ def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch,
 
     Returns:
         quantiles: of the input's values (5, 25, 50, 75 and 95 %), a list a layer.
-        dead: share of the channels (or units; axis 1) that are negative on the whole batch.
+        dead: share of the channels (or units; axis 1) that are never above 0 on the batch.
         gradient_norms: ‖∂L/∂input‖₂.
 
     Raises:
@@ -275,7 +280,9 @@ def _evaluate(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors,
               use: Callable[[torch.Tensor], Result]) -> Result:
     """Return use(loss) at the parameters `point`, on copies of the buffers.
 
-    They are in place until `use` returns: checkpointed layers go forward again in backward.
+    `functional_call` puts the model's own tensors back when the forward pass ends; but layers under
+    activation checkpointing go forward again in the backward pass, which therefore runs inside it,
+    in the forward pass of a module around the model.
     """
     def run(model: nn.Module) -> Result:
         if not isinstance(batch, Sequence) or len(batch) < 2:
@@ -297,7 +304,7 @@ def _evaluate(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors,
 
 
 class _Holder(nn.Module):
-    """Lets `functional_call` span more than a model's forward pass."""
+    """A module whose forward pass is any function of the model that it holds."""
 
     def __init__(self, model: nn.Module):
         super().__init__()

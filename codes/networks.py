@@ -16,6 +16,8 @@ network, write a class and enter it in NETWORKS. It may have two more methods:
 """
 
 import inspect
+import re
+import sys
 from functools import partial
 
 import torch
@@ -33,7 +35,6 @@ ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu
                "silu": nn.SiLU, "mish": nn.Mish, "hardswish": nn.Hardswish, "tanh": nn.Tanh,
                "none": nn.Identity}
 POOLS = {"max": MaxPool2x2, "average": partial(nn.AvgPool2d, 2)}
-NORMS = ("batch", "group", "none", "skip_init")
 
 
 class DiracConv3x3(Conv3x3):
@@ -86,13 +87,12 @@ class SkipInitFactor(nn.Module):
         return x * self.factor.to(x.dtype)
 
 
-def make_norm(norm: str, channels: int) -> nn.Module:
-    """Return a norm of `NORMS`; group norm has as many groups, up to 16, as divide the channels."""
-    if norm == "batch":
-        return BatchNorm(channels)
-    if norm == "group":
-        return nn.GroupNorm(max(n for n in range(1, 17) if channels % n == 0), channels)
-    return nn.Identity()
+def group_norm(channels: int) -> nn.Module:
+    """Return group norm with as many groups, up to 16, as divide the channels."""
+    return nn.GroupNorm(max(n for n in range(1, 17) if channels % n == 0), channels)
+
+
+NORMS = {"batch": BatchNorm, "group": group_norm, "none": nn.Identity, "skip_init": nn.Identity}
 
 
 class ConvGroup(nn.Module):
@@ -109,7 +109,7 @@ class ConvGroup(nn.Module):
         bias = norm in ("none", "skip_init")
         self.convs = nn.ModuleList(
             DiracConv3x3(a, b, bias) for a, b in zip(channels, channels[1:], strict=False))
-        self.norms = nn.ModuleList(make_norm(norm, out_channels) for _ in range(depth))
+        self.norms = nn.ModuleList(NORMS[norm](out_channels) for _ in range(depth))
         if norm == "skip_init":
             self.norms[-1] = SkipInitFactor()
         self.pool = POOLS[pool]()
@@ -135,14 +135,15 @@ class CifarNet(nn.Module):
     Args:
         widths: output channels of each group; each group halves the image.
         depth: convolutions in a group.
-        activation, norm, pool: names in `ACTIVATIONS`, `NORMS`, `POOLS`; `skip_init` is no norm,
-            but residual branches that start at 0.
+        activation: a name in `ACTIVATIONS`.
+        norm: a name in `NORMS`; skip_init is no norm, but residual branches that start at 0.
+        pool: a name in `POOLS`.
         dropout: share of channels dropped after each group, and of features before the head.
         residual: a shortcut in every group (needs depth ≥ 2).
         pool_first: in so many of the last groups, pooling comes before the first convolution, which
             then costs a quarter.
-        whiten: start with a fixed 2×2 whitening convolution (see `prepare`); otherwise
-            with a trained 3×3 convolution of as many channels.
+        whiten: start with a fixed 2×2 whitening convolution; otherwise with a trained 3×3
+            convolution of as many channels.
         whiten_bias_share: the whitening's bias is trained for this share of the steps.
         freeze_share: the first group is fixed for the last share of the steps. Both shares count in
             whole epochs: what is trained changes where one begins.
@@ -229,6 +230,20 @@ def network_arguments(name: str) -> dict:
             if argument.name not in FROM_THE_DATA}
 
 
+def said_of_arguments(name: str) -> dict[str, str]:
+    """Return what the docstring of a network in `NETWORKS`, or of a class that it is made from,
+    says of its arguments, under "Args:"; in place of "a name in `TABLE`" the names themselves."""
+    found = {}
+    for kind in reversed(NETWORKS[name].__mro__):
+        _, _, rest = (inspect.getdoc(kind) or "").partition("Args:\n")
+        for entry in re.split(r"\n(?=    \w)", "\n" + rest.partition("\n\n")[0]):
+            argument, _, about = entry.partition(": ")
+            about = re.sub(r"a name in `(\w+)`", lambda table, kind=kind: ", ".join(
+                vars(sys.modules[kind.__module__])[table[1]]), about)
+            found[argument.strip()] = " ".join(about.replace("`", "").split()).rstrip(".")
+    return found
+
+
 def build(name: str, **config) -> nn.Module:
     """Return a fresh network, channels last, by the name and arguments that a checkpoint carries.
 
@@ -259,6 +274,6 @@ def check_shapes(net: nn.Module, what: str) -> None:
 
 
 def freeze(net: nn.Module, progress: float) -> None:
-    """Fix what `net` trains no more when `progress` of the steps are done, if it says so."""
+    """Call `net.freeze(progress)`, where the net has that method; progress: steps done, 0 … 1."""
     if hasattr(net, "freeze"):
         net.freeze(progress)

@@ -10,12 +10,13 @@ and their defaults are those of its constructor, in networks.py.
 import argparse
 import dataclasses
 import math
+import textwrap
 
 import torch
 
 from codes.augment import AUGMENTS, MIXING
 from codes.losses import LOSSES
-from codes.networks import NETWORKS, network_arguments
+from codes.networks import NETWORKS, network_arguments, said_of_arguments
 from codes.optimizers import OPTIMIZERS
 from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.machine import PRECISIONS, pick_precision
@@ -68,8 +69,9 @@ def _refuse(what: str, given: dict, takes) -> None:
                             f"it takes {', '.join(map(_flag, takes)) or 'no arguments'}")
 
 
-NEEDS = {"small_size": "small_share", "middle_size": "middle_share", "select_from": "keep_share",
-         "proxy_widths": "keep_share", "proxy_size": "keep_share"}  # without which it does nothing
+NEEDS = {  # a setting, and the one without which it does nothing
+    "small_size": "small_share", "middle_size": "middle_share", "select_from": "keep_share",
+    "proxy_widths": "keep_share", "proxy_size": "keep_share"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,38 +95,44 @@ class Settings:
 
     optimizer: str = _setting("muon", OPTIMIZERS, "what it trains, and why:\n" + "\n".join(
         f"  {name:<21}{choice.about}" for name, choice in OPTIMIZERS.items()).replace("%", "%%"))
-    lr: float = _setting(0.15, positive, "on what the optimizer trains")
-    momentum: float = _setting(0.6, below_one)
+    lr: float = _setting(0.15, positive, "learning rate of the optimizer")
+    momentum: float = _setting(0.6, below_one, "of SGD and the Muons")
     nesterov: bool = _setting(True, bool, "of SGD")
-    bias_lr: float = _setting(0.053, positive,
-                              "where filters have their own optimizer; for one example")
-    head_lr: float = _setting(0.67, positive, "likewise")
+    bias_lr: float = _setting(0.053, positive, "rate of biases and norms, where filters have an "
+                              "optimizer\nof their own; times the batch size")
+    head_lr: float = _setting(0.67, positive, "likewise, of the last layer")
     weight_decay: float = _setting(
-        2e-6, not_negative, "likewise; with one optimizer for everything, as torch has it")
+        2e-6, not_negative, "of all weights, as torch has it; where filters have an optimizer "
+        "of\ntheir own, of biases and last layer alone: a step takes away this\nshare of them, "
+        "times the batch size")
     warmup: float = _setting(0.0, share, "share of the steps in which the rate rises from 0")
     end_lr: float = _setting(0.0, share, "share of the rate to which it falls, after the last step")
     average: float = _setting(0.0, share, "average the weights over the last share of the steps, "
                              "and\nbatch norm's running statistics with them")
-    loss: str = _setting("cross_entropy", LOSSES)
-    label_smoothing: float = _setting(0.2, share)
+    loss: str = _setting("cross_entropy", LOSSES, "losses.py has their equations")
+    label_smoothing: float = _setting(0.2, share, "share of the target that all classes have "
+                                      "alike")
     l1: float = _setting(0.0, not_negative, "factor of Σ|w| over filters and matrices in the loss")
 
     epochs: float = _setting(8, positive, "may be a fraction")
-    batch_size: int = _setting(1000, count)
+    batch_size: int = _setting(1000, count, "images a step")
     micro_batch: int = _setting(0, count, "images that go through at a time; 0: the whole batch")
-    flip: str = _setting("alternate", ("none", "random", "alternate"))
-    translate: int = _setting(2, range(16), "largest shift")
-    cutout: int = _setting(0, range(32), "side of the square")
+    flip: str = _setting("alternate", ("none", "random", "alternate"), "mirror images; alternate: "
+                         "each image in every other epoch")
+    translate: int = _setting(2, range(16), "largest shift of an image")
+    cutout: int = _setting(0, range(32), "side of the square that is cut out; 0: none")
     augment: str = _setting("none", AUGMENTS, "further augmentation, by torchvision")
-    small_size: int = _setting(16, range(8, 33), "side of the first images")
-    small_share: float = _setting(0.0, share, "of the steps that have them")
-    middle_size: int = _setting(24, range(8, 33), "side of those that follow")
-    middle_share: float = _setting(0.0, share, "of the steps: up to there")
+    small_size: int = _setting(16, range(8, 33), "side of the images in the first steps")
+    small_share: float = _setting(0.0, share, "share of the steps after which these end")
+    middle_size: int = _setting(24, range(8, 33), "side of the images that follow")
+    middle_share: float = _setting(0.0, share, "share of the steps after which these end; then\n"
+                                   "images have 32 pixels")
     keep_share: float = _setting(1.0, some_share, "train on this share of each batch, the hardest "
                                  "by the loss of a\nsmall proxy net, which trains on all of it")
-    select_from: float = _setting(0.2, share, "of the steps: from there on, not from the first")
-    proxy_widths: tuple[int, ...] = _setting((32, 64, 64), widths, "of the proxy, a cifarnet")
-    proxy_size: int = _setting(16, range(8, 33), "side of its images")
+    select_from: float = _setting(0.2, share, "share of the steps after which that begins")
+    proxy_widths: tuple[int, ...] = _setting((32, 64, 64), widths,
+                                             "of the proxy, which is a cifarnet")
+    proxy_size: int = _setting(16, range(8, 33), "side of the proxy's images")
 
     def __post_init__(self):
         if self.precision not in PRECISIONS[1:]:
@@ -141,6 +149,11 @@ class Settings:
         if self.keep_share < 1 and self.augment in MIXING:
             raise UserError(f"--keep-share picks whole images, and --augment {self.augment} mixes "
                             "them; choose one of the two")
+        shrink = self.weight_decay * self.batch_size
+        if OPTIMIZERS[self.optimizer].filters_only and shrink > 0.1:
+            raise UserError(f"--weight-decay {self.weight_decay:g} would take {min(1, shrink):.0%} "
+                            f"of the last layer away at each step (it is multiplied by the batch "
+                            f"size under {self.optimizer}); the default is 2e-6")
         if 0 < self.middle_share <= self.small_share:
             raise UserError(f"--middle-share {self.middle_share} ends before --small-share "
                             f"{self.small_share} does; no image would be of the middle size")
@@ -204,12 +217,14 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     for name, field in FIELDS.items():
         if "kind" in field.metadata:
             _add_flag(recipe, name, field.metadata["kind"], help=field.metadata["about"])
-    network = parser.add_argument_group("the network's arguments (networks.py says what they are)")
-    takers: dict[str, list[str]] = {}
+    network = parser.add_argument_group("the network's arguments")
+    abouts: dict[str, dict[str, str]] = {}
     defaults: dict[str, object] = {}
     for each in NETWORKS:
+        said = said_of_arguments(each)
         for name, default in network_arguments(each).items():
-            takers.setdefault(name, []).append(each)
+            about = f"{said.get(name, '')} (default: {_said(default)})".strip()
+            abouts.setdefault(name, {}).setdefault(about, each)  # alike: the first is named
             first = type(defaults.setdefault(name, default))
             if (_flag(name) in parser._option_string_actions or type(default) is not first
                     or type(default) not in (bool, int, float, str, tuple)):
@@ -219,8 +234,14 @@ def make_parser(description: str) -> argparse.ArgumentParser:
                     "name that no other flag has, nor a network's argument of another kind")
     for name, default in defaults.items():
         _add_flag(network, name, widths if isinstance(default, tuple) else type(default),
-                  help=f"of {', '.join(takers[name])}")
+                  help="\n".join(textwrap.fill(f"{each}: {about}", 66).replace("%", "%%")
+                                 for about, each in abouts[name].items()))
     return parser
+
+
+def _said(value) -> str:
+    """Return a default as its flag takes it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _add_flag(group, name: str, kind, **more) -> None:
@@ -240,8 +261,9 @@ def choose_settings(args: argparse.Namespace, device: torch.device) -> Settings:
     """Return the defaults, overridden by the preset, the optimizer's own rates, and the flags.
 
     Presets are for CifarNet, under Muon; other networks start from sgd, on whole images, and on all
-    of each batch. An --augment that mixes images does not go with keep_share: the preset's is left
-    out then.
+    of each batch. Epochs, batch size, label smoothing and augmentation stay the preset's for them,
+    too: VGG nets want flags for these. An --augment that mixes images does not go with keep_share:
+    the preset's is left out then.
 
     Raises:
         UserError: a flag that the network or the optimizer does not take, or a value out of range.

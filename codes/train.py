@@ -60,10 +60,10 @@ def start_processes(device: str) -> None:
 
 
 def held_settings(folder: Path, wanted: dict, resume: bool) -> dict | None:
-    """Return the settings of the run in `folder`, if it has epochs of the run `wanted`; else None.
+    """Return the settings of the run that was begun in `folder`; None if none was.
 
-    Compared are settings and the data's checksum. A run that does not name a setting is older than
-    it, and has its default.
+    They must be those `wanted`, the data's checksum among them. A setting that config.json lacks
+    was added to the code later; the run counts as having its default.
 
     Raises:
         UserError: it holds another run, or this one and --resume was not given.
@@ -164,6 +164,24 @@ def train_to_end(trainer: Trainer, folder: Path, held_out: Split, name: str, eve
             print("  ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
 
 
+def write_result(trainer: Trainer, folder: Path, held_out: Split, name: str, images: int,
+                 flops: int) -> dict:
+    """Measure the trained net on `held_out`, with one view and with six; write result.json, and
+    return what it holds."""
+    logits = predict(trainer.net, held_out, one_and_six_views, progress=True)
+    one, six = (accuracy(view, held_out.labels) for view in logits.unbind(1))
+    settings, last = trainer.settings, trainer.rows[-1]
+    result = {
+        "preset": settings.preset, "seed": settings.seed, "images": images,
+        "parameters": get_number_of_parameters(trainer.net), "flops": flops,
+        "precision": settings.precision, "seconds": last["seconds"],
+        "cpu_seconds": last["cpu_seconds"], f"{name}_accuracy": one,
+        f"{name}_accuracy_views": six, "peak_memory_bytes": peak_memory(trainer.device),
+        **environment(trainer.device)}
+    write_json(folder / "result.json", result)
+    return result
+
+
 def draw_picture(folder: Path) -> None:
     """Draw training_curves.png from the run's files, where it is not there yet."""
     if not (folder / "training_curves.png").exists():
@@ -205,27 +223,19 @@ def main() -> None:
         write_json(folder / "config.json", dict(
             settings=settings.as_dict(), environment=environment(device), data_md5=data_md5))
     events = None
-    if writer and trainer.rank == 0:  # what a run that was stopped wrote of later steps is void
+    if writer and trainer.rank == 0:  # events beyond the last saved epoch are dropped
         events = writer(folder, purge_step=trainer.epoch * len(trainer.loader))
     train_to_end(trainer, folder, held_out, name, events)
-    if dist.is_initialized():  # one that just ends may abort, and torchrun stops the others
+    if dist.is_initialized():  # if one process ends early, torchrun stops the others: wait
         dist.barrier()
         dist.destroy_process_group()
     if trainer.rank:
         return
-    logits = predict(trainer.net, held_out, one_and_six_views, progress=True)
-    one, six = (accuracy(view, held_out.labels) for view in logits.unbind(1))
-    last = trainer.rows[-1]
-    write_json(folder / "result.json", {
-        "preset": settings.preset, "seed": settings.seed, "images": len(train.labels),
-        "parameters": get_number_of_parameters(trainer.net), "flops": flops,
-        "precision": settings.precision, "seconds": last["seconds"],
-        "cpu_seconds": last["cpu_seconds"], f"{name}_accuracy": one,
-        f"{name}_accuracy_views": six, "peak_memory_bytes": peak_memory(device),
-        **environment(device)})
+    result = write_result(trainer, folder, held_out, name, len(train.labels), flops)
     draw_picture(folder)
-    print(f"{name} error {100 * (1 - one):.2f} %, with six views {100 * (1 - six):.2f} % "
-          f"after {last['seconds'] / 60:.1f} minutes of training\n"
+    one, six = (100 * (1 - result[f"{name}_accuracy{views}"]) for views in ("", "_views"))
+    print(f"{name} error {one:.2f} %, with six views {six:.2f} % "
+          f"after {result['seconds'] / 60:.1f} minutes of training\n"
           f"checkpoint {folder / 'last.pt'}\nlog        {folder / 'log.csv'}\n"
           f"picture    {folder / 'training_curves.png'}")
 

@@ -120,7 +120,7 @@ def test_training_flops_against_a_formula():
 
 
 def test_group_norm_divides_the_channels():
-    groups = {channels: networks.make_norm("group", channels).num_groups
+    groups = {channels: networks.NORMS["group"](channels).num_groups
               for channels in (8, 16, 24, 64, 100, 256, 17)}
     assert groups == {8: 8, 16: 16, 24: 12, 64: 16, 100: 10, 256: 16, 17: 1}
 
