@@ -208,9 +208,10 @@ def test_bad_runs_are_refused(change):
         dataclasses.replace(PROBED, **change)
 
 
-def test_committed_runs_have_the_names_of_their_settings():
+def test_committed_runs_are_all_of_full_and_have_the_names_of_their_settings():
     paths = list(files.RESULTS_DIR.glob("bn/*/*/*.npz"))
-    assert paths
+    assert all(VGG_Loss_Landscape.done(run, VGG_Loss_Landscape.RESULTS / "full" / group)
+               for group, runs in VGG_Loss_Landscape.plan("full").items() for run in runs)
     for path in paths:
         with np.load(path) as file:  # of an old file, settings that came later are the defaults
             assert path.stem == Run(**json.loads(str(file["about"]))["run"]).name
@@ -237,6 +238,13 @@ def test_a_damaged_or_foreign_result_is_neither_trusted_nor_overwritten(data, tm
     monkeypatch.setitem(study_module.LOOKED_AT, "grid", [1.0])  # probes look elsewhere since
     with pytest.raises(UserError, match="other settings"):
         perform(other, *data, CPU, tmp_path, tmp_path)
+    in_bfloat16 = dataclasses.replace(other, precision="bfloat16")
+    assert VGG_Loss_Landscape.done(other, tmp_path) and VGG_Loss_Landscape.done(in_bfloat16,
+                                                                                tmp_path)
+    assert not VGG_Loss_Landscape.done(dataclasses.replace(other, steps=3), tmp_path)
+    wider = dataclasses.replace(other, width=2 * other.width)
+    with pytest.raises(UserError, match=rf"with width {other.width}, not {wider.width}"):
+        VGG_Loss_Landscape.done(wider, tmp_path)
     with pytest.raises(UserError, match="missing"):
         read_study_run(tmp_path / "no.npz")
     write_npz(tmp_path / "old.npz", {"run": {"steps": 2}}, {})
@@ -287,6 +295,7 @@ def test_the_study_end_to_end(call, succeeds, data_dir, tmp_path, small):
     assert code == 0 and err == "" and "`quick`" in gallery
     assert len(list((tmp_path / "figures").glob("*.png"))) == len(FIGURES)
     assert gallery.count("![") == len(FIGURES) and "None" not in gallery and "nan" not in gallery
+    assert "*Finding:*" not in gallery  # these are of the preset full
     said = sum(map(gallery.count, ("| one seed only |", "| not reached |", "| a check |")))
     accuracies = claims._at_100, claims._at_300, claims._at_500
     later = sum(claim.number_of in accuracies or any(part in claim.quantity for part in (

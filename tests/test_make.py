@@ -34,6 +34,13 @@ def test_the_comparison_of_the_two_nets_keeps_the_flags_that_are_given():
     assert "VGG_Loss_Landscape.py --preset evening --groups pair rates\n" in asked
 
 
+@needs_make
+@pytest.mark.parametrize("verb", ["compare", "bn-landscape", "bn-compare"])
+def test_another_folder_is_refused_where_a_second_script_would_not_know_of_it(verb):
+    done = make("-n", verb, "ARGS=--out runs/again")
+    assert done.returncode == 2 and 'README says under "Commands"' in done.stderr
+
+
 def test_an_environment_may_be_moved():
     """Of the programs in it, python alone is called: the first line of others names a folder."""
     assert set(re.findall(r"\$\(VENV\S*\)/bin/(\w+)", TEXT)) == {"python"}

@@ -19,7 +19,7 @@ from conftest import ROOT, TINY, TINY_RUN, finish, train_command
 from torch import nn
 
 from codes import train, trainer
-from codes.networks import NETWORKS, CifarNet
+from codes.networks import NETWORKS, CifarNet, network_arguments, said_of_arguments
 from codes.open_weights import restore
 from codes.settings import PRESETS, Settings, choose_settings, make_parser
 from VGG_BatchNorm.batchnorm import BatchNorm2d
@@ -362,7 +362,8 @@ def test_a_bad_flag_is_one_clear_line(tiny, tmp_path, flags, named):
     ("--small-size 12", "--small-size does nothing without --small-share"),
     ("--middle-size 20", "--middle-size does nothing without --middle-share"),
     ("--small-share 0.5 --middle-share 0.4", "0.4 ends before --small-share 0.5 does"),
-    ("--keep-share 0.5 --augment cutmix", "picks whole images, and --augment cutmix mixes them")])
+    ("--keep-share 0.5 --augment cutmix", "picks whole images, and --augment cutmix mixes them"),
+    ("--optimizer muon --weight-decay 1", "would take 100% of the last layer away at each step")])
 def test_a_flag_that_would_do_nothing_is_refused(tiny_refused, tmp_path, flags, line):
     flags = ("--small-share", 0, *flags.split())
     assert line in tiny_refused(tmp_path / "run", *flags, given=TINY_RUN)
@@ -383,6 +384,15 @@ def test_a_preset_drops_what_does_not_go_with_the_flags(preset):
     assert mixed == dataclasses.replace(plain, augment="cutmix", keep_share=1.0)
     with pytest.raises(UserError, match="picks whole images"):
         chosen("--preset", preset, "--augment", "mixup", "--keep-share", "0.5")
+
+
+def test_the_help_says_what_each_argument_of_a_network_is():
+    for name in NETWORKS:
+        said = said_of_arguments(name)
+        assert all(said.get(argument) for argument in network_arguments(name))
+    text = " ".join(make_parser("").format_help().split())
+    assert "--pool POOL cifarnet: max, average (default: max)" in text
+    assert "--configuration CONFIGURATION vgg: A, A-LRN, B, C, D, E (default: A)" in text
 
 
 @pytest.mark.parametrize("device, preset", [("cpu", "fast"), ("cuda", "best")])
