@@ -109,7 +109,8 @@ def print_plan(trainer: Trainer, train: Split) -> int:
     line = (f"{settings.network}: {get_number_of_parameters(trainer.net):,} parameters, "
             f"{flops / 1e15:.4f} PFLOP to train in {settings.precision}")
     if trainer.epoch == 0 and not dist.is_initialized():
-        seconds = expected_seconds(settings, train, trainer.device)
+        with torch.random.fork_rng():  # the run is as if nothing had been timed
+            seconds = expected_seconds(settings, train, trainer.device)
         line += f", about {seconds / 60:.1f} minutes on {trainer.device.type}"
     if trainer.rank == 0:
         print(line, flush=True)
@@ -215,8 +216,6 @@ def main() -> None:
         if trainer.rank == 0:  # a kill may have come between the two files
             write_csv(folder / "log.csv", trainer.rows)
     flops = print_plan(trainer, train)
-    if not held:
-        trainer = Trainer(settings, train, device)  # timing has used up random numbers
     if not held and trainer.rank == 0:
         for stale in ("result.json", "log.csv", "training_curves.png"):
             (folder / stale).unlink(missing_ok=True)
