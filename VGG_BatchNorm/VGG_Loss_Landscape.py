@@ -47,8 +47,6 @@ from VGG_BatchNorm.study import StudyRun, perform
 
 LEARNING_RATES = (1e-3, 2e-3, 1e-4, 5e-4)  # the handout's
 PAIR = ("none", "batch")
-GROUPS = ("pair", "envelope", "rates", "rescue", "heads", "init", "edge", "noise",
-          "smooth", "long")
 RESULTS = RESULTS_DIR / "bn"
 
 PRESETS = {  # steps of the runs of each group (0: none of them), and what the runs share
@@ -81,54 +79,88 @@ HEAD_RUNS = (  # beside the pair at its own rate and at the others
 HEAD_RATES = (0.5, 0.2, 0.1, 0.05)
 INIT_RATES = (0.01, 0.025, 0.05, 0.1)
 EDGE_RATES = (0.025, 0.4)  # beside the pair's and the others'
+WATCHED = dict(watch_every=10, edge_every=25)
 NOISE_NORMS = ("none", "batch", "noisy_batch_channel", "noisy_batch", "noise")
 # In training steps, about
 PROBE_COST, FINE_PROBE_COST, RESCALED_COST, VALIDATION_COST = 7, 30, 150, 13
 EDGE_COST, TEST_COST = 3, 26
 
 
+def _probed(p: dict) -> dict:
+    """Return when the runs of a preset are probed."""
+    return dict(probe_every=p["probe_every"], dense=p["dense"])
+
+
+def _few(p: dict) -> range:
+    """Return the seeds of all groups but the pair."""
+    return range(min(FEW, p["seeds"]))
+
+
+def _pair(p: dict, shared: dict) -> list[Run]:
+    return [Run(norm, 0.1, p["pair"], seed=seed, **shared, **_probed(p))
+            for seed in range(p["seeds"]) for norm in PAIR]
+
+
+def _envelope(p: dict, shared: dict) -> list[Run]:
+    return [Run(norm, lr, p["envelope"], optimizer=optimizer, test_every=p["envelope"], **shared)
+            for optimizer, rates in (("adam", LEARNING_RATES), ("sgd", SGD_RATES))
+            for lr in rates for norm in PAIR]
+
+
+def _rates(p: dict, shared: dict) -> list[Run]:
+    return [Run(norm, lr, p["rates"], seed=seed, **shared, **_probed(p))
+            for seed in _few(p) for lr in p["other_rates"] for norm in PAIR]
+
+
+def _rescue(p: dict, shared: dict) -> list[Run]:
+    """The first seed at each rate; the others at the best. A warm-up is over a third of the steps.
+    """
+    return [Run(norm, lr, p["rescue"], seed=seed, **shared,
+                **changes | ({"warmup": p["rescue"] // 3} if "warmup" in changes else {}))
+            for norm, changes, best in RESCUE_RUNS for seed in _few(p)
+            for lr in p["rescue_rates"] if seed == 0 or lr in best]
+
+
+def _heads(p: dict, shared: dict) -> list[Run]:
+    return [Run(norm, lr, p["heads"], seed=seed, **shared, **WATCHED, **changes)
+            for seed in _few(p) for lr in HEAD_RATES for norm, changes in HEAD_RUNS]
+
+
+def _init(p: dict, shared: dict) -> list[Run]:
+    return [Run(norm, lr, p["init"], seed=seed, init="he", **shared, **WATCHED)
+            for seed in _few(p) for lr in INIT_RATES for norm in PAIR]
+
+
+def _edge(p: dict, shared: dict) -> list[Run]:
+    return [Run(norm, lr, p["edge"], seed=seed, **shared, **WATCHED)
+            for seed in _few(p) for lr in EDGE_RATES for norm in PAIR]
+
+
+def _noise(p: dict, shared: dict) -> list[Run]:
+    return [Run(norm, 0.1, p["noise"], seed=seed, watch_every=5, **shared)
+            for seed in _few(p) for norm in NOISE_NORMS]
+
+
+def _smooth(p: dict, shared: dict) -> list[Run]:
+    return [Run(norm, 0.1, p["smooth"], smooth=True, **shared, **_probed(p)) for norm in PAIR]
+
+
+def _long(p: dict, shared: dict) -> list[Run]:
+    probes = _probed(p) | {"probe_every": 100, "fine": 5}
+    return [Run(norm, 0.1, p["long"], seed=seed, test_every=1000, **shared, **WATCHED, **probes)
+            for seed in _few(p) for norm in PAIR]
+
+
+GROUPS = {"pair": _pair, "envelope": _envelope, "rates": _rates, "rescue": _rescue,
+          "heads": _heads, "init": _init, "edge": _edge, "noise": _noise, "smooth": _smooth,
+          "long": _long}  # the runs of a group, of a preset and of what its runs share
+
+
 def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
     """Return the runs of a preset by group, trained in `precision`."""
     p = PRESETS[preset]
     shared = dict(width=p["width"], n_items=p["n_items"], precision=precision)
-    probed = dict(probe_every=p["probe_every"], dense=p["dense"])
-    watched = dict(watch_every=10, edge_every=25)
-
-    def rescue(norm: str, lr: float, warmup: bool = False, **extra) -> Run:
-        return Run(norm, lr, p["rescue"], warmup=p["rescue"] // 3 if warmup else 0, **extra,
-                   **shared)
-
-    seeds = range(p["seeds"])
-    few = seeds[:FEW]
-    runs = {
-        "pair": [Run(norm, 0.1, p["pair"], seed=seed, **shared, **probed)
-                 for seed in seeds for norm in PAIR],
-        "envelope": [Run(norm, lr, p["envelope"], optimizer=optimizer, test_every=p["envelope"],
-                         **shared)
-                     for optimizer, lrs in (("adam", LEARNING_RATES), ("sgd", SGD_RATES))
-                     for lr in lrs for norm in PAIR],
-        "rates": [Run(norm, lr, p["rates"], seed=seed, **shared, **probed)
-                  for seed in few for lr in p["other_rates"] for norm in PAIR],
-        "rescue": [rescue(norm, lr, seed=seed, **extra) for norm, extra, best in RESCUE_RUNS
-                   for seed in few for lr in p["rescue_rates"] if not seed or lr in best],
-    }
-    for group, some in (  # made where the preset has them
-            ("heads", lambda n: [Run(norm, lr, n, seed=seed, **shared, **watched, **extra)
-                                 for seed in few for lr in HEAD_RATES
-                                 for norm, extra in HEAD_RUNS]),
-            ("init", lambda n: [Run(norm, lr, n, seed=seed, init="he", **shared, **watched)
-                                for seed in few for lr in INIT_RATES for norm in PAIR]),
-            ("edge", lambda n: [Run(norm, lr, n, seed=seed, **shared, **watched)
-                                for seed in few for lr in EDGE_RATES for norm in PAIR]),
-            ("noise", lambda n: [Run(norm, 0.1, n, seed=seed, watch_every=5, **shared)
-                                 for seed in few for norm in NOISE_NORMS]),
-            ("smooth", lambda n: [Run(norm, 0.1, n, smooth=True, **shared, **probed)
-                                  for norm in PAIR]),
-            ("long", lambda n: [Run(norm, 0.1, n, seed=seed, test_every=1000, fine=5, **shared,
-                                    **watched, **probed | {"probe_every": 100})
-                                for seed in few for norm in PAIR])):
-        runs[group] = some(p[group]) if p[group] else []
-    return runs
+    return {group: runs(p, shared) if p[group] else [] for group, runs in GROUPS.items()}
 
 
 def cost(run: Run) -> float:
