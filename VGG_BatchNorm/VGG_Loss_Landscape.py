@@ -43,7 +43,7 @@ from VGG_BatchNorm.ground.tables import Table, markdown
 from VGG_BatchNorm.measures import steps_to
 from VGG_BatchNorm.run import Run
 from VGG_BatchNorm.run_files import read_study_run
-from VGG_BatchNorm.study import StudyRun, perform
+from VGG_BatchNorm.study import LOOKED_AT, StudyRun, perform
 
 LEARNING_RATES = (1e-3, 2e-3, 1e-4, 5e-4)  # the handout's
 PAIR = ("none", "batch")
@@ -211,8 +211,9 @@ def done(run: Run, folder: Path) -> bool:
              for precision in PRECISIONS[1:]]
     steps = 0
     for path in filter(Path.exists, paths):
-        held = read_study_run(path)["run"]
-        for name, value in dataclasses.asdict(run).items():
+        found = read_study_run(path)
+        held = found["run"] | {"looked_at": found["looked_at"]}
+        for name, value in (dataclasses.asdict(run) | {"looked_at": LOOKED_AT}).items():
             if name not in ("precision", "steps") and held.get(name) != value:
                 raise UserError(f"{path} is of a run with {name} {held.get(name)}, not {value}; "
                                 "move it away, or choose another --out")

@@ -194,7 +194,8 @@ def main() -> None:
     device = use_device("cpu")
     images, test = load_cifar10(args.data_dir)
     images = images.take(slice(args.n_items))
-    recipe = dict(images=len(images.labels), epochs=args.epochs, lr=args.lr)
+    recipe = dict(images=len(images.labels), epochs=args.epochs, batch_size=args.batch_size,
+                  lr=args.lr)
     runs_so_far(args.out, **recipe)  # before the training, which would be lost
     torch.manual_seed(args.seed)
     net = Network()

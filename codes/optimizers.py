@@ -210,7 +210,8 @@ class DampedMuon(Muon):
         mu = group["momentum"]
         rho = (1 + mu) ** 2 + mu**4 / (1 - mu**2)
         group["peak_lr"] = max(group["peak_lr"], group["lr"])
-        damping = group["damping"] * (group["lr"] / group["peak_lr"] if group["anneal"] else 1)
+        annealed = group["lr"] / (group["peak_lr"] or 1.0) if group["anneal"] else 1
+        damping = group["damping"] * annealed
         sigma = damping * (state["variance"] * rho * max(matrix.shape)).sqrt()
         tall = matrix.shape[0] > matrix.shape[1]
         wide = matrix.T if tall else matrix
@@ -293,7 +294,7 @@ def make_optimizers(net: nn.Module, settings) -> list[torch.optim.Optimizer]:
     if not choice.filters_only:
         return [choice.make(trained, settings.lr, **more)]
     filters, matrices = ([p for p in trained if p.ndim == axes] for axes in (4, 2))
-    vectors = [p for p in trained if p.ndim < 2]
+    vectors = [p for p in trained if p.ndim not in (2, 4)]
     # lr for one example × batch size: with the mean loss, this is airbench's rate on the summed
     # loss; the decay of a step then is weight_decay × batch size, whatever the rate
     groups = [dict(params=p, lr=rate * settings.batch_size,

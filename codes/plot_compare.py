@@ -33,8 +33,7 @@ seed of their own, but on the held-out images that judge the other seeds too. `t
 grid that is used now; picture 05 shows rates of earlier grids, too. What a study advises holds for
 the net and the length of training named with it.
 """
-
-
+HORIZONS = ("quick", "long")  # the bases that horizons.png sets side by side
 INTRODUCED = {
     "whole_images": "The optimizers without the phase of small images, for about the same FLOPs, "
                     "since it might favour Muon. ",
@@ -67,7 +66,7 @@ def page(runs: Comparisons, horizons: tuple | None) -> str:
 
 def horizons_of(results: Path) -> tuple | None:
     """Return what `read_horizons` gives of the bases in a folder; None if they share nothing."""
-    bases = [results / name for name in ("quick", "long")]
+    bases = [results / name for name in HORIZONS]
     there = all((base / "summary.csv").exists() for base in bases)
     found = read_horizons(*bases) if there else None
     return found if found and found[-1] else None
@@ -86,7 +85,8 @@ def main() -> None:
     out = args.out or FIGURES_DIR / "compare" / folder.name
     pictures = {out / f"{name}.png": draw(runs) for name, draw in FIGURES.items()
                 if shows(name, runs)}
-    if horizons := horizons_of(folder.parent):
+    horizons = horizons_of(folder.parent) if folder.name in HORIZONS else None
+    if horizons:
         pictures[out.parent / "horizons.png"] = draw_horizons(*horizons)
     for path, picture in pictures.items():
         save_figure(picture, path)

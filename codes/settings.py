@@ -100,10 +100,10 @@ class Settings:
     nesterov: bool = _setting(True, bool, "of SGD")
     bias_lr: float = _setting(0.053, positive, "rate of biases and norms, where filters have an "
                               "optimizer\nof their own; times the batch size")
-    head_lr: float = _setting(0.67, positive, "likewise, of the last layer")
+    head_lr: float = _setting(0.67, positive, "likewise, of the last layer, and other\nlinear ones")
     weight_decay: float = _setting(
         2e-6, not_negative, "of all weights, as torch has it; where filters have an optimizer "
-        "of\ntheir own, of biases and last layer alone: a step takes away this\nshare of them, "
+        "of\ntheir own, of biases and linear layers alone: a step takes away this\nshare of them, "
         "times the batch size")
     warmup: float = _setting(0.0, share, "share of the steps in which the rate rises from 0")
     end_lr: float = _setting(0.0, share, "share of the rate to which it falls, after the last step")

@@ -179,7 +179,10 @@ def _damped_muon(base: dict) -> list[Variant]:
 
 
 def _whole_images(base: dict) -> list[Variant]:
-    """Optimizers of the filters where no image is small, for as many FLOPs as the base spends."""
+    """Optimizers of the filters where no image is small, for as many FLOPs as the base spends; of a
+    base without small images there is nothing to compare."""
+    if not base["small_share"]:
+        return [Variant("Muon")]
     small = 1 - (base["small_size"] / 32) ** 2
     same_cost = {"small_share": 0.0, "epochs": base["epochs"] * (1 - small * base["small_share"])}
     return [Variant("Muon", same_cost, rates(base["lr"])),

@@ -79,6 +79,7 @@ def ship(folder: Path, path: Path, log: Path) -> None:
     Filters and matrices are written in float16, two bytes a weight; vectors are few, and variances
     may be too small for it.
     """
+    files.read_json(folder / "result.json", "preset", "seed")  # a run that has not ended has none
     content = load_checkpoint(folder / "last.pt")
     weights = {name: t.half() if t.ndim > 1 else t
                for name, t in content["weights"].items()}

@@ -71,8 +71,8 @@ class Trainer:
         if hasattr(self.net, "prepare"):
             self.net.prepare(normalize(train.images[:2000]))
         part = (settings.micro_batch or settings.batch_size) / self.images_kept(self.steps)
-        for layer in self.net.modules():  # running statistics look back as far, whatever the part
-            if isinstance(layer, nn.BatchNorm2d):
+        for layer in self.net.modules():
+            if hasattr(layer, "running_mean"):  # several parts of a step each renew it: by less
                 if self.world > 1 and not isinstance(layer, BatchNorm):
                     raise UserError(f"the batch norm of {settings.network} does not span "
                                     "processes; train it in one")
@@ -225,7 +225,7 @@ class Trainer:
                           for w in run.net.state_dict().values()))
         if not all(finite):  # the step whose update broke the weights shows in the next loss
             raise NotFinite(f"the loss is not finite at step {first + finite.index(False)}; try a "
-                            f"lower --lr (the last good epoch, {self.epoch}, is kept)")
+                            f"lower --lr" + f" (epoch {self.epoch} is kept)" * (self.epoch > 0))
         self.epoch += 1
         self.step_losses = losses.tolist()
         return dict(loss=losses.mean().item(), accuracy=right.sum().item() / (seen * self.world))

@@ -51,9 +51,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.learned:
         return draw_learned(args)
+    args.image = 7 if args.image is None else args.image
     about, net, _, test = net_and_data(args)
     data = measured(args.results / "filters.npz", about, filters.measure, net, test,
-                    image=7 if args.image is None else args.image, maps=24)
+                    image=args.image, maps=24)
     save_figure(draw_filters(data), args.out)
     print(f"{data['about']['checkpoint']}\npicture    {args.out}")
 

@@ -71,9 +71,14 @@ def measure_planes(args) -> list[dict]:
                      **around, frozen=False) for name in COMPARED]
     ckpt = find_checkpoint(args.ckpt)
     checkpoint = read_checkpoint(ckpt, args.network)
-    prepare = partial(random_plane, restore(checkpoint), batch)
+    net = restore(checkpoint)
+    prepare = partial(random_plane, net, batch)
     name = shown_name(checkpoint["network"], checkpoint["config"].get("widths", ()))
     made = {"network": name, **made_from(ckpt, args.data_dir), "tolerance": TOLERANCE}
+    if not any(hasattr(layer, "running_mean") for layer in net.modules()):
+        made["running_statistics"] = False
+    if not args.frozen:  # that of an earlier call may be of other weights
+        (args.results / "plane_frozen.npz").unlink(missing_ok=True)
     planes = [fill(args.results / file, made, prepare, **around, frozen=frozen) for file, frozen in
               (("plane.npz", False), ("plane_frozen.npz", True))[:1 + args.frozen]]
     print(ckpt)

@@ -238,6 +238,9 @@ def test_a_damaged_or_foreign_result_is_neither_trusted_nor_overwritten(data, tm
     monkeypatch.setitem(study_module.LOOKED_AT, "grid", [1.0])  # probes look elsewhere since
     with pytest.raises(UserError, match="other settings"):
         perform(other, *data, CPU, tmp_path, tmp_path)
+    with pytest.raises(UserError, match="with looked_at"):
+        VGG_Loss_Landscape.done(other, tmp_path)
+    monkeypatch.undo()
     in_bfloat16 = dataclasses.replace(other, precision="bfloat16")
     assert VGG_Loss_Landscape.done(other, tmp_path) and VGG_Loss_Landscape.done(in_bfloat16,
                                                                                 tmp_path)

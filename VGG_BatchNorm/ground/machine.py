@@ -108,6 +108,8 @@ def environment(device: torch.device) -> dict:
     """
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
+    elif device.type != "cpu":
+        name = f"{platform.machine()} GPU ({device.type})"
     else:
         model = _cpuinfo("model name") or platform.machine()
         name = f"{model}, {torch.backends.cpu.get_cpu_capability()}"

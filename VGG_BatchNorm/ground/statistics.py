@@ -30,7 +30,7 @@ def t95(freedom: int) -> float:
     low, high = 0.0, 20.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if t_probability(middle, freedom) > 0.05 else (low, middle)
+        low, high = (middle, high) if t_probability(middle, freedom) > LEVEL else (low, middle)
     return low
 
 
@@ -44,12 +44,15 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
 
 def p_value(differences: Sequence[float]) -> float | None:
     """Return the probability of a mean as far from 0 if it were 0 in truth (t test); None of a
-    single value."""
+    single value, or of values that are all the same and not 0, which say nothing of their spread.
+    """
     mean, n = float(np.mean(differences)), len(differences)
     if n < 2:
         return None
     error = float(np.std(differences, ddof=1)) / math.sqrt(n)
-    return t_probability(mean / error, n - 1) if error else float(mean == 0)
+    if not error:
+        return None if mean else 1.0
+    return t_probability(mean / error, n - 1)
 
 
 def holm(p_values: Sequence[float | None]) -> list[bool]:

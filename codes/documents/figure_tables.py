@@ -36,10 +36,16 @@ def claim_tables(results: Path) -> list[Table]:
     return captioned(f"The paper's claims and these runs. {table.note}", table)
 
 
-def study_tables(studies: tuple[str, ...], results: Path) -> list[Table]:
+def study_tables(figure: str, results: Path) -> list[Table]:
     found = by_study(results / "compare" / "quick")
-    return [table for name in studies if name in found
+    return [table for name in comparisons.studies_of(figure, found)
             for table in captioned(name.replace("_", " "), study_table(found[name]))]
+
+
+def made_alike(*paths: Path) -> bool:
+    """Return whether JSON files are of the same weights."""
+    found = [read_json(path) for path in paths]
+    return len({one.get("about", one).get("sha1") for one in found}) == 1
 
 
 def confusion_tables(results: Path) -> list[Table]:
@@ -49,7 +55,7 @@ def confusion_tables(results: Path) -> list[Table]:
                 for row in read_json(mistakes)["most_frequent_mistakes"]]
         tables.append(Table("The most frequent mistakes, one view",
                             ["class", "the net says", "test images"], rows))
-    if evaluation.exists():
+    if evaluation.exists() and (not tables or made_alike(mistakes, evaluation)):
         shares = read_json(evaluation)["accuracy_by_class_six_views"]
         tables.append(Table("Accuracy with six views", ["class", "accuracy (%)"],
                             [[name, in_percent(share)] for name, share in shares.items()]))
@@ -83,5 +89,4 @@ def robustness_tables(results: Path) -> list[Table]:
 TABLES: dict[str, Callable[[Path], list[Table]]] = {  # by the file of a figure
     "confusion.png": confusion_tables, "calibration.png": calibration_tables,
     "look_alikes.png": look_alike_tables, "robustness.png": robustness_tables,
-    **{f"compare/quick/{name}.png": partial(study_tables, studies)
-       for name, studies in comparisons.STUDIES_OF.items()},}
+    **{f"compare/quick/{name}.png": partial(study_tables, name) for name in comparisons.FIGURES}}

@@ -13,11 +13,10 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from codes.figures.readable import POINTS, large, place_labels
 from codes.results import advice
 from codes.results.compare_results import judged, sorted_by_effect
-from codes.results.comparisons import ORDER, Comparisons
+from codes.results.comparisons import Comparisons
 from codes.results.words import with_spread
 from VGG_BatchNorm.ground.style import PALETTE, TRAIN, VALIDATION, plt
 
-PANELS = tuple(name for name in ORDER if name not in ("losses", "final"))
 DODGE = 1.07  # by which a net with residual connections stands beside the same one without
 SIZES = ("widths", "depth")  # what changes the network's cost
 OWN_SCALE = "whole_images"  # whose differences are several times as large
@@ -90,7 +89,8 @@ def draw_effects(runs: Comparisons):
     Components are compared under AdamW, each net at the best of its own rates: Muon rescales
     filters."""
     rows = {name: [row for row in sorted_by_effect(runs.studies[name][1:])
-                   if row["difference"] is not None] for name in PANELS if name in runs.studies}
+                   if row["difference"] is not None]
+            for name in studies_of("01_effects", runs.studies)}
     figure, panels = effect_panels(rows)
     for study, axis in panels.items():
         start = runs.studies[study][0]
@@ -234,10 +234,10 @@ def draw_optimizers(runs: Comparisons):
     """The optimizers, each at the rate that was best for it, the most accurate first: the training
     loss over steps, mean over seeds, with the standard deviation as a band; the others' means are
     grey. Under its name: the validation accuracy in the end and, where it was measured, the seconds
-    of training. Dotted: the change from small images to whole ones, whose steps take longer; an
-    optimizer is judged here by how it bears that change too, so compare the losses before and after
-    it. The Muons and what is "on filters" leave biases and the head to SGD at rates of their own;
-    the others have one rate for everything."""
+    of training. Dotted, where images are small at first: the change to whole ones, whose steps take
+    longer; an optimizer is judged here by how it bears that change too, so compare the losses
+    before and after it. The Muons and what is "on filters" leave biases and the head to SGD at
+    rates of their own; the others have one rate for everything."""
     found = [(row, curve) for row in reversed(sorted_by_effect(runs.studies["optimizers"]))
              if (curve := loss_curve(runs, row["changes"]))]
     columns = max(1, min(4, len(found)))
@@ -284,7 +284,8 @@ def draw_rates(runs: Comparisons):
     last may have a better one outside."""
     columns = {name: n for name, n in (("optimizers", 4), ("losses", 2)) if name in runs.studies}
     tuned = {study: [row for row in reversed(sorted_by_effect(runs.studies[study]))
-                     if row["tries"] and " + " not in row["variant"]] for study in columns}
+                     if row["tries"] and " + " not in row["variant"] and runs.tries(row)[0]]
+             for study in columns}
     lines = max(1, *(-(-len(rows) // columns[study]) for study, rows in tuned.items()))
     figure = plt.figure(figsize=(2.22 * sum(columns.values()), 2.15 * lines + 1.2))
     parts = figure.subfigures(1, len(columns), squeeze=False, width_ratios=list(columns.values()))
@@ -314,13 +315,23 @@ def draw_rates(runs: Comparisons):
 FIGURES: dict[str, Callable] = {
     "01_effects": draw_effects, "02_losses": draw_losses, "03_cost": draw_cost,
     "04_optimizers": draw_optimizers, "05_learning_rates": draw_rates}
-STUDIES_OF = {  # a figure needs one of these studies
-    "01_effects": PANELS, "02_losses": ("losses",), "03_cost": SIZES,
-    "04_optimizers": ("optimizers",), "05_learning_rates": ("optimizers",)}
+STUDIES_OF = {  # a figure needs one of these studies; the first draws all others
+    "02_losses": ("losses",), "03_cost": SIZES, "04_optimizers": ("optimizers",),
+    "05_learning_rates": ("optimizers",)}
+
+
+def studies_of(name: str, studies: dict[str, list[dict]]) -> list[str]:
+    """Return the studies that figure `name` draws, of those that compare something."""
+    wanted = STUDIES_OF.get(name, studies.keys() - {"losses", "final"})
+    return [study for study, rows in studies.items() if study in wanted and len(rows) > 1]
 
 
 def shows(name: str, runs: Comparisons) -> bool:
-    """Return whether the runs have what figure `name` draws; of losses, more than one column."""
-    there = set(STUDIES_OF[name]) & runs.studies.keys()
-    return bool(there) and (name != "02_losses" or any(
-        " + " in row["variant"] for row in runs.studies["losses"]))
+    """Return whether the runs have what figure `name` draws; of losses, more than one column; of
+    costs, a base that did not fail."""
+    there = [row for study in studies_of(name, runs.studies) for row in runs.studies[study]]
+    if name == "02_losses":
+        return any(" + " in row["variant"] for row in there)
+    if name == "03_cost":
+        return any(row["changes"] == "{}" and row["accuracy"] is not None for row in there)
+    return bool(there)

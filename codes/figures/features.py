@@ -58,8 +58,8 @@ def draw_similarity(data: dict) -> plt.Figure:
     trained alike but for the seed, or for batch norm (at a learning rate of {nets[0][lr]}, without
     it {nets[2][lr]}). A bright diagonal means that the nets find the same stages in the same order.
     Block 1 is a fixed whitening: there, nets differ by the bias alone, which starts alike for a
-    seed. Beside a net's name is how much of the held-out images it gets right; that of the nets
-    without norm is lower, and part of the last panel's difference is that. Filters start as the
+    seed. Beside a net's name is how much of the held-out images it gets right; where
+    these shares differ, part of a panel's difference is that. Filters start as the
     identity, and nets at low rates stay nearer to it. CKA is dominated by the few directions of
     large variance, is above 0 even for unrelated features where these have many dimensions, says
     nothing of how well a net classifies, and is one pair of nets a panel here."""

@@ -37,9 +37,10 @@ def network_title(plane: dict) -> str:
 def what_the_loss_is(plane: dict, more: str = "", width: int = 70) -> str:
     """Return what the loss is, for the picture's face, in lines of `width` characters."""
     images = plane["about"]["settings"]["n_items"]
+    anew = ", batch-norm statistics recomputed at each point" + more
     return textwrap.fill(f"{network_title(plane)}: cross-entropy of {images} training images of "
-                         "32×32, evaluation mode, batch-norm statistics recomputed at each point"
-                         + more, width)
+                         "32×32, evaluation mode"
+                         + anew * plane["about"].get("running_statistics", True), width)
 
 
 def loss_levels(planes: Sequence[dict], steps: int = 15) -> np.ndarray:
@@ -110,8 +111,8 @@ def draw_contours(*planes: dict):
     long as the net's own, so that distances mean something though batch norm leaves the filters'
     scale free. {second_plane} The eigenvalue, of the same loss on the first {hessian_images}
     images, is the curvature along the steepest direction, which a random plane does not show; it
-    depends on the weights' scale. Training minimised a label-smoothed loss on augmented images,
-    whose minimum need not be this one's. {ceiling}"""
+    depends on the weights' scale. Training may have minimised another loss (smoothed labels,
+    augmented images), whose minimum need not be this one's. {ceiling}"""
     levels = loss_levels(planes)
     figure, axes = plt.subplots(1, len(planes) + 1, figsize=(3.65 * (len(planes) + 1), 3.8))
     cuts = axes[-1]
@@ -161,7 +162,7 @@ def draw_path(plane: dict):
     most, moved so that it holds the last of them; behind, the loss in that plane. Only the last
     weights lie in it: under the other dots the loss is the plane's, not that of training, and the
     two axes have scales of their own. A share of {small_share} of the training ran on images of
-    {small_size}×{small_size}; the long steps near the end follow the change to whole ones. A smooth
+    {small_size}×{small_size}; then comes the change to whole ones. A smooth
     bend in few dimensions is no finding: of a long random walk in many dimensions, too, the first
     two components explain 61 % and 15 % (Antognini & Sohl-Dickstein 2018, arXiv 1806.08805).
     {ceiling}"""

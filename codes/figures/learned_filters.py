@@ -22,12 +22,10 @@ def draw_learned_filters(data: dict) -> plt.Figure:
     after it (right): the same filter in the same place, each in its own range, grey is 0, sorted by
     their contrast at first. Named are the accuracy on the validation images, and by which share of
     its length the median filter has moved. VGG-A (at {nets[vgg][width]} of its width,
-    {nets[vgg][epochs]} epochs of Adam) with and without batch norm starts from the same noise, and
-    still shows it after training: its later layers make do with first filters that have hardly
-    moved. Those of CifarNet ({nets[trained_stem][epochs]} epochs of Muon, a share
-    of {nets[trained_stem][small_share]} of it on small images), three of which start as the
-    identity of a colour, move by more than their length, to edges, points, and one colour against
-    another. The optimizers differ, and so do the nets: which of the two makes filters move cannot
+    {nets[vgg][epochs]} epochs of Adam) with and without batch norm starts from the same noise.
+    Of the filters of CifarNet ({nets[trained_stem][epochs]} epochs of Muon, a share of
+    {nets[trained_stem][small_share]} of it on small images) three start as the identity of a
+    colour. The optimizers differ, and so do the nets: which of the two makes filters move cannot
     be told from here. One seed."""
     names = [name for name in TITLES if name in data]
     heights = [-(-data[name].shape[1] // COLUMNS) for name in names]

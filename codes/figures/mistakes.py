@@ -39,9 +39,9 @@ def draw_confusion(data: dict) -> plt.Figure:
 
 def draw_mistakes(data: dict) -> plt.Figure:
     """The mistakes that the net is surest of, in order: the test set's label, what the net says,
-    and its probability, one view. Some are no mistakes: CIFAR-10's test set has wrong labels
-    (Northcutt et al. 2021, arXiv 2103.14749), and a good net finds them here. They are not the
-    typical mistakes, of which the net is less sure."""
+    and its probability, one view. Some may be no mistakes: CIFAR-10's test set has wrong labels
+    (Northcutt et al. 2021, arXiv 2103.14749). They are not the typical mistakes, of which the net
+    is less sure."""
     figure, axes = plt.subplots(4, -(-data["about"]["settings"]["mistakes"] // 4), figsize=(10, 8))
     for axis in axes.flat:
         axis.axis("off")
@@ -60,9 +60,8 @@ def draw_calibration(data: dict) -> plt.Figure:
     images or more. On the dashed line a net
     would be right as often as it claims; above it, it is too modest, below it too sure. Below: how
     many images are in each bin. ECE, the expected calibration error (Guo et al. 2017), is the mean
-    distance from the dashed line, weighted by images. Label smoothing makes a net modest on
-    purpose; six views are right more often and hardly surer. That does not change which class is
-    named, and so not the error."""
+    distance from the dashed line, weighted by images. A net that was trained with label smoothing
+    is modest on purpose."""
     figure, axes = plt.subplots(2, 2, figsize=(7.1, 4.5), sharex=True, sharey="row",
                                 height_ratios=(3, 1))
     bins = data["about"]["settings"]["bins"]

@@ -88,12 +88,10 @@ def draw_robustness(data: dict, noise: dict):
     the ε beside it, in 1/255. Right: accuracy at each severity, and under attack. Severities are
     steps of one corruption, not comparable between corruptions. The attacks know the net's gradient
     and change each pixel by at most ε; the accuracy that is left is an upper bound, since stronger
-    attacks exist. Below: a likely part of why noise hurts this much. The first layer is a fixed
-    whitening, which raises the finest differences between pixels to the size of all others, and
-    noise with them; a small net whose first layer is trained instead bears more of it (one net
-    each). Standard error: at most {images_points} points on {images} images, {attacked_points} on
-    {attacked}. The shipped net saw flips and shifts of 2 pixels in training, and none of the
-    rest."""
+    attacks exist. Below: two small nets that differ in the first layer (one net each). A fixed
+    whitening raises the finest differences between pixels to the size of all others, and noise with
+    them. Standard error: at most {images_points} points on {images} images, {attacked_points} on
+    {attacked}."""
     colours = dict(zip(data["about"]["settings"]["corruptions"], PALETTE, strict=False))
     figure = plt.figure(figsize=(9.4, 6.4))
     figure.get_layout_engine().set(hspace=0.07)

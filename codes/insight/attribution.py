@@ -28,7 +28,8 @@ def last_maps(net: nn.Module, x: Tensor) -> nn.Module:
     given = []
 
     def note(_, layer: nn.Module, output: Tensor) -> None:
-        if output.ndim == 4 and not isinstance(layer, (nn.MaxPool2d, nn.AvgPool2d)):
+        if (output.ndim == 4 and output.shape[2] > 1
+                and not isinstance(layer, (nn.MaxPool2d, nn.AvgPool2d))):
             given.append(layer)
 
     run_and_tell_layers(net, x, note)

@@ -9,6 +9,7 @@ vectors float32."""
 
 import base64
 import operator
+import re
 from collections.abc import Callable
 
 import torch.nn.functional as F
@@ -35,7 +36,8 @@ def _weights(layer: nn.Conv2d | nn.Linear) -> dict:
 
 
 def convolution(layer: nn.Conv2d) -> dict:
-    if (layer.stride, layer.dilation, layer.groups) != ((1, 1), (1, 1), 1):
+    if ((layer.stride, layer.dilation, layer.groups) != ((1, 1), (1, 1), 1)
+            or layer.padding_mode != "zeros" or layer.padding not in ((0, 0), (1, 1))):
         raise NotExportable(f"the layer {layer}")
     return {"kind": "conv", "shape": list(layer.weight.shape), "padding": layer.padding[0],
             **_weights(layer)}
@@ -46,12 +48,16 @@ def linear(layer: nn.Linear) -> dict:
 
 
 def batch_norm(layer: nn.BatchNorm2d) -> dict:
+    if layer.weight is None or layer.running_var is None:
+        raise NotExportable(f"the layer {layer}")
     scale = layer.weight * (layer.running_var + layer.eps).rsqrt()
     return {"kind": "affine", "weight": packed(scale),
             "bias": packed(layer.bias - layer.running_mean * scale)}
 
 
 def group_norm(layer: nn.GroupNorm) -> dict:
+    if layer.weight is None:
+        raise NotExportable(f"the layer {layer}")
     return {"kind": "group", "groups": layer.num_groups, "eps": layer.eps,
             "weight": packed(layer.weight), "bias": packed(layer.bias)}
 
@@ -62,12 +68,18 @@ def pool(layer: nn.MaxPool2d | nn.AvgPool2d) -> dict:
     return {"kind": "largest" if isinstance(layer, nn.MaxPool2d) else "mean"}
 
 
+def activation(layer: nn.Module) -> dict:
+    ours, default = (re.sub(",? ?inplace=True", "", str(one)) for one in (layer, type(layer)()))
+    if ours != default:  # of another slope, say
+        raise NotExportable(f"the layer {layer}")
+    return {"kind": "activation", "name": type(layer).__name__.lower()}
+
+
 NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)  # in evaluation
 LAYERS: dict[type, Callable[[nn.Module], dict]] = {
     nn.Conv2d: convolution, nn.Linear: linear, nn.BatchNorm2d: batch_norm,
     nn.GroupNorm: group_norm, nn.MaxPool2d: pool, nn.AvgPool2d: pool,
-    **{kind: lambda layer: {"kind": "activation", "name": type(layer).__name__.lower()}
-       for kind in ACTIVATIONS.values() if kind is not nn.Identity}}
+    **{kind: activation for kind in ACTIVATIONS.values() if kind is not nn.Identity}}
 
 
 class Tracer(fx.Tracer):

@@ -12,7 +12,7 @@ from torch import nn
 from codes.insight.loss_landscape import flat, principal_plane
 from codes.settings import Settings
 from codes.studies import BASES
-from codes.trainer import Trainer
+from codes.trainer import NotFinite, Trainer
 from VGG_BatchNorm.ground.cifar10 import Split
 from VGG_BatchNorm.ground.predictions import accuracy, predict
 
@@ -34,7 +34,7 @@ def look_at(net: nn.Module, validation: Split) -> dict:
 
 def watch(train: Split, validation: Split, *, recipe: dict, frames: int,
           validation_images: int) -> dict:
-    """Train a net, and look at it `frames` times, or at every step if it has fewer.
+    """Train a net, and look at it up to `frames` times, more often at first.
 
     Args:
         recipe: settings of codes/settings.py.
@@ -51,7 +51,9 @@ def watch(train: Split, validation: Split, *, recipe: dict, frames: int,
     batches = (batch for epoch in range(trainer.epochs) for batch in trainer.loader.epoch(epoch))
     seen = [look_at(trainer.net, validation)]
     for number, (x, y) in enumerate(itertools.islice(batches, trainer.steps), 1):
-        trainer.step(x, y, number - 1)
+        loss, _ = trainer.step(x, y, number - 1)
+        if not loss.isfinite():
+            raise NotFinite(f"the loss is not finite at step {number - 1}")
         if number in steps:
             seen.append(look_at(trainer.net, validation))
     _, path, shares = principal_plane(torch.stack([one["weights"] for one in seen]))

@@ -25,13 +25,16 @@ from tqdm import tqdm
 
 from codes.insight.measured import deviating
 from codes.results.measurements import TOLERANCE
+from VGG_BatchNorm.batchnorm import NoisyBatchNorm2d
 from VGG_BatchNorm.ground.files import read_npz, write_npz
 from VGG_BatchNorm.ground.machine import environment
+from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.probes import Batch, Tensors, trainable
 
 
 def for_landscape(net: nn.Module, frozen: bool = False) -> nn.Module:
-    """Return a copy of `net` in evaluation mode whose batch norm follows the weights it is given.
+    """Return a copy of `net` in evaluation mode whose layers with running statistics, as of batch
+    norm, follow the weights they are given.
 
     Running statistics belong to the weights under which they were gathered; anywhere else they have
     to be computed anew. Here that takes no pass of its own: each layer normalises by the batch that
@@ -40,11 +43,18 @@ def for_landscape(net: nn.Module, frozen: bool = False) -> nn.Module:
 
     Args:
         frozen: keep the running statistics of `net` instead, wherever its weights are moved.
+
+    Raises:
+        UserError: `frozen`, and it has none; or a batch norm that draws noise in training.
     """
     net = copy.deepcopy(net).eval()
-    for layer in net.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.train(not frozen)
+    layers = [layer for layer in net.modules() if hasattr(layer, "running_mean")]
+    if frozen and not layers:
+        raise UserError("this net keeps no running statistics; leave --frozen out")
+    if any(isinstance(layer, NoisyBatchNorm2d) for layer in layers):
+        raise UserError("noise after batch norm would make another loss at each look")
+    for layer in layers:
+        layer.train(not frozen)
     return net
 
 

@@ -19,7 +19,7 @@ from VGG_BatchNorm.ground.files import digest, read_npz, shown_path, write_npz
 from VGG_BatchNorm.ground.machine import use_device
 from VGG_BatchNorm.ground.script import UserError
 
-KNOWN = DEFAULTS | {  # and constants of measurements, as of files that do not name them
+KNOWN = DEFAULTS | {  # and what others were in files written before they were recorded
     "grey": 128, "pgd_step": 2.5, "side": 4, "sure_margin": 0.5, "tolerance": 0.05}
 
 
@@ -60,9 +60,9 @@ def training_parts(args: argparse.Namespace) -> tuple[Split, Split, str]:
 
 
 def deviating(value):
-    """Return settings, nested in any way, without those that equal today's defaults, so that a file
-    written before a setting existed still counts as up to date. Where a setting is removed, files
-    that name it are stale."""
+    """Return settings, nested in any way, without those that equal today's defaults. Files are
+    compared by these alone, so that one written before a setting existed is not measured again. A
+    file that names a setting that is no more is."""
     if isinstance(value, dict):
         return {name: deviating(one) for name, one in value.items()
                 if name not in KNOWN or one != KNOWN[name]}

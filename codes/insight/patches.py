@@ -45,13 +45,15 @@ def stages(net: nn.Module, x: Tensor) -> list[tuple[Field, Tensor]]:
         if hasattr(layer, "kernel_size"):  # a convolution or a pooling
             sizes = layer.kernel_size, layer.stride, layer.padding
             kernel, stride, padding = (one if isinstance(one, int) else one[0] for one in sizes)
+            if isinstance(layer.padding, str):
+                padding = {"same": kernel // 2, "valid": 0}[layer.padding]
             field = field._replace(size=field.size + (kernel - 1) * field.jump,
                                    start=field.start - padding * field.jump,
                                    jump=field.jump * stride)
         if isinstance(layer, nn.Conv2d):
             field = field._replace(name=name)
             found.append((field, output))
-        if found and output.ndim == 4:
+        if found and output.ndim == 4 and (output.shape[-1] > 1 or hasattr(layer, "kernel_size")):
             field = field._replace(side=output.shape[-1])
             found[-1] = field, output
 
@@ -60,8 +62,9 @@ def stages(net: nn.Module, x: Tensor) -> list[tuple[Field, Tensor]]:
 
 
 def last_of_each_size(found: list[tuple[Field, Tensor]]) -> list[tuple[Field, Tensor]]:
-    """Return, of the stages after the first, the last at each resolution: one a group."""
-    return list({field.jump: (field, output) for field, output in found[1:]}.values())
+    """Return, of the stages after the first, the last at each resolution: one a group; of a net
+    with one stage, this."""
+    return list({field.jump: (field, output) for field, output in found[1:] or found}.values())
 
 
 @torch.no_grad()
@@ -95,7 +98,7 @@ def strongest(field: Field, images: Tensor, peak: Tensor, place: Tensor,
     Args:
         images, peak, place, mean: as `peaks` takes and gives them.
     """
-    best = peak.topk(count, dim=0)
+    best = peak.topk(min(count, len(peak)), dim=0)
     contrast = best.values.mean(0) / mean.clamp(min=1e-12)
     chosen = contrast.topk(min(channels, len(contrast))).indices
     numbers = best.indices[:, chosen].T

@@ -78,10 +78,15 @@ def layer_outputs(net: nn.Module, x: Tensor, batch_size: int = 250) -> list[Tens
 
 
 def penultimate(net: nn.Module, x: Tensor) -> Tensor:
-    """Return (N, D): what the last linear layer of `net` is given for normalised images x."""
-    seen = []
-    last = [layer for layer in net.modules() if isinstance(layer, nn.Linear)][-1]
-    with last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
+    """Return (N, D): what the last linear layer of `net` is given for normalised images x.
+
+    Raises:
+        UserError: it has none.
+    """
+    seen, layers = [], [layer for layer in net.modules() if isinstance(layer, nn.Linear)]
+    if not layers:
+        raise UserError("this net has no linear layer, whose input would be its features")
+    with layers[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
         net(x)
     return seen[0]
 

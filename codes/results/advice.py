@@ -121,4 +121,7 @@ def _sure(rows: list[dict], unclear: list[dict]) -> list[str]:
                     f"{minus(f'{high:+.2f}')} points.")
     if alone:
         text.append(f"One pair says nothing of luck: {listed([_name(row) for row in alone])}.")
+    if some := [f"{_name(row)} with {row['failures']} of {row['n']} seeds" for row in rows
+                if 0 < row["failures"] < row["n"]]:
+        text.append(f"Failed: {listed(some)}; their means are of the others.")
     return text

@@ -85,14 +85,17 @@ def summary_rows(study: str, settled: dict[str, dict], tried: dict[str, list[dic
     """Return a row for each variant of a study, in its order, of its runs but those of seed 0;
     where it shares seeds with the first variant, of these alone.
 
-    Columns: accuracies in percent, of the runs that did not fail; `difference` from the first
-    variant, mean over the seeds that both have; `uncertainty` of that mean, over seeds, for these
-    images: half of a 95 % interval by Student's t, from the variant's own pairs; `p` of the t test
-    of these; `clear`: by Holm's rule over the study's variants, at 5 % for all together; `tries`:
-    how many rates or strengths the grid that is used now has; `seconds`: their median, of the runs
-    that were not made beside others; `edge`: the one that was kept is its
-    first or its last. None: there are too few runs to say. The first variant's runs are in every
-    difference of a study, so where they were lucky all its differences err the same way.
+    Columns, empty where there are too few runs to say; accuracies in percent, of the runs that did
+    not fail:
+        difference, uncertainty: from the first variant, the mean over the seeds that both have;
+            half of its 95 % interval over seeds, by Student's t from the variant's own pairs. The
+            first's runs are in every difference of a study: if they were lucky, all err alike.
+        p, clear: of the t test of these pairs; by Holm's rule over the study's variants, at 5 %
+            for all together.
+        n, failures: of the seeds counted; seed 0 tunes and does not count.
+        tries, edge: how many rates or strengths the grid that is used now has; whether the one that
+            was kept is its first or its last.
+        seconds: their median, of the runs that were not made beside others.
     """
     runs = {name: results.seeds(key(changes, results.base)) for name, changes in settled.items()}
     runs = {name: by_seed for name, by_seed in runs.items() if by_seed}
@@ -137,14 +140,17 @@ def outcome(row: dict) -> str:
     if row["clear"]:
         return "better" if row["difference"] > 0 else "worse"
     if row["uncertainty"] is None:
-        return "one seed" if row["n"] == 1 else "no pairs"
+        return "no pairs" if row["difference"] is None else \
+            "one seed" if row["n"] == 1 else "one pair"
     leans = abs(row["difference"]) > row["uncertainty"]
     return "uncorrected" if leans else "no clear difference"
 
 
 def sorted_by_effect(rows: list[dict]) -> list[dict]:
-    """Return them from worst to best; what failed with all seeds first."""
-    return sorted(rows, key=lambda row: -math.inf if row["accuracy"] is None else row["accuracy"])
+    """Return them from worst to best, by the difference from their study's first over seeds that
+    both have, as their seeds may differ; first what has none, as it failed with all."""
+    return sorted(rows, key=lambda row: -math.inf if row["difference"] is None
+                  else row["difference"])
 
 
 def best(rows: list[dict]) -> dict:

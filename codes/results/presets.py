@@ -6,8 +6,9 @@ PRESET_RUN = {"preset": str, "seed": int, "images": int, "parameters": int, "flo
               "torch": str, "commit": str}  # columns of runs.csv, in order
 PUBLISHED = {"parameters": int, "flops": int, "test_accuracy": float, "epochs": float,
              "views": int, "runs": int}  # of published.csv
-SCRATCH_RUN = {"seed": int, "test_accuracy": float, "images": int, "epochs": int, "lr": float,
-               "seconds": float, "parameters": int, "threads": int}  # of from_scratch.csv
+SCRATCH_RUN = {"seed": int, "test_accuracy": float, "images": int, "epochs": int,
+               "batch_size": int, "lr": float, "seconds": float, "parameters": int,
+               "threads": int}  # of from_scratch.csv
 
 
 def by_preset(rows: list[dict]) -> dict[str, list[dict]]:
@@ -27,8 +28,8 @@ def on_cpus(rows: list[dict]) -> list[dict]:
 
 
 def minutes(rows: list[dict]) -> list[float]:
-    """Return, of the runs on CPUs, CPU time over threads: what the clock shows where nothing else
-    runs. Where there are none, what the clock did show, of those on a GPU."""
+    """Return the minutes of the runs on CPUs: CPU time over threads, as the clock would show if
+    nothing else ran. Where all ran on GPUs, theirs by the clock."""
     return [(row["seconds"] if on_a_gpu(row) else row["cpu_seconds"] / row["threads"]) / 60
             for row in on_cpus(rows)]
 
