@@ -11,8 +11,17 @@ from conftest import assert_picture
 
 from codes import compare, plot_compare, studies
 from codes.figures.comparisons import FIGURES
-from codes.results import compare_results, comparisons
-from codes.results.compare_results import CURVE, RUN, SUMMARY, Results, best, outcome, summary_rows
+from codes.results import advice, compare_results, comparisons
+from codes.results.compare_results import (
+    CURVE,
+    RUN,
+    SUMMARY,
+    Results,
+    best,
+    outcome,
+    sorted_by_effect,
+    summary_rows,
+)
 from codes.results.presets import PRESET_RUN, SCRATCH_RUN
 from codes.settings import DEFAULTS, Settings
 from codes.trainer import Trainer
@@ -284,6 +293,25 @@ def test_summary_by_hand(tmp_path):
     assert rows["better"]["edge"] and rows["better"]["tries"] == 2
     assert best(list(rows.values())) == {"lr": 1.0}
     assert best([rows["first"], rows["alike"], rows["worse"]]) == {}
+
+
+def test_seeds_that_differ_or_fail_do_not_decide_the_order(tmp_path):
+    results = Results(tmp_path, DEFAULTS)
+    for name, values in enumerate(([0.80, 0.81, 0.82, 0.90, 0.90], [0.82, 0.83, 0.84],  # first, +2
+                                   [0.81, 0.82, 0.83, 0.91, 0.91], [None, None, 0.86])):  # +1
+        for seed, value in enumerate(values, 1):
+            results.add({"lr": float(name)}, seed, ROW | {
+                "validation_accuracy": value, "failure": "" if value else "not finite"}, [])
+    rows = summary_rows("depth", {f"{n}": {"lr": float(n)} for n in range(4)}, {}, results)
+    assert [row["variant"] for row in sorted_by_effect(rows)] == ["0", "2", "1", "3"]
+    assert outcome(rows[3]) == "one pair"
+    said = advice.paragraph(rows, DEFAULTS)
+    assert "Failed: `3` with 2 of 3 seeds; their means are of the others." in said
+
+
+def test_a_base_without_small_images_has_no_study_of_whole_ones():
+    assert len(studies.variants("whole_images", studies.BASES["full"], {})) == 1
+    assert len(studies.variants("whole_images", studies.BASES["quick"], {})) == 4
 
 
 def test_the_best_are_put_together(quick, ask, tmp_path, monkeypatch):

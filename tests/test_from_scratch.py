@@ -88,10 +88,12 @@ def test_a_file_of_another_recipe_or_a_damaged_one_is_refused_before_training(
     monkeypatch.setattr(from_scratch, "train", None)
     path = tmp_path / "s.csv"
     flags = ("--data-dir", data_dir, "--out", path)
-    row = dict.fromkeys(SCRATCH_RUN, 1) | {"images": 300, "epochs": 4, "lr": 0.05}
+    row = dict.fromkeys(SCRATCH_RUN, 1) | {"images": 300, "epochs": 4, "lr": 0.05,
+                                            "batch_size": 128}
     write_csv(path, [row])
     for flag, value, said in (("--epochs", 1, "epochs 4, not 1"), ("--lr", 0.1, "lr 0.05, not 0.1"),
-                              ("--n-items", 200, "images 300, not 200")):
+                              ("--n-items", 200, "images 300, not 200"),
+                              ("--batch-size", 50, "batch_size 128, not 50")):
         assert said in refused(from_scratch, *flags, flag, value)
     path.write_text("seed\nx")
     assert "is damaged" in refused(from_scratch, *flags)

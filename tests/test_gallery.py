@@ -18,6 +18,7 @@ import torch
 from conftest import save_net
 from PIL import Image
 from test_report import altered_results
+from torch import nn
 
 from codes import gallery
 from codes.figures.attribution import glow, occlusion_as_large_as_image, red_and_blue
@@ -176,6 +177,12 @@ def test_a_net_that_the_page_cannot_run_is_left_out(tmp_path, capsys):
     (tmp_path / "network.js").touch()
     gallery.write_network(build("vgg", configuration="A-LRN", width=0.02), tmp_path / "network.js")
     assert "left out" in capsys.readouterr().out and not (tmp_path / "network.js").exists()
+    for layer in (nn.LeakyReLU(0.2), nn.ELU(2.0), nn.BatchNorm2d(3, affine=False),
+                  nn.Conv2d(3, 3, 3, padding="same"), nn.Conv2d(3, 3, 3, padding=(1, 0)),
+                  nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect")):
+        with pytest.raises(NotExportable, match=type(layer).__name__):
+            exported(nn.Sequential(layer).eval())
+    assert exported(nn.Sequential(nn.ReLU(inplace=True)))["layers"]
     with pytest.raises(NotExportable, match="depends on the image"):
         exported(DependsOnTheImage())
 

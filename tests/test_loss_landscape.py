@@ -82,6 +82,16 @@ def test_statistics_are_those_of_the_displaced_weights(net, batch):
     assert abs(loss_at(for_landscape(net, frozen=True), point, batch).item() - expected) > 0.02
 
 
+def test_a_net_without_running_statistics_has_none_to_freeze():
+    for_landscape(build("cifarnet", widths=(8, 8), norm="none"))
+    with pytest.raises(UserError, match="no running statistics"):
+        for_landscape(build("cifarnet", widths=(8, 8), norm="none"), frozen=True)
+    scaled = for_landscape(build("vgg", norm="l2", width=0.0625))
+    assert all(layer.training for layer in scaled.modules() if hasattr(layer, "running_mean"))
+    with pytest.raises(UserError, match="noise after batch norm"):
+        for_landscape(build("vgg", norm="noisy_batch", width=0.0625))
+
+
 def test_a_direction_has_the_norm_of_each_filter(net):
     centre = trainable(net)
     direction = filter_normalized(centre, seeded())

@@ -183,7 +183,7 @@ def test_small_images_come_first_then_those_of_the_middle_size():
 @pytest.mark.parametrize("name, choice", OPTIMIZERS.items(), ids=list(OPTIMIZERS))
 def test_the_table_says_what_an_optimizer_trains_and_takes(name, choice):
     net = build("cifarnet", widths=(8, 8))
-    settings = Settings(optimizer=name, lr=0.125, momentum=0.25, weight_decay=0.5)
+    settings = Settings(optimizer=name, lr=0.125, momentum=0.25, weight_decay=1e-5)
     made = make_optimizers(net, settings)
     held = [id(p) for each in made for group in each.param_groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in net.parameters() if p.requires_grad)
@@ -192,5 +192,12 @@ def test_the_table_says_what_an_optimizer_trains_and_takes(name, choice):
     assert all(p.ndim == 4 for p in group["params"]) == choice.filters_only
     assert group["lr"] == 0.125
     assert (group.get("momentum") == 0.25) == ("momentum" in choice.takes)
-    assert (group.get("weight_decay") == 0.5) == ("weight_decay" in choice.takes)
+    assert (group.get("weight_decay") == 1e-5) == ("weight_decay" in choice.takes)
     Settings(optimizer=name, **choice.start)
+
+
+def test_beside_muon_sgd_trains_all_that_is_no_filter():
+    net = build("cifarnet", widths=(8, 8))
+    net.places = torch.nn.Parameter(torch.zeros(1, 4, 8))
+    sgd, _ = make_optimizers(net, Settings())
+    assert any(p is net.places for group in sgd.param_groups for p in group["params"])

@@ -26,6 +26,14 @@ def test_receptive_fields_of_known_stacks(layers, expected):
                                                if isinstance(layer, nn.Conv2d)]
 
 
+def test_layers_of_other_nets():
+    """Padding by name; a pooling to one pixel, which sees all; a net with one convolution."""
+    net = nn.Sequential(nn.Conv2d(3, 3, 3, padding="same"), nn.AdaptiveAvgPool2d(1))
+    found = stages(net, torch.zeros(1, 3, 16, 16))
+    assert [field[1:] for field, _ in found] == [(3, 1, -1, 16)]
+    assert last_of_each_size(found) == found
+
+
 @pytest.mark.parametrize("more", [{}, {"whiten": False}, {"residual": True}, {"depth": 1}], ids=str)
 def test_receptive_fields_are_where_the_gradient_is(more):
     """On average pooling and GELU, nothing that a unit sees has a gradient of zero."""

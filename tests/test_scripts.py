@@ -19,7 +19,7 @@ from codes.results.presets import PRESET_RUN
 from codes.settings import choose_settings, make_parser
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint
 from VGG_BatchNorm.ground.cifar10 import CIFAR10_MD5
-from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json, write_json
+from VGG_BatchNorm.ground.files import RESULTS_DIR, SHIPPED_WEIGHTS, read_csv, read_json, write_json
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.tables import markdown
 
@@ -154,6 +154,14 @@ def test_a_run_on_other_data_is_no_result(tmp_path):
 def test_weights_of_other_data_are_not_shipped(refused, tmp_path):
     run = a_run(tmp_path, data_md5="other")
     assert "was not trained on CIFAR-10" in refused(summarise, "--ship", run, "--as", "other")
+
+
+def test_an_unfinished_run_is_not_shipped(refused, tmp_path):
+    run = a_run(tmp_path)
+    (run / "result.json").unlink()
+    before = {path: path.stat().st_mtime_ns for path in SHIPPED_WEIGHTS.parent.iterdir()}
+    assert "result.json is missing" in refused(summarise, "--ship", run, "--as", "other")
+    assert {path: path.stat().st_mtime_ns for path in SHIPPED_WEIGHTS.parent.iterdir()} == before
 
 
 def test_a_name_without_weights_to_ship_is_one_line(refused):

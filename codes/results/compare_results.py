@@ -140,8 +140,9 @@ def outcome(row: dict) -> str:
     if row["clear"]:
         return "better" if row["difference"] > 0 else "worse"
     if row["uncertainty"] is None:
-        return "no pairs" if row["difference"] is None else \
-            "one seed" if row["n"] == 1 else "one pair"
+        if row["n"] == 1:
+            return "one seed"
+        return "one pair" if row["failures"] and row["difference"] is not None else "no pairs"
     leans = abs(row["difference"]) > row["uncertainty"]
     return "uncorrected" if leans else "no clear difference"
 
