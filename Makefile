@@ -60,7 +60,7 @@ gallery: reports/figures/samples.png ## 2     all pictures on one page, with ima
 	$(PY) codes/draw_figures.py
 	$(PY) codes/gallery.py --ckpt $(SHIPPED) $(ARGS)
 
-# where the second of a verb's scripts would not know of another folder
+# of verbs whose second script draws what the first measured: it would not know of another folder
 no-out = $(if $(findstring --out,$(ARGS)),$(error with --out call the scripts themselves, as README says under "Commands"))
 compare: $(DATA) ## 240   one factor at a time: optimizers, activations, losses, … (what is there is not run again)
 	$(no-out)$(PY) codes/compare.py $(ARGS)

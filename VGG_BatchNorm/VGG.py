@@ -76,7 +76,7 @@ class VGG(nn.Module):
 
     Args:
         configuration: a name in `TABLE`.
-        norm: a name in `NORMS`, the layer between convolution and ReLU.
+        norm: a name in `NORMS`; the layer between convolution and ReLU.
         width: factor of all channel counts and of the hidden linear layers, rounded up.
         head: a name in `HEADS`; three linear layers, the same with batch norm, or one.
         smooth: softplus in place of ReLU and average in place of max pooling: no kinks.

@@ -32,14 +32,14 @@ def draw_edge(runs: Runs):
     quadratic, a step of gradient descent at rate η raises the loss where η·κ > 2 (above the black
     line), and gradient descent is unstable there (Cohen et al. 2021); η·κ < 2 does not exclude that
     it is. Left and middle: η·κ over training, a line for each learning rate, from dark to yellow
-    (first seed, median over three probes). Right: its median over the steps that the title names,
-    mean over seeds, against the learning rate, with the middle half of all probes; dashed: with a
-    single linear layer. The points are moved sideways a little. Crosses: training has failed
-    (training accuracy below 15 % at the last of these steps).
+    (first seed, median over three probes). Right: its median from step 200 on, of shorter runs at
+    the last probe, mean over seeds, against the learning rate, with the middle half of all probes;
+    dashed: with a single linear layer. The points are moved sideways a little. Crosses: training
+    has failed (training accuracy below 15 % at the last of these steps).
 
-    Three probes span 75 steps at rates of 0.025 and 0.4, and 300 at the others. With batch norm the
-    first steps are off the scale from a rate of 0.1 on. From about step 750 on (not shown), at 0.1,
-    η·κ rises with batch norm; without, it does so when its loss has fallen as far."""
+    With batch norm the first steps are off the scale from a rate of 0.1 on. From about step 750 on
+    (not shown), at 0.1, η·κ rises with batch norm; without, it does so when its loss has fallen as
+    far."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.6), sharey=True, width_ratios=(4, 4, 5))
     rates = sorted({lr for norm in PAIR for lr in measures.at_rates(runs, norm)})
     looks = {lr: dict(color=shade, marker=mark, markersize=4, linewidth=1.2) for lr, shade, mark in
@@ -67,7 +67,7 @@ def draw_edge(runs: Runs):
     drawn = [run for norm in PAIR for some in measures.at_rates(runs, norm).values()
              for run in some]
     end = min(SHORTEST, *(run["run"]["steps"] for run in drawn))
-    axes[2].set(title=f"medians, steps 200 to {end}" if end > 200 else "at the last probe",
+    axes[2].set(title=f"medians, steps 200 to {end}" if end > 200 else "median or last probe",
                 xlabel="learning rate η", xscale="log")
     names = axes[2].set_xticks(rates, [f"{rate:g}" for rate in rates])
     for (low, rate), (high, after) in itertools.pairwise(zip(names, rates, strict=True)):
@@ -207,11 +207,11 @@ def draw_noise(runs: Runs):
     from one look to the next, over σ, by layer (median, first seed). If batch norm worked by steady
     first moments, noise by channel would have to undo what it does.
 
-    By this measure means are then less steady than in the plain net, in the convolutions, which are
-    drawn. Spreads are less steady than there in the first three convolutions alone, and steadier
-    from the fourth on. In the linear layers, which have no norm, means and spreads are both
-    steadier. The noise in the net without batch norm, which is larger there against what it meets,
-    stops training: no fair control."""
+    With noise by channel means are less steady than in the plain net, in the convolutions, which
+    are drawn. Spreads are less steady than there in the first three convolutions alone, and
+    steadier from the fourth on. In the linear layers, which have no norm, means and spreads are
+    both steadier. The noise in the net without batch norm, which is larger there against what it
+    meets, stops training: no fair control."""
     found = {norm: find(runs, "noise", norm=norm) for norm in NOISE_LOOKS}
     figure = plt.figure(figsize=(9.6, 5.2))
     above, below = figure.add_gridspec(2, 1, hspace=0.08)
@@ -368,8 +368,8 @@ def draw_start(runs: Runs):
     gives the largest value. Right: size of the gradient by the input of each ReLU, at the first
     step and a hundred later.
 
-    At the first step it shrinks towards the input without batch norm, and grows with it. At the
-    very start batch norm can be the rougher of the two."""
+    At the first step the gradient shrinks towards the input without batch norm, and grows with it.
+    At the very start batch norm can be the rougher of the two."""
     figure, axes = plt.subplots(1, 2, figsize=(8.3, 3.2))
     looks = {0: "-", 100: "--"}  # by step
     for label, colour, (run, *_) in pair(runs):

@@ -49,7 +49,7 @@ def main() -> None:
             continue
         caption, *found = [" ".join(part.split()) for part in draw.__doc__.split("\n\n")]
         text.append(f"![{name}]({name}.png)\n\n**{name[:2]}** {caption}\n")
-        if folder.name == "full":
+        if folder == (RESULTS_DIR / "bn" / "full").resolve():
             text += [f"*Finding:* {part}\n" for part in found]
         print(f"picture    {args.out / name}.png")
     if len(text) == head:

@@ -234,13 +234,17 @@ def said_of_arguments(name: str) -> dict[str, str]:
     """Return what the docstring of a network in `NETWORKS`, or of a class that it is made from,
     says of its arguments, under "Args:"; in place of "a name in `TABLE`" the names themselves."""
     found = {}
-    for kind in reversed(NETWORKS[name].__mro__):
-        _, _, rest = (inspect.getdoc(kind) or "").partition("Args:\n")
+    for kind in reversed(getattr(NETWORKS[name], "__mro__", ())):
+        known = vars(sys.modules[kind.__module__])
+
+        def names(table: re.Match, known=known) -> str:
+            return ", ".join(known[table[1]]) if table[1] in known else table[0]
+
+        _, _, rest = inspect.cleandoc(vars(kind).get("__doc__") or "").partition("Args:\n")
         for entry in re.split(r"\n(?=    \w)", "\n" + rest.partition("\n\n")[0]):
             argument, _, about = entry.partition(": ")
-            about = re.sub(r"a name in `(\w+)`", lambda table, kind=kind: ", ".join(
-                vars(sys.modules[kind.__module__])[table[1]]), about)
-            found[argument.strip()] = " ".join(about.replace("`", "").split()).rstrip(".")
+            about = re.sub(r"a name in `(\w+)`", names, about).replace("`", "")
+            found[argument.strip()] = " ".join(about.split()).rstrip(".")
     return found
 
 

@@ -280,6 +280,9 @@ OPTIMIZERS = {  # own_*: ours in place of torch's
     "own_adamw": Choice(AdamW, "everything: the same, ours", **_ADAMW),}
 
 
+BESIDE_MOMENTUM = 0.85  # of SGD beside an optimizer of filters
+
+
 def make_optimizers(net: nn.Module, settings) -> list[torch.optim.Optimizer]:
     """Return the optimizer of `settings`: for all, or for filters after SGD for the rest.
 
@@ -296,9 +299,9 @@ def make_optimizers(net: nn.Module, settings) -> list[torch.optim.Optimizer]:
     filters, matrices = ([p for p in trained if p.ndim == axes] for axes in (4, 2))
     vectors = [p for p in trained if p.ndim not in (2, 4)]
     # lr for one example × batch size: with the mean loss, this is airbench's rate on the summed
-    # loss; the decay of a step then is weight_decay × batch size, whatever the rate
+    # loss; the decay in a gradient then is weight_decay × batch size, whatever the rate
     groups = [dict(params=p, lr=rate * settings.batch_size,
                    weight_decay=settings.weight_decay / rate)
               for p, rate in ((vectors, settings.bias_lr), (matrices, settings.head_lr)) if p]
-    sgd = torch.optim.SGD(groups, momentum=0.85, nesterov=True)
+    sgd = torch.optim.SGD(groups, momentum=BESIDE_MOMENTUM, nesterov=True)
     return [sgd, choice.make(filters, settings.lr, **more)] if filters else [sgd]

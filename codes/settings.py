@@ -17,7 +17,7 @@ import torch
 from codes.augment import AUGMENTS, MIXING
 from codes.losses import LOSSES
 from codes.networks import NETWORKS, network_arguments, said_of_arguments
-from codes.optimizers import OPTIMIZERS
+from codes.optimizers import BESIDE_MOMENTUM, OPTIMIZERS
 from VGG_BatchNorm.ground.flags import flag_parser
 from VGG_BatchNorm.ground.machine import PRECISIONS, pick_precision
 from VGG_BatchNorm.ground.script import UserError, count, number, positive, user_path
@@ -103,8 +103,8 @@ class Settings:
     head_lr: float = _setting(0.67, positive, "likewise, of the last layer, and other\nlinear ones")
     weight_decay: float = _setting(
         2e-6, not_negative, "of all weights, as torch has it; where filters have an optimizer "
-        "of\ntheir own, of biases and linear layers alone: a step takes away this\nshare of them, "
-        "times the batch size")
+        "of\ntheir own, of biases and linear layers alone: times the batch size,\nand, by their "
+        "momentum, about seven times that a step")
     warmup: float = _setting(0.0, share, "share of the steps in which the rate rises from 0")
     end_lr: float = _setting(0.0, share, "share of the rate to which it falls, after the last step")
     average: float = _setting(0.0, share, "average the weights over the last share of the steps, "
@@ -149,8 +149,8 @@ class Settings:
         if self.keep_share < 1 and self.augment in MIXING:
             raise UserError(f"--keep-share picks whole images, and --augment {self.augment} mixes "
                             "them; choose one of the two")
-        shrink = self.weight_decay * self.batch_size
-        if OPTIMIZERS[self.optimizer].filters_only and shrink > 0.1:
+        shrink = self.weight_decay * self.batch_size / (1 - BESIDE_MOMENTUM)
+        if OPTIMIZERS[self.optimizer].filters_only and shrink > 0.5:
             raise UserError(f"--weight-decay {self.weight_decay:g} would take {min(1, shrink):.0%} "
                             f"of the last layer away at each step (it is multiplied by the batch "
                             f"size under {self.optimizer}); the default is 2e-6")
@@ -218,13 +218,13 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         if "kind" in field.metadata:
             _add_flag(recipe, name, field.metadata["kind"], help=field.metadata["about"])
     network = parser.add_argument_group("the network's arguments")
-    abouts: dict[str, dict[str, str]] = {}
+    abouts: dict[str, dict[str, list[str]]] = {}
     defaults: dict[str, object] = {}
     for each in NETWORKS:
         said = said_of_arguments(each)
         for name, default in network_arguments(each).items():
             about = f"{said.get(name, '')} (default: {_said(default)})".strip()
-            abouts.setdefault(name, {}).setdefault(about, each)  # alike: the first is named
+            abouts.setdefault(name, {}).setdefault(about, []).append(each)
             first = type(defaults.setdefault(name, default))
             if (_flag(name) in parser._option_string_actions or type(default) is not first
                     or type(default) not in (bool, int, float, str, tuple)):
@@ -234,8 +234,8 @@ def make_parser(description: str) -> argparse.ArgumentParser:
                     "name that no other flag has, nor a network's argument of another kind")
     for name, default in defaults.items():
         _add_flag(network, name, widths if isinstance(default, tuple) else type(default),
-                  help="\n".join(textwrap.fill(f"{each}: {about}", 66).replace("%", "%%")
-                                 for about, each in abouts[name].items()))
+                  help="\n".join(textwrap.fill(f"{', '.join(takers)}: {about}", 66)
+                                 for about, takers in abouts[name].items()).replace("%", "%%"))
     return parser
 
 

@@ -109,7 +109,8 @@ def print_plan(trainer: Trainer, train: Split) -> int:
     line = (f"{settings.network}: {get_number_of_parameters(trainer.net):,} parameters, "
             f"{flops / 1e15:.4f} PFLOP to train in {settings.precision}")
     if trainer.epoch == 0 and not dist.is_initialized():
-        with torch.random.fork_rng():  # the run is as if nothing had been timed
+        gpus = [trainer.device] if trainer.device.type == "cuda" else []
+        with torch.random.fork_rng(gpus):  # the run is as if nothing had been timed
             seconds = expected_seconds(settings, train, trainer.device)
         line += f", about {seconds / 60:.1f} minutes on {trainer.device.type}"
     if trainer.rank == 0:

@@ -72,7 +72,7 @@ class Trainer:
             self.net.prepare(normalize(train.images[:2000]))
         part = (settings.micro_batch or settings.batch_size) / self.images_kept(self.steps)
         for layer in self.net.modules():
-            if hasattr(layer, "running_mean"):  # several parts of a step each renew it: by less
+            if getattr(layer, "running_mean", None) is not None:  # renewed by each part: by less
                 if self.world > 1 and not isinstance(layer, BatchNorm):
                     raise UserError(f"the batch norm of {settings.network} does not span "
                                     "processes; train it in one")

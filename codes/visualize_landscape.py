@@ -16,7 +16,7 @@ the top eigenvalue of the Hessian, by power iteration. The net itself is left as
     runs/small/                  the small nets (insight/small_nets.py), trained if not there
 
 Numbers are kept row by row: a kill costs one, the same command goes on. Those of the same weights
-and settings are only drawn again.
+and settings are only drawn again, a frozen plane of these, too; one of others is deleted.
 """
 
 import sys
@@ -26,14 +26,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.landscape import COMPARED, draw_compare, draw_contours, draw_path, draw_surface
-from codes.insight.loss_landscape import fill, path_plane, random_plane
-from codes.insight.measured import made_from, training_parts
+from codes.insight.loss_landscape import fill, path_plane, random_plane, with_running_statistics
+from codes.insight.measured import deviating, made_from, training_parts
 from codes.insight.small_nets import net_settings, opened, read_path, small_net
 from codes.open_weights import read_checkpoint, restore
 from codes.results.measurements import TOLERANCE
 from VGG_BatchNorm.ground.checkpoint import find_checkpoint
 from VGG_BatchNorm.ground.cifar10 import normalize
-from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR
+from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, read_npz
 from VGG_BatchNorm.ground.flags import picture_parser, refuse
 from VGG_BatchNorm.ground.script import GOES_ON, UserError, count, number, positive, run_main
 from VGG_BatchNorm.ground.style import save_figure
@@ -75,12 +75,15 @@ def measure_planes(args) -> list[dict]:
     prepare = partial(random_plane, net, batch)
     name = shown_name(checkpoint["network"], checkpoint["config"].get("widths", ()))
     made = {"network": name, **made_from(ckpt, args.data_dir), "tolerance": TOLERANCE}
-    if not any(hasattr(layer, "running_mean") for layer in net.modules()):
+    if not with_running_statistics(net):
         made["running_statistics"] = False
-    if not args.frozen:  # that of an earlier call may be of other weights
-        (args.results / "plane_frozen.npz").unlink(missing_ok=True)
-    planes = [fill(args.results / file, made, prepare, **around, frozen=frozen) for file, frozen in
-              (("plane.npz", False), ("plane_frozen.npz", True))[:1 + args.frozen]]
+    frozen = args.results / "plane_frozen.npz"
+    if frozen.exists() and deviating(read_npz(frozen)["about"]) != deviating(
+            made | {"settings": around | {"frozen": True}}):
+        frozen.unlink()  # of other weights, beside whose plane it would be drawn
+    planes = [fill(args.results / "plane.npz", made, prepare, **around, frozen=False)]
+    if args.frozen or frozen.exists():
+        planes.append(fill(frozen, made, prepare, **around, frozen=True))
     print(ckpt)
     return planes
 

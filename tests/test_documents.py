@@ -24,7 +24,9 @@ PAGES = ("README.md", "MODEL_CARD.md", "EXERCISES.md", "data/README.md", "codes/
 WORKFLOW = ".github/workflows/ci.yml"
 MAKEFILE = (ROOT / "Makefile").read_text()
 VERBS = set(re.findall(r"^([a-z-]+):.*##", MAKEFILE, flags=re.M))
-SCRIPT_OF = dict(re.findall(r"^([a-z-]+):.*\n\t\$\(PY\) (\S+\.py)", MAKEFILE, flags=re.M))
+SCRIPT_OF = dict(re.findall(r"^([a-z-]+):.*\n\t(?:\$\(no-out\))?\$\(PY\) (\S+\.py)", MAKEFILE,
+                            flags=re.M))
+assert {"train", "compare", "bn-landscape"} <= SCRIPT_OF.keys()
 NOTEBOOK = read_json(ROOT / "notebook.ipynb")
 CELLS = [("".join(cell["source"]), cell["cell_type"] == "code") for cell in NOTEBOOK["cells"]]
 

@@ -50,7 +50,7 @@ def p_value(differences: Sequence[float]) -> float | None:
     if n < 2:
         return None
     error = float(np.std(differences, ddof=1)) / math.sqrt(n)
-    if not error:
+    if error <= 1e-9 * abs(mean):  # they differ by rounding alone
         return None if mean else 1.0
     return t_probability(mean / error, n - 1)
 

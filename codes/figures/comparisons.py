@@ -231,7 +231,8 @@ def small_multiples(figure, lines: int, columns: int, names: list[str], curves: 
 
 @large
 def draw_optimizers(runs: Comparisons):
-    """The optimizers, each at the rate that was best for it, the most accurate first: the training
+    """The optimizers, each at the rate that was best for it, by their difference from the first
+    over the same seeds: the training
     loss over steps, mean over seeds, with the standard deviation as a band; the others' means are
     grey. Under its name: the validation accuracy in the end and, where it was measured, the seconds
     of training. Dotted, where images are small at first: the change to whole ones, whose steps take
@@ -279,7 +280,7 @@ def loss_curve(runs: Comparisons, changes: str) -> tuple[list, list, list] | Non
 def draw_rates(runs: Comparisons):
     """How much the learning rate matters: validation accuracy of one run (seed 0) for each rate
     that was tried, of the optimizers on the left and of the losses (under Adam) on the right; in
-    grey the others of its side, circled the rate that was kept. Those that end most accurate, over
+    grey the others of its side, circled the rate that was kept. Those that end best, over
     seeds, come first. A wide top means little tuning. An optimizer whose best rate is the first or
     last may have a better one outside."""
     columns = {name: n for name, n in (("optimizers", 4), ("losses", 2)) if name in runs.studies}

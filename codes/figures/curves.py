@@ -36,7 +36,7 @@ def draw_curves(name: str, log: dict[str, list[float]], result: dict):
     the spread over seeds."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.9, 3.5))
     left.plot(log["epoch"], log["loss"], "o-", color=TRAIN)
-    left.set(xlabel="epoch", ylabel="training loss (nats)")
+    left.set(xlabel="epoch", ylabel="training loss")
     right.plot(log["epoch"], [100 * (1 - a) for a in log["accuracy"]], "o-", color=TRAIN,
                label="training (augmented)")
     if "validation_accuracy" in log:

@@ -32,6 +32,11 @@ from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.probes import Batch, Tensors, trainable
 
 
+def with_running_statistics(net: nn.Module) -> list[nn.Module]:
+    """Return the layers that keep running statistics, as batch norm does."""
+    return [layer for layer in net.modules() if getattr(layer, "running_mean", None) is not None]
+
+
 def for_landscape(net: nn.Module, frozen: bool = False) -> nn.Module:
     """Return a copy of `net` in evaluation mode whose layers with running statistics, as of batch
     norm, follow the weights they are given.
@@ -48,7 +53,7 @@ def for_landscape(net: nn.Module, frozen: bool = False) -> nn.Module:
         UserError: `frozen`, and it has none; or a batch norm that draws noise in training.
     """
     net = copy.deepcopy(net).eval()
-    layers = [layer for layer in net.modules() if hasattr(layer, "running_mean")]
+    layers = with_running_statistics(net)
     if frozen and not layers:
         raise UserError("this net keeps no running statistics; leave --frozen out")
     if any(isinstance(layer, NoisyBatchNorm2d) for layer in layers):

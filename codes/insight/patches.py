@@ -46,14 +46,15 @@ def stages(net: nn.Module, x: Tensor) -> list[tuple[Field, Tensor]]:
             sizes = layer.kernel_size, layer.stride, layer.padding
             kernel, stride, padding = (one if isinstance(one, int) else one[0] for one in sizes)
             if isinstance(layer.padding, str):
-                padding = {"same": kernel // 2, "valid": 0}[layer.padding]
+                padding = {"same": (kernel - 1) // 2, "valid": 0}[layer.padding]
             field = field._replace(size=field.size + (kernel - 1) * field.jump,
                                    start=field.start - padding * field.jump,
                                    jump=field.jump * stride)
         if isinstance(layer, nn.Conv2d):
             field = field._replace(name=name)
             found.append((field, output))
-        if found and output.ndim == 4 and (output.shape[-1] > 1 or hasattr(layer, "kernel_size")):
+        if found and output.ndim == 4 and (output.shape[-1] == field.side
+                                           or hasattr(layer, "kernel_size")):
             field = field._replace(side=output.shape[-1])
             found[-1] = field, output
 

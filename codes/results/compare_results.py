@@ -1,7 +1,6 @@
 """Runs of a comparison on disk, and what they say: means, paired differences, how sure they are."""
 
 import json
-import math
 import statistics
 from pathlib import Path
 
@@ -122,7 +121,7 @@ def summary_rows(study: str, settled: dict[str, dict], tried: dict[str, list[dic
             "accuracy": statistics.mean(done) if done else None,
             "deviation": statistics.stdev(done) if len(done) > 1 else None,
             "difference": statistics.mean(paired[name]) if n else None,
-            "uncertainty": t_interval(paired[name])[1] if n > 1 and rows else None,
+            "uncertainty": None if p.get(name) is None else t_interval(paired[name])[1],
             "p": p.get(name), "clear": clear_ones.get(name, False),
             "tries": len(tries), "edge": bool(kept) and kept[0] in (0, len(tries) - 1),
             "parameters": any_run["parameters"], "flops": any_run["flops"],
@@ -133,8 +132,8 @@ def summary_rows(study: str, settled: dict[str, dict], tried: dict[str, list[dic
 
 def outcome(row: dict) -> str:
     """Return how a variant compares with its study's first: better or worse, where that is clear;
-    failed; or why it is not clear. "uncorrected": zero lies outside of its interval, but luck is
-    not excluded by Holm."""
+    failed; or why it is not clear. "too few pairs": one, or some that are all the same.
+    "uncorrected": zero lies outside of its interval, but luck is not excluded by Holm."""
     if row["accuracy"] is None:
         return "failed"
     if row["clear"]:
@@ -142,16 +141,21 @@ def outcome(row: dict) -> str:
     if row["uncertainty"] is None:
         if row["n"] == 1:
             return "one seed"
-        return "one pair" if row["failures"] and row["difference"] is not None else "no pairs"
+        return "no pairs" if row["difference"] is None else "too few pairs"
     leans = abs(row["difference"]) > row["uncertainty"]
     return "uncorrected" if leans else "no clear difference"
 
 
 def sorted_by_effect(rows: list[dict]) -> list[dict]:
-    """Return them from worst to best, by the difference from their study's first over seeds that
-    both have, as their seeds may differ; first what has none, as it failed with all."""
-    return sorted(rows, key=lambda row: -math.inf if row["difference"] is None
-                  else row["difference"])
+    """Return them from worst to best: by the difference from their study's first over the seeds
+    that both have, as their seeds may differ. Before these stand, by accuracy, those that have no
+    seed in common with it, and before those what failed with all."""
+    def place(row: dict) -> tuple:
+        compared = row["difference"] is not None
+        value = row["difference"] if compared else row["accuracy"]
+        return row["accuracy"] is not None, compared, 0.0 if value is None else value
+
+    return sorted(rows, key=place)
 
 
 def best(rows: list[dict]) -> dict:
