@@ -37,6 +37,8 @@ HORIZONS = ("quick", "long")  # the bases that horizons.png sets side by side
 INTRODUCED = {
     "whole_images": "The optimizers without the phase of small images, for about the same FLOPs, "
                     "since it might favour Muon. ",
+    "losses_muon": "The losses under Muon, in place of Adam: tuned for each are the rates of SGD "
+                   "beside it, of biases and last layer. ",
     "recipe": "Ways to spend as many FLOPs as the base does, with as many epochs as they allow. "}
 
 

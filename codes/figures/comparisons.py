@@ -323,7 +323,7 @@ STUDIES_OF = {  # a figure needs one of these studies; the first draws all other
 
 def studies_of(name: str, studies: dict[str, list[dict]]) -> list[str]:
     """Return the studies that figure `name` draws, of those that compare something."""
-    wanted = STUDIES_OF.get(name, studies.keys() - {"losses", "final"})
+    wanted = STUDIES_OF.get(name, studies.keys() - {"losses", "losses_muon", "final"})
     return [study for study, rows in studies.items() if study in wanted and len(rows) > 1]
 
 
