@@ -217,3 +217,8 @@ class LpNorm2d(nn.Module):
             return y.abs().mean((0, 2, 3))
         mean = y.abs().pow(self.p).mean((0, 2, 3))
         return (mean + self.eps**self.p).pow(1 / self.p)  # the slope at 0 is finite
+
+
+def with_running_statistics(net: nn.Module) -> list[nn.Module]:
+    """Return the layers that keep running statistics, as batch norm does."""
+    return [layer for layer in net.modules() if getattr(layer, "running_mean", None) is not None]

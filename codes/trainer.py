@@ -21,6 +21,7 @@ from codes.networks import BatchNorm, build, check_shapes, freeze
 from codes.optimizers import make_optimizers
 from codes.schedule import image_size, proxy_settings, schedule
 from codes.settings import Settings
+from VGG_BatchNorm.batchnorm import with_running_statistics
 from VGG_BatchNorm.ground.checkpoint import load_checkpoint, save_checkpoint
 from VGG_BatchNorm.ground.cifar10 import Split, normalize
 from VGG_BatchNorm.ground.machine import autocast
@@ -71,12 +72,11 @@ class Trainer:
         if hasattr(self.net, "prepare"):
             self.net.prepare(normalize(train.images[:2000]))
         part = (settings.micro_batch or settings.batch_size) / self.images_kept(self.steps)
-        for layer in self.net.modules():
-            if getattr(layer, "running_mean", None) is not None:  # renewed by each part: by less
-                if self.world > 1 and not isinstance(layer, BatchNorm):
-                    raise UserError(f"the batch norm of {settings.network} does not span "
-                                    "processes; train it in one")
-                layer.momentum = 1 - (1 - layer.momentum) ** min(1, part)
+        for layer in with_running_statistics(self.net):  # each part of a step renews them: by less
+            if self.world > 1 and not isinstance(layer, BatchNorm):
+                raise UserError(f"the batch norm of {settings.network} does not span "
+                                "processes; train it in one")
+            layer.momentum = 1 - (1 - layer.momentum) ** min(1, part)
         self.optimizers = make_optimizers(self.net, settings)
         self.averaged = None
         if settings.average:

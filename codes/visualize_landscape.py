@@ -26,11 +26,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.landscape import COMPARED, draw_compare, draw_contours, draw_path, draw_surface
-from codes.insight.loss_landscape import fill, path_plane, random_plane, with_running_statistics
+from codes.insight.loss_landscape import fill, path_plane, random_plane
 from codes.insight.measured import deviating, made_from, training_parts
 from codes.insight.small_nets import net_settings, opened, read_path, small_net
 from codes.open_weights import read_checkpoint, restore
 from codes.results.measurements import TOLERANCE
+from VGG_BatchNorm.batchnorm import with_running_statistics
 from VGG_BatchNorm.ground.checkpoint import find_checkpoint
 from VGG_BatchNorm.ground.cifar10 import normalize
 from VGG_BatchNorm.ground.files import FIGURES_DIR, RESULTS_DIR, read_npz

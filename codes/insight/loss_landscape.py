@@ -25,16 +25,11 @@ from tqdm import tqdm
 
 from codes.insight.measured import deviating
 from codes.results.measurements import TOLERANCE
-from VGG_BatchNorm.batchnorm import NoisyBatchNorm2d
+from VGG_BatchNorm.batchnorm import NoisyBatchNorm2d, with_running_statistics
 from VGG_BatchNorm.ground.files import read_npz, write_npz
 from VGG_BatchNorm.ground.machine import environment
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.probes import Batch, Tensors, trainable
-
-
-def with_running_statistics(net: nn.Module) -> list[nn.Module]:
-    """Return the layers that keep running statistics, as batch norm does."""
-    return [layer for layer in net.modules() if getattr(layer, "running_mean", None) is not None]
 
 
 def for_landscape(net: nn.Module, frozen: bool = False) -> nn.Module:
