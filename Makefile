@@ -74,7 +74,7 @@ bn-landscape: $(DATA) ## 8     why batch norm helps: VGG-A with and without it, 
 	$(no-out)$(PY) VGG_BatchNorm/VGG_Loss_Landscape.py $(ARGS)
 	$(PY) VGG_BatchNorm/plot_study.py
 
-bn-compare: override ARGS += --groups pair rates
+bn-compare: override ARGS := --groups pair rates $(ARGS)
 bn-compare: bn-landscape ## 4     its effect on training: the two nets over learning rates, and a table
 
 figures: reports/figures/samples.png ## 1     the pictures in reports/figures/ that are missing or older than their numbers
@@ -98,7 +98,7 @@ $(VENV)-mindspore/.installed: requirements-mindspore.txt
 	  { echo "make: pip could not install MindSpore, for the reason above; if it has none for this Python: make mindspore PYTHON=python3.11" >&2; exit 2; }
 	@touch $@
 
-readme: $(VENV)/.installed ## 0     renew the tables of README.md and MODEL_CARD.md from the results
+readme: $(VENV)/.installed ## 0     renew the tables of the README files and MODEL_CARD.md from the results
 	$(PY) codes/summarise.py $(ARGS)
 
 test: $(VENV)/.installed ## 2     the test suite; needs neither CIFAR-10 nor network

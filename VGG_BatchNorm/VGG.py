@@ -35,7 +35,8 @@ NORMS = {  # a layer for (channels, number of the layer)
     "batch": lambda channels, _: nn.BatchNorm2d(channels),
     "own_batch": lambda channels, _: batchnorm.BatchNorm2d(channels),
     "layer": lambda channels, _: nn.GroupNorm(1, channels),
-    "group": lambda channels, _: nn.GroupNorm(math.gcd(32, max(1, channels // 2)), channels),
+    "group": lambda channels, _: nn.GroupNorm(
+        math.gcd(32, channels, max(1, channels // 2)), channels),
     "instance": lambda channels, _: InstanceNorm2d(channels, affine=True),
     "l1": lambda channels, _: batchnorm.LpNorm2d(channels, 1),
     "l2": lambda channels, _: batchnorm.LpNorm2d(channels, 2),

@@ -184,7 +184,7 @@ CLAIMS = (
     Claim("", "the same, batch norm in its linear layers too", _at_500, 1, None, "rates heads", 0.5,
           normed=IN_ALL),
     Claim("… with a warm-up (ours)", "the same, a warm-up in both nets", _at_500, 1, None, "heads",
-          0.5, {"norm": "none", "warmup": 100}, {"norm": "batch", "warmup": 100}),
+          0.5, {"norm": "none", "warmup": 100}, {"norm": "batch", "warmup": 100}, True),
     Claim("The loss varies less along the gradient", "median width of the band, ½ to 4 LR (nats)",
           _probes(band_width), -1, _paper_band()),
     Claim("", "the same, 0 to 2 LR", _probes(
@@ -229,6 +229,8 @@ CLAIMS = (
           afterwards=True),
     Claim("The effective β is smaller", "median β, steps of ½ to 4 LR",
           _probes(_largest("smoothness")), -1, _paper(4, "max_or_value", panel="fig4c")),
+    Claim("", "median β, from step 0 on",
+          _over("probe_steps", 0, np.inf, _largest("smoothness")), -1, afterwards=True),
     Claim("", "median β, steps 1,500 to 4,999",
           _over("probe_steps", 1500, 5000, _largest("smoothness")), -1,
           _paper(4, "max_or_value", 1500, 4999, panel="fig4c"), "long", afterwards=True),

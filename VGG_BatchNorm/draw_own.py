@@ -20,7 +20,7 @@ from VGG_BatchNorm.draw_paper import (
     running_mean,
     running_median,
 )
-from VGG_BatchNorm.ground.style import AMBER, BATCH_NORM, BROWN, GREEN, PINK, PLAIN, SKY, plt
+from VGG_BatchNorm.ground.style import AMBER, BATCH_NORM, BROWN, INDIGO, PLAIN, SKY, TEAL, plt
 from VGG_BatchNorm.measures import CONVOLUTIONS, PAPER, SHORTEST, NotRun, Runs, find
 from VGG_BatchNorm.run_files import FINE_GRID
 
@@ -28,22 +28,23 @@ from VGG_BatchNorm.run_files import FINE_GRID
 def draw_edge(runs: Runs):
     """Training near the edge of stability. κ is the curvature of the loss along the gradient, of
     one batch and on that batch, from the loss a sixteenth of a learning rate on; were there no
-    kinks, it would be at most the largest eigenvalue of that batch's Hessian along the way. On a
-    quadratic, a step of gradient descent at rate η raises the loss where η·κ > 2 (above the black
-    line), and gradient descent is unstable there (Cohen et al. 2021); η·κ < 2 does not exclude that
-    it is. Left and middle: η·κ over training, a line for each learning rate, from dark to yellow
-    (first seed, median over three probes). Right: its median from step 200 on, of shorter runs at
-    the last probe, mean over seeds, against the learning rate, with the middle half of all probes;
-    dashed: with a single linear layer. The points are moved sideways a little. Crosses: training
-    has failed (training accuracy below 15 % at the last of these steps).
+    kinks, it would be at most the largest eigenvalue of that batch's Hessian along the way. (In
+    picture 08 it is by a Hessian-vector product, which sees no kinks.) On a quadratic, a step of
+    gradient descent at rate η raises the loss where η·κ > 2 (above the black line), and gradient
+    descent is unstable there (Cohen et al. 2021); η·κ < 2 does not exclude that it is. Left and
+    middle: η·κ over training, a line for each learning rate, from dark to yellow (first seed,
+    median over three probes, which are 25 or 100 steps apart). Right: its median from step 200 on,
+    of shorter runs at the last probe, mean over seeds, against the learning rate, with the middle
+    half of all probes; dashed: with a single linear layer. The points are moved sideways a little.
+    Crosses: training has failed (training accuracy below 15 % at the last of these steps).
 
     With batch norm the first steps are off the scale from a rate of 0.1 on. From about step 750 on
     (not shown), at 0.1, η·κ rises with batch norm; without, it does so when its loss has fallen as
     far."""
-    figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.6), sharey=True, width_ratios=(4, 4, 5))
+    figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.3), sharey=True, width_ratios=(4, 4, 5))
     rates = sorted({lr for norm in PAIR for lr in measures.at_rates(runs, norm)})
     looks = {lr: dict(color=shade, marker=mark, markersize=4, linewidth=1.2) for lr, shade, mark in
-             zip(rates, plt.get_cmap("plasma")(np.linspace(0, 0.9, len(rates))), 
+             zip(rates, plt.get_cmap("viridis")(np.linspace(0, 0.95, len(rates))),
                  itertools.cycle("osD^v*P"), strict=False)}
     for lr, look in looks.items():
         axes[1].plot([], [], **look, label=f"{lr:g}")
@@ -61,7 +62,8 @@ def draw_edge(runs: Runs):
     for axis in axes:
         axis.axhline(2, color="black", linewidth=1.2)
     axes[0].set_ylabel("η·κ")
-    axes[1].legend(title="learning rate η", ncols=2, columnspacing=1, loc="upper center")
+    figure.legend(*axes[1].get_legend_handles_labels(), title="left and middle: learning rate η",
+                  ncols=len(rates), loc="outside lower center")
     axes[2].plot([], [], "k--", linewidth=1, label="single linear layer")
     axes[2].plot([], [], "kx", markersize=8, label="failed")
     drawn = [run for norm in PAIR for some in measures.at_rates(runs, norm).values()
@@ -114,20 +116,19 @@ HEAD_LOOKS = {  # norm of the convolutions, head, warm-up?: label, colour, style
     ("none", "plain", True): ("no norm, warm-up", BROWN, "^:"),
     ("batch", "plain", False): ("batch norm", BATCH_NORM, "o-"),
     ("batch", "single", False): ("batch norm, single linear layer", SKY, "X--"),
-    ("batch", "batch", False): ("batch norm, in the linear layers too", PINK, "D-"),
-    ("batch", "plain", True): ("batch norm, warm-up", GREEN, "v:"),
+    ("batch", "batch", False): ("batch norm, in the linear layers too", INDIGO, "D-"),
+    ("batch", "plain", True): ("batch norm, warm-up", TEAL, "v:"),
 }
 
 
 def draw_heads(runs: Runs):
     """Where is batch norm fragile at large rates? Left: training accuracy at one step against the
     learning rate, for VGG-A's three linear layers as they are, with batch norm in them too, for a
-    single linear layer in their place, and with a warm-up over the first 100 steps (a mark alone:
-    at that rate only); the marks are moved sideways. Middle: the largest loss of the first 50
-    steps. Right: the share of the units that are negative on a whole batch, by layer, at the
-    largest rate and the last look: on that batch they learn nothing. Lines: means over seeds (of
-    the loss, medians; of inactive units, over those that did not diverge); dots on the left: each
-    seed, where there are several.
+    single linear layer in their place, and with a warm-up over the first 100 steps; the marks are
+    moved sideways. Middle: the largest loss of the first 50 steps. Right: the share of the units
+    that are negative on a whole batch, by layer, at the largest rate and the last look: on that
+    batch they learn nothing. Lines: means over seeds (of the loss, medians; of inactive units, over
+    those that did not diverge); dots on the left: each seed, where there are several.
 
     With batch norm the first updates throw the loss up, and further at larger rates; the warm-up is
     then half way. Some inactive units are active on later batches."""
@@ -237,12 +238,9 @@ def draw_noise(runs: Runs):
             panel.plot(np.arange(1, len(jump) + 1), jump, style, markersize=6, color=colour,
                        label=label)
     moments[0].set_ylabel("mean at the ReLU")
-    accuracy.set(xlabel="step", ylabel="training accuracy (%)", ylim=(0, None))
-    kinds = [label.replace("batch norm", "BN").replace("no norm", "none").replace(
-        ", noise by ", " + ") for label, *_ in NOISE_LOOKS.values()]
+    accuracy.set(xlabel="step", ylabel="accuracy (%)", ylim=(0, None), title="training batches")
     held_out.set(xlabel="accuracy (%)", title="held-out images", xlim=(0, None),
-                 ylim=(len(kinds) - 0.5, -0.5))
-    held_out.set_yticks(range(len(kinds)), kinds)
+                 ylim=(len(NOISE_LOOKS) - 0.5, -0.5), yticks=[])
     for panel, name, title in zip(jumps, ("|Δμ| / σ", "|Δσ| / σ"), (
             "jumps of the mean μ", "jumps of σ"), strict=True):
         panel.set(xlabel="convolution", ylabel=name, yscale="log", title=title)
@@ -303,7 +301,8 @@ def draw_theorem(runs: Runs):
     one batch: the square of the gradient by the layer's input x, as measured through our own batch
     norm, against γ²/σ² (‖h‖² − ⟨1, h⟩²/m − ⟨h, x̂⟩²/m), where h is the gradient by its output, m
     values long, and x̂ = (x − μ)/σ; and against the theorem as printed, with √m for the last m.
-    With m it is an equality. Crosses at the left edge: below zero, or off the scale.
+    With m it is an equality, which is the line. Crosses at the left edge: below zero, or off the
+    scale.
 
     With √m the right side comes out a little too small for most channels, and below zero for a few:
     no bound."""
@@ -326,8 +325,6 @@ def draw_theorem(runs: Runs):
         share = 100 * np.mean(values < 0)
         axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high),
                  xlabel="right side of the theorem", title=title)
-        axis.xaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_major_formatter("{x:g}")
         if share >= 0.5:
             axis.text(0.03, 0.82, f"× right side below zero:\n   {share:.0f} % of the channels",
                       transform=axis.transAxes)

@@ -9,16 +9,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 import numpy as np
+from matplotlib.colors import to_rgb
 
 from VGG_BatchNorm import measures, paper_curves
-from VGG_BatchNorm.ground.style import BATCH_NORM, BROWN, INDIGO, PINK, PLAIN, WINE, apart, plt
+from VGG_BatchNorm.ground.style import BATCH_NORM, BROWN, GREEN, INDIGO, PLAIN, SKY, apart, plt
 from VGG_BatchNorm.measures import CONVOLUTIONS, PAPER, NotRun, Runs, find
 from VGG_BatchNorm.run_files import FINE_GRID, GRID
 
 OPTIMIZER_NAMES = {"adam": "Adam", "sgd": "SGD"}
 PAIR = {"none": ("no norm", PLAIN), "batch": ("batch norm", BATCH_NORM)}
 MARKS = {PLAIN: "s", BATCH_NORM: "o"}  # by these they are told apart in grey, too
-NOISE_BY_PIXEL = "batch norm, noise by pixel", WINE, "*-"  # label, colour, style
+NOISE_BY_PIXEL = "batch norm, noise by pixel", SKY, "*-"  # label, colour, style
 
 
 def pair(runs: Runs, lr: float = 0.1) -> list[tuple[str, str, list[dict]]]:
@@ -111,7 +112,7 @@ def draw_training(runs: Runs):
     images, every 1,000 steps), read off its figure 1; its net has 13 layers or more, ours 11, and
     single batches are drawn there. The loss is on a logarithmic axis, off which the first steps
     with batch norm throw it. Stairs are epochs: there is no augmentation, so from the second on,
-    images come again.
+    images come again. A cross: there a run diverges.
 
     At 0.5 the paper's net with batch norm learns and ours hardly does: see "Heads"."""
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.6))
@@ -124,6 +125,9 @@ def draw_training(runs: Runs):
                 for axis, values in zip(axes, (accuracy, run["loss"]), strict=False):
                     axis.plot(steps, values, color=colour, alpha=0.12 * (i == 0), linewidth=0.6)
                     axis.plot(steps, running_mean(values), style, color=colour, linewidth=1.4)
+                if not np.isfinite(run["loss"][-1]):
+                    axes[0].plot(steps[-1], running_mean(accuracy)[-1], "X", color=colour,
+                                 markeredgecolor="white", markersize=9, zorder=4)
                 name = f"{label}, LR {lr:g}" if i == 0 else None
                 axes[2].plot(run["validation_steps"], 100 * run["validation_accuracy"], style,
                              marker=MARKS[colour], markersize=4, markerfacecolor=face,
@@ -150,11 +154,12 @@ def draw_envelope(runs: Runs):
     (`min_curve` and `max_curve`) over four training runs that differ in learning rate alone: the
     handout's rates under Adam; larger ones under plain SGD, which at the handout's hardly leaves
     its start. Lines: each run, a mean over as many batches as a hundredth of the steps (15 at
-    least), with its learning rate at its end; the rate in bold type is of the run that is the
-    band's upper edge most often, and thin lines lead to the rates. So look at which run makes the
-    width before you read it: one that learns slowly, or not at all, as at the line of guessing
-    (dotted), fills a band by itself. It mixes the rates' speeds with the landscape. Single batches
-    of the first steps are off the scale. The next picture measures the landscape."""
+    least), the darker, the larger its learning rate, which is at its end; the rate in bold type is
+    of the run that is the band's upper edge most often, and thin lines lead to the rates. So look
+    at which run makes the width before you read it: one that learns slowly, or not at all, as at
+    the line of guessing (dotted), fills a band by itself. It mixes the rates' speeds with the
+    landscape. Single batches of the first steps are off the scale. The next picture measures the
+    landscape."""
     found = {(optimizer, norm): find(runs, "envelope", norm=norm, optimizer=optimizer)
              for optimizer in OPTIMIZER_NAMES for norm in PAIR}
     for optimizer in OPTIMIZER_NAMES:
@@ -171,10 +176,11 @@ def draw_envelope(runs: Runs):
         axis.fill_between(steps, min_curve, max_curve, color=colour, alpha=0.25, linewidth=0)
         upper = np.bincount(losses.argmax(0)).argmax()
         window = max(15, len(steps) // 100)
-        for curve in (running_mean(row, window) for row in losses):
-            axis.plot(steps[window:], curve[window:], color=colour, linewidth=0.9)
+        for row, black in zip(losses, np.linspace(0, 0.75, len(losses)), strict=True):
+            axis.plot(steps[window:], running_mean(row, window)[window:], linewidth=1.1,
+                      color=(1 - black) * np.array(to_rgb(colour)))
         ends = losses[:, -window:].mean(1)
-        heights = apart(np.maximum(ends, 0.1), 0.2)
+        heights = apart(ends, 0.2)
         heights += max(0.0, 0.1 - heights.min())
         for i, (end, height, run) in enumerate(zip(ends, heights, some, strict=True)):
             axis.plot(steps[-1] * np.array([1, 1.1]), [end, height], color="grey", linewidth=0.6)
@@ -379,18 +385,18 @@ def draw_covariate_shift(runs: Runs):
         axis.set_xticks(range(2, moments.shape[1] + 1, 2))
     for axis in axes[1, :2]:
         axis.set_ylim(0, None)
-    about = f"SGD, LR {drawn[0]['run']['lr']:g}", f"{len(moments)} moments in all"
-    return entitled(figure, drawn, *about)
+    looks = f"{len(found[0]['fine_steps'])} probes of each seed"
+    return entitled(figure, drawn, f"SGD, LR {drawn[0]['run']['lr']:g}", looks)
 
 
 RESCUE_LOOKS = {  # (norm, warm-up?, only γ and β?, head): label and style
     ("none", False, False, "plain"): ("no norm", PLAIN, "s-"),
     ("none", True, False, "plain"): ("no norm, warm-up", BROWN, "^:"),
     ("batch", False, False, "plain"): ("batch norm", BATCH_NORM, "o-"),
-    ("batch", False, False, "batch"): ("batch norm, in the linear layers too", PINK, "D-"),
+    ("batch", False, False, "batch"): ("batch norm, in the linear layers too", INDIGO, "D-"),
     ("batch", False, True, "plain"): ("batch norm, only γ and β", BATCH_NORM, "<--"),
     ("noisy_batch", False, False, "plain"): NOISE_BY_PIXEL,
-    ("group", False, False, "plain"): ("group norm", INDIGO, "p-."),
+    ("group", False, False, "plain"): ("group norm", GREEN, "p-."),
 }
 
 

@@ -7,7 +7,8 @@ from VGG_BatchNorm.ground.script import UserError
 
 GRID = (0.5, 1.0, 2.0, 4.0)  # the paper's, in learning rates
 FINE_GRID = tuple(2.0**k for k in range(-8, 3))
-WITH_STATISTICS = ("batch", "noisy_batch", "noisy_batch_channel")  # norms that keep batch norm's
+# norms that keep running statistics
+WITH_STATISTICS = ("batch", "own_batch", "noisy_batch", "noisy_batch_channel")
 
 
 def read_study_run(path: Path) -> dict:

@@ -3,7 +3,8 @@
 A run's result is one .npz file of plain arrays. Along the first axis: `loss` and `correct` go by
 training step (batch cross-entropy in nats; right answers of the batch, before its update);
 `validation_*` by epoch; each other array by the steps in `probe_steps`, `fine_steps`, `edge_steps`,
-`watch_steps` or `test_steps`; `scale_*` by the factors in `scale`.
+`watch_steps` or `test_steps`; `scale_*` by the factors in `scale`, `theorem_*` by channel;
+`validation_anew_accuracy` is one number.
 """
 
 import contextlib
@@ -40,7 +41,7 @@ EDGE_STEPS = (1 / 16, 1 / 4, 1.0)  # in learning rates, where the curvature is m
 REFIT = 50  # batches, from which running statistics are taken anew
 WATCHED = 4  # channels of each ReLU whose first moments are kept
 LOOKED_AT = {"grid": [*GRID], "fine_grid": [*FINE_GRID], "edge_steps": [*EDGE_STEPS],
-             "watched": WATCHED, "quantiles": [*probes.QUANTILES]}  # a file without it: at the same
+             "watched": WATCHED, "quantiles": [*probes.QUANTILES]}
 
 
 class StudyRun:

@@ -44,8 +44,8 @@ def load_peer(path: Path) -> ModuleType:
     Raises:
         UserError: missing, or not the file this was written for.
     """
-    if not path.is_file():
-        raise UserError(f"no file {path}; get it as --help says")
+    if not path.is_file() or path.suffix != ".py":
+        raise UserError(f"no Python file {path}; get it as --help says")
     spec = importlib.util.spec_from_file_location("peer", path)
     peer = importlib.util.module_from_spec(spec)
     with mock.patch.object(torch, "compile", lambda function, **_: function):

@@ -174,7 +174,7 @@ class DampedMuon(Muon):
 
     *Annealing.* What a random step costs, curvature times its square, is of second order in the
     learning rate, what a true one gains is of first. So σ falls with lr, from its highest on: the
-    end of a run is Muon's. (Without, `anneal=False`, it learns faster at first and ends worse.)
+    end of a run is Muon's. (Without, `anneal=False`, it ends worse.)
 
     *Length.* ‖D‖ is less than Muon's √min(K, n), so damping also shortens the step, and annealing
     has it grow: `full_length` scales D up to √min(K, n), so that the direction alone differs.
@@ -256,7 +256,7 @@ OPTIMIZERS = {  # own_*: ours in place of torch's
     "muon": Choice(Muon, "filters: orthogonalised momentum, the fastest here", **_MUON),
     "damped_muon": Choice(DampedMuon, "filters: Muon that trusts noisy directions less", **_MUON),
     "damped_muon_constant": Choice(partial(DampedMuon, damping=1.0, anneal=False),
-                                   "filters: the same, as damped at the end as at first", **_MUON),
+                                   "filters: damped_muon, half as damped, not annealed", **_MUON),
     "damped_muon_half": Choice(partial(DampedMuon, damping=1.0),
                                "filters: damped_muon, half as damped", **_MUON),
     "damped_muon_flat": Choice(partial(DampedMuon, anneal=False),

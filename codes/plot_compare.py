@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codes.figures.caption import caption
-from codes.figures.comparisons import FIGURES, processors, shows, what_was_trained
+from codes.figures.comparisons import FIGURES, shows, what_was_trained
 from codes.figures.horizons import caption_words, draw_horizons, read_horizons
 from codes.results.advice import paragraph
 from codes.results.comparisons import Comparisons, overview, study_table, without_effect_table
@@ -39,7 +39,11 @@ INTRODUCED = {
                     "since it might favour Muon. ",
     "losses_muon": "The losses under Muon, in place of Adam: tuned for each are the rates of SGD "
                    "beside it, of biases and last layer. ",
-    "recipe": "Ways to spend as many FLOPs as the base does, with as many epochs as they allow. "}
+    "damped_muon": "DampedMuon, one part at a time: how much it damps, whether less and less "
+                   "(annealed), and whether its steps are as long as Muon's; rates are 1.5 apart. ",
+    "recipe": "Ways to spend as many FLOPs as the base does, with as many epochs as they allow; "
+              "“five of these”: images of 16, 24, then 32 pixels, three convolutions a group with "
+              "residual connections, the hardest 40 %, averaged weights, shifts of up to 4. "}
 
 
 def page(runs: Comparisons, horizons: tuple | None) -> str:
@@ -48,9 +52,10 @@ def page(runs: Comparisons, horizons: tuple | None) -> str:
     Args:
         horizons: what `read_horizons` gives, if there is a variant that both bases compare.
     """
+    machines = " and ".join(dict.fromkeys(row["device"].partition(",")[0] for row in runs.rows))
     text = ["# What makes the network better: one factor at a time\n",
             f"Drawn by `codes/plot_compare.py`; the base: {what_was_trained(runs)}; "
-            f"{processors(runs)}.\n", READING]
+            f"{machines}.\n", READING]
     compared = {name: rows for name, rows in runs.studies.items() if len(rows) > 1}
     text.append(f"{markdown(overview(compared))}\n")
     text += [f"![{name}]({name}.png)\n\n**{name[:2]}** {caption(draw, {})}\n"

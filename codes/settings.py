@@ -261,9 +261,9 @@ def choose_settings(args: argparse.Namespace, device: torch.device) -> Settings:
     """Return the defaults, overridden by the preset, the optimizer's own rates, and the flags.
 
     Presets are for CifarNet, under Muon; other networks start from sgd, on whole images, and on all
-    of each batch. Epochs, batch size, label smoothing and augmentation stay the preset's for them,
-    too: VGG nets want flags for these. An --augment that mixes images does not go with keep_share:
-    the preset's is left out then.
+    of each batch. Epochs, batch size, label smoothing, augmentation and averaging stay the preset's
+    for them, too: VGG nets want flags for these. An --augment that mixes images does not go with
+    keep_share: the preset's is left out then.
 
     Raises:
         UserError: a flag that the network or the optimizer does not take, or a value out of range.

@@ -154,7 +154,7 @@ def _optimizers(base: dict) -> list[Variant]:
     return [Variant("Muon", {}, muon),
             Variant("Muon, not rescaling", {"optimizer": "muon_free"}, muon),
             Variant("DampedMuon (ours)", {"optimizer": "damped_muon"}, muon),
-            Variant("DampedMuon, not annealed", {"optimizer": "damped_muon_constant"}, muon),
+            Variant("DampedMuon, constant 1", {"optimizer": "damped_muon_constant"}, muon),
             Variant("SGD, Nesterov, on filters", whole("sgd_filters"), rates(0.9)),
             Variant("Adam on filters", whole("adam_filters"), rates(9e-3)),
             Variant("SGD", whole("sgd", momentum=0.0), rates(9.0)),

@@ -77,7 +77,7 @@ def test_two_horizons_match_variants_by_name(tmp_path):
                  "One seed has no interval", "differ in lr too"):
         assert part in text, text
     figure = horizons.draw_horizons(*found)
-    assert "depth (3 seeds, then 1 to 3 seeds),\nagainst first" == figure.axes[0].get_title()
+    assert "depth (3, then 1 to 3 seeds),\nagainst first" == figure.axes[0].get_title()
     assert {name.get_text() for name in figure.legends[0].texts} == {
         "8, 8; 4 epochs: clear", "8, 8; 16 epochs: clear", "8, 8; 16 epochs: one seed"}
     save_figure(figure, tmp_path / "h.png")
@@ -111,7 +111,7 @@ def test_every_net_is_named_beside_its_mark_and_text_is_large():
 def test_each_tuned_rate_has_a_panel_with_the_kept_one_circled():
     runs = Comparisons(RESULTS_DIR / "compare" / "quick")
     figure = comparisons.draw_rates(runs)
-    panels = {" ".join(axis.get_title("right").split()): axis for axis in figure.axes}
+    panels = {" ".join(axis.get_title("left").split()): axis for axis in figure.axes}
     for row in (row for study in ("optimizers", "losses") for row in runs.studies[study]
                 if row["tries"] and " + " not in row["variant"]):
         *_, own, ring = panels[row["variant"]].lines

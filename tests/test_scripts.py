@@ -88,7 +88,7 @@ def test_bench(succeeds, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text, named",
-                         [(None, "no file"), ("x = 1", "is not the airbench94_muon.py")])
+                         [(None, "no Python file"), ("x = 1", "is not the airbench94_muon.py")])
 def test_another_peer_is_refused(refused, tmp_path, text, named):
     if text is not None:
         (tmp_path / "peer.py").write_text(text)

@@ -164,6 +164,7 @@ def read_npz(path: Path) -> dict:
         return {**arrays, "about": json.loads(str(arrays["about"]))}
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
-    except (KeyError, EOFError, OSError, ValueError, zipfile.BadZipFile, zlib.error):
+    except (AttributeError, KeyError, EOFError, OSError, TypeError, ValueError,
+            zipfile.BadZipFile, zlib.error):
         raise UserError(f"{path} is damaged: no whole npz file of this project; "
                         "move it away and run again") from None

@@ -43,7 +43,7 @@ def picture_parser(manual: str, results: Path = RESULTS_DIR, out: Path = FIGURES
     parser = flag_parser(manual, *net, "--data-dir", "--device")
     parser.add_argument("--results", type=user_path, default=results, help="folder of the numbers")
     parser.add_argument("--out", type=lambda text: _file_or_folder(text, out), default=out,
-                        help="the picture, or its folder" if out.suffix else
+                        help="the file, or its folder" if out.suffix else
                         "folder of the pictures")
     return parser
 

@@ -12,8 +12,8 @@ from VGG_BatchNorm.ground.files import atomic_write
 TRAIN, VALIDATION, TEST = "#0072B2", "#E69F00", "#009E73"  # the same thing, the same colour
 PLAIN, BATCH_NORM = "#D55E00", "#0072B2"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000", "#8C6D00")
-_, _, GREEN, AMBER, SKY, PINK, _, BROWN = PALETTE
-WINE, INDIGO = "#882255", "#332288"  # of Paul Tol's muted scheme, for more nets than PALETTE has
+_, _, GREEN, AMBER, SKY, _, _, BROWN = PALETTE
+TEAL, INDIGO = "#44AA99", "#332288"  # of Paul Tol's muted scheme, for more nets than PALETTE has
 
 plt.rcdefaults()  # whatever a matplotlibrc says
 plt.rcParams.update({

@@ -21,9 +21,10 @@ from codes.figures.horizons import caption_words, read_horizons
 from codes.figures.landscape import COMPARED
 from codes.networks import build
 from codes.results import presets
+from codes.results.advice import says
 from codes.results.comparisons import changes_table
 from codes.results.measurements import eigenvalue_in_words
-from codes.results.words import listed, mean_and_deviation, percent
+from codes.results.words import listed, mean_and_deviation, percent, with_spread
 from codes.settings import DEFAULTS, PRESETS, Settings
 from VGG_BatchNorm import claims, measures
 from VGG_BatchNorm.draw_paper import RESCUE_LOOKS
@@ -374,14 +375,19 @@ def band(runs: list[dict]) -> dict:
 
 
 def horizons(short: Path, long: Path) -> dict:
-    """Return what the picture of both lengths says, and by which share of the first variant's
-    errors CutMix adds to them."""
+    """Return what the picture of both lengths says, by which share of the first variant's errors
+    CutMix adds to them; for each length, Muon's lead over Adam and over itself without rescaling;
+    and a phrase for each loss in the long one."""
     found = read_horizons(short, long)
     first, *others = found[2]["augmentation"]
     cutmix, = (pair for pair in others if pair[0]["variant"] == "with CutMix")
     shares = [percent(-row["difference"] / (100 - base["accuracy"]), 0)
               for row, base in zip(cutmix, first, strict=True)]
-    return caption_words(*found) | {"cutmix": listed(shares)}
+    by_name = {pair[0]["variant"]: pair for pair in found[2]["optimizers"]}
+    lead = [with_spread(-by_name[name][i]["difference"], by_name[name][i]["uncertainty"])
+            for i in (0, 1) for name in ("Adam", "Muon, not rescaling")]
+    losses = {row["variant"]: says(row) for _, row in found[2]["losses"][1:]}
+    return caption_words(*found) | {"cutmix": listed(shares), "lead": lead, "losses": losses}
 
 
 PARTS = {  # a file, what makes it, and what reads it

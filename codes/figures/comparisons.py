@@ -32,13 +32,6 @@ def what_was_trained(runs: Comparisons, seeds: str = "") -> str:
     return f"{advice.what_was_trained(runs.base)}; {seeds}"
 
 
-def processors(runs: Comparisons, rows: list[dict] | None = None) -> str:
-    """Return the machines of all runs, or of the variants whose rows of a summary are given."""
-    wanted = None if rows is None else {row["changes"] for row in rows}
-    return " and ".join(dict.fromkeys(row["device"].partition(",")[0] for row in runs.rows
-                                      if wanted is None or row["changes"] in wanted))
-
-
 def effect_panels(rows: dict[str, list[dict]],
                   pitch: float = 0.32) -> tuple[plt.Figure, dict[str, plt.Axes]]:
     """Return a figure with a panel for each study, and a line in it for each of the rows.
@@ -84,10 +77,10 @@ def draw_effects(runs: Comparisons):
     net is the same) and in the mean, with its 95 % interval over seeds (Student's t, from its own
     pairs); filled and coloured where Holm's rule over the study's variants calls it clear (blue:
     better, orange: worse), so that an interval may leave zero out and the difference still not be
-    clear. All panels have one scale but that of whole images. It is true of this length of
-    training; dropout, strong augmentation and depth are known to need more than a few epochs.
-    Components are compared under AdamW, each net at the best of its own rates: Muon rescales
-    filters."""
+    clear. A cross is of one seed, which has no interval. All panels have one scale, but one whose
+    title says otherwise. It is true of this length of training; dropout, strong augmentation and
+    depth are known to need more than a few epochs. Components are compared under AdamW, each net at
+    the best of its own rates: Muon rescales filters."""
     rows = {name: [row for row in sorted_by_effect(runs.studies[name][1:])
                    if row["difference"] is not None]
             for name in studies_of("01_effects", runs.studies)}
@@ -100,8 +93,8 @@ def draw_effects(runs: Comparisons):
                      if seed in first]
             _, color, face = OUTCOMES[advice.better_worse_or_unclear(row)]
             axis.plot(seeds, [y - 0.3] * len(seeds), "|", color=color, markersize=6)
-            axis.errorbar(row["difference"], y, xerr=row["uncertainty"] or 0, fmt="o", color=color,
-                          capsize=3, markerfacecolor=face)
+            axis.errorbar(row["difference"], y, xerr=row["uncertainty"], color=color, capsize=3,
+                          fmt="x" if row["uncertainty"] is None else "o", markerfacecolor=face)
         own = " (own scale)" if study == OWN_SCALE else ""
         axis.set_title(f"{study.replace('_', ' ')}, against\n{start['variant']}{own}")
     alike = [axis for study, axis in panels.items() if study != OWN_SCALE]
@@ -158,8 +151,8 @@ def draw_losses(runs: Comparisons):
 
 @large
 def draw_cost(runs: Comparisons):
-    """What accuracy costs: validation error against parameters and against the FLOPs of training,
-    on logarithmic axes, for every net of the studies named in the legend; bars are standard
+    """What accuracy costs: validation error against parameters and against the FLOPs of training
+    (logarithmic axes), for every net of the studies named in the legend; bars are standard
     deviations over seeds. Nets with residual connections are open marks, drawn a little to the
     right of their place, which is that of the same net without. The grey line joins the best so
     far, of means: no net to the left of it is better. All train for as many epochs; it does not
@@ -200,7 +193,7 @@ def draw_cost(runs: Comparisons):
     axes[0].set_ylabel("validation error (%)")
     handles = dict(zip(*axes[0].get_legend_handles_labels()[::-1], strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
-    figure.suptitle(what_was_trained(runs))
+    figure.suptitle(what_was_trained(runs, advice.seeds([row for *_, row in rows])))
     figure.canvas.draw()  # settles the layout, in which names are placed
     for axis, (marks, lines) in names.items():
         place_labels(axis, marks, lines, fontsize=POINTS)
@@ -220,7 +213,7 @@ def small_multiples(figure, lines: int, columns: int, names: list[str], curves: 
         for other in curves:
             axis.plot(*other, color="#c4c4c4", linewidth=0.8)
         axis.plot(*curve, color=colour, linewidth=2.5)
-        axis.set_title(name, loc="right", y=0.98, va="top")
+        axis.set_title(name, loc="left")
         axis.yaxis.set_major_locator(MaxNLocator(4))
     for axis in axes.flat[len(curves):]:  # their scale along x is for those above
         axis.spines.left.set_visible(False)
@@ -232,36 +225,30 @@ def small_multiples(figure, lines: int, columns: int, names: list[str], curves: 
 @large
 def draw_optimizers(runs: Comparisons):
     """The optimizers, each at the rate that was best for it, by their difference from the first
-    over the same seeds: the training
-    loss over steps, mean over seeds, with the standard deviation as a band; the others' means are
-    grey. Under its name: the validation accuracy in the end and, where it was measured, the seconds
-    of training. Dotted, where images are small at first: the change to whole ones, whose steps take
-    longer; an optimizer is judged here by how it bears that change too, so compare the losses
-    before and after it. The Muons and what is "on filters" leave biases and the head to SGD at
-    rates of their own; the others have one rate for everything."""
+    over the same seeds: the training loss over steps, mean over seeds, with the standard deviation
+    as a band; the others' means are grey. Beside its name: the validation accuracy in the end.
+    Dotted, where images are small at first: the change to whole ones, whose steps take longer; an
+    optimizer is judged here by how it bears that change too, so compare the losses before and after
+    it. The Muons and what is "on filters" leave biases and the head to SGD at rates of their own;
+    the others have one rate for everything."""
     found = [(row, curve) for row in reversed(sorted_by_effect(runs.studies["optimizers"]))
              if (curve := loss_curve(runs, row["changes"]))]
     columns = max(1, min(4, len(found)))
     lines = max(1, -(-len(found) // columns))
-    figure = plt.figure(figsize=(max(8, 3.32 * columns), 2.15 * lines + 0.8))
-    names = [f"{row['variant']}\n{with_spread(row['accuracy'], None)} %"
-             + ("" if row["seconds"] is None else f", {row['seconds']:.0f} s") for row, _ in found]
+    figure = plt.figure(figsize=(max(8, 3.32 * columns), 2 * lines + 0.8))
+    names = [f"{row['variant']}\n{with_spread(row['accuracy'], None)} %" for row, _ in found]
     axes = small_multiples(figure, lines, columns, names, [curve[:2] for _, curve in found], TRAIN)
     for axis, (_, (steps, mean, spread)) in zip(axes.flat, found, strict=False):
         axis.fill_between(steps, [m - s for m, s in zip(mean, spread, strict=True)],
                           [m + s for m, s in zip(mean, spread, strict=True)],
                           color=TRAIN, alpha=0.25, linewidth=0)
         if 0 < runs.base["small_share"] < 1:
-            axis.axvline(runs.base["small_share"] * steps[-1], ymax=0.66, color="black",
-                         linestyle=":", linewidth=1)
+            axis.axvline(runs.base["small_share"] * steps[-1], color="black", linestyle=":",
+                         linewidth=1)
         axis.xaxis.set_major_locator(MaxNLocator(4))
-    low, high = axes[0, 0].get_ylim()
-    axes[0, 0].set_ylim(low, high + 0.3 * (high - low))  # for the names
     figure.supxlabel(f"steps of {runs.base['batch_size']} images", fontsize=POINTS)
     figure.supylabel("training loss (label-smoothed cross-entropy, nats)", fontsize=POINTS)
-    seeds = advice.seeds(runs.studies["optimizers"])
-    machines = processors(runs, runs.studies["optimizers"])
-    figure.suptitle(f"{what_was_trained(runs, seeds)}; {machines}")
+    figure.suptitle(what_was_trained(runs, advice.seeds(runs.studies["optimizers"])))
     return figure
 
 
@@ -288,7 +275,7 @@ def draw_rates(runs: Comparisons):
                      if row["tries"] and " + " not in row["variant"] and runs.tries(row)[0]]
              for study in columns}
     lines = max(1, *(-(-len(rows) // columns[study]) for study, rows in tuned.items()))
-    figure = plt.figure(figsize=(2.22 * sum(columns.values()), 2.15 * lines + 1.2))
+    figure = plt.figure(figsize=(2.22 * sum(columns.values()), 2.3 * lines + 1.2))
     parts = figure.subfigures(1, len(columns), squeeze=False, width_ratios=list(columns.values()))
     grids = []
     for part, (study, rows) in zip(parts[0], tuned.items(), strict=True):
@@ -298,7 +285,8 @@ def draw_rates(runs: Comparisons):
                                [tuple(zip(*tries, strict=True)) for tries, _ in found], VALIDATION)
         for axis, (tries, kept) in zip(axes.flat, found, strict=False):
             axis.plot(*zip(*tries, strict=True), "o", color=VALIDATION)
-            axis.plot(*kept, "o", color="black", markersize=13, fillstyle="none")
+            axis.plot(*kept, "o", color="black", markersize=13, fillstyle="none",
+                      clip_on=False)
             axis.set_xscale("log")
             axis.xaxis.set_major_locator(LogLocator(numticks=3))
             axis.minorticks_off()
@@ -308,7 +296,7 @@ def draw_rates(runs: Comparisons):
     parts[0, 0].supylabel("validation accuracy (%), seed 0", fontsize=POINTS)
     lows, highs = zip(*(axes[0, 0].get_ylim() for axes in grids), strict=True)
     for axes in grids:
-        axes[0, 0].set_ylim(min(lows), max(highs) + 0.4 * (max(highs) - min(lows)))  # for the names
+        axes[0, 0].set_ylim(min(lows), max(highs))
     figure.suptitle(what_was_trained(runs, "\none run a point; circled: the rate that was kept"))
     return figure
 
@@ -323,7 +311,8 @@ STUDIES_OF = {  # a figure needs one of these studies; the first draws all other
 
 def studies_of(name: str, studies: dict[str, list[dict]]) -> list[str]:
     """Return the studies that figure `name` draws, of those that compare something."""
-    wanted = STUDIES_OF.get(name, studies.keys() - {"losses", "losses_muon", "final"})
+    elsewhere = {"losses", "losses_muon", "damped_muon", "final"}
+    wanted = STUDIES_OF.get(name, studies.keys() - elsewhere)
     return [study for study, rows in studies.items() if study in wanted and len(rows) > 1]
 
 

@@ -30,13 +30,13 @@ def read_log(folder: Path) -> tuple[str, dict[str, list[float]], dict]:
 
 
 def draw_curves(name: str, log: dict[str, list[float]], result: dict):
-    """One run: training loss, and error on the images that it trains on, as they are augmented,
-    over epochs; the lines are the error on the test set, read once at the end. Where images are
-    small at first, the change to whole ones shows as a sudden fall. It is one run; the table has
-    the spread over seeds."""
+    """One run: the loss that is trained on (by default, of smoothed labels), and error on the
+    images that it trains on, as they are augmented, over epochs; the lines are the error on the
+    test set, read once at the end. Where images are small at first, the change to whole ones shows
+    as a sudden fall. It is one run; the table has the spread over seeds."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.9, 3.5))
     left.plot(log["epoch"], log["loss"], "o-", color=TRAIN)
-    left.set(xlabel="epoch", ylabel="training loss")
+    left.set(xlabel="epoch", ylabel="training loss (nats)")
     right.plot(log["epoch"], [100 * (1 - a) for a in log["accuracy"]], "o-", color=TRAIN,
                label="training (augmented)")
     if "validation_accuracy" in log:

@@ -33,11 +33,12 @@ def draw_front(ours: list[dict], published: list[dict]):
     """Test error against parameters, and against FLOPs of training where they are known, all axes
     logarithmic. Filled marks are errors of one view of an image, open ones those of six views,
     averaged; a line joins the two of a net. Of ours, a mark is the mean over runs, of which some
-    have one alone; nets of the same number stand a little apart. PJ2 are public repositories of
-    this course project; the epoch of spoil-ed's was chosen on the test images. Pale, from above:
-    airbench95, WRN-40-2 with AutoAugment, HCGNet-A1, DARTS, WRN-28-10 with AutoAugment, HCGNet-A2.
-    The published numbers are their authors', from other machines and mostly of 200 to 1270 epochs;
-    the table reports/results/published.csv has the epochs and sources."""
+    have one alone; nets of the same number stand a little apart, and one of which a number is
+    not known on one side alone. PJ2 are public repositories of this course project; the epoch of
+    spoil-ed's was chosen on the test images. Pale, from above: airbench95, WRN-40-2 with
+    AutoAugment, HCGNet-A1, DARTS, WRN-28-10 with AutoAugment, HCGNet-A2. The published numbers are
+    their authors', from other machines and mostly of 200 to 1270 epochs; the table
+    reports/results/published.csv has the epochs and sources."""
     figure, axes = plt.subplots(1, 2, figsize=(10.4, 5), sharey=True, width_ratios=(5, 4))
     marks = {}
     for axis, column, unit in ((axes[0], "parameters", 1e6), (axes[1], "flops", 1e15)):

@@ -1,5 +1,6 @@
 """What a wider net and longer training change: `draw_horizons(*read_horizons(short, long))`."""
 
+import re
 from pathlib import Path
 
 from codes.figures.comparisons import UNCLEAR, effect_panels
@@ -77,14 +78,16 @@ def draw_horizons(short: dict, long: dict, pairs: Pairs):
     """What changes with a wider net and longer training. The difference in validation accuracy from
     the study's first variant (dashed line) at widths {short} (orange circles) and at {long} (blue
     squares), joined by a line, with 95 % intervals over seeds (Student's t) where there are two or
-    more; filled where Holm's rule over the study's variants calls it clear. {told}
-    {one_seed} {largest} {alone} {other}"""
+    more; filled where Holm's rule over the study's variants calls it clear. Each panel has its own
+    scale; of losses with a regulariser, those of cross-entropy are drawn. {told} {one_seed}
+    {largest} {alone} {other}"""
     if not pairs:
         raise NotRun
-    rows = {study: sorted(mine[1:], key=lambda pair: pair[1]["difference"])
+    rows = {study: sorted((pair for pair in mine[1:] if drawn(study, pair[0], mine[0][0])),
+                          key=lambda pair: pair[1]["difference"])
             for study, mine in pairs.items()}
     figure, panels = effect_panels({study: [row for row, _ in mine]
-                                    for study, mine in rows.items()}, pitch=0.5)
+                                    for study, mine in rows.items()}, pitch=0.42)
     looks = ((PALETTE[3], "o", 0.17), (PALETTE[0], "s", -0.17))  # above and below the line of a row
     for study, axis in panels.items():
         for y, pair in enumerate(rows[study]):
@@ -109,12 +112,19 @@ def draw_horizons(short: dict, long: dict, pairs: Pairs):
     return figure
 
 
+def drawn(study: str, row: dict, first: dict) -> bool:
+    """Return whether a row is drawn: of losses with a regulariser, those of the first loss."""
+    loss, _, regulariser = row["variant"].partition(" + ")
+    return study != "losses" or not regulariser or loss == first["variant"]
+
+
 def clearness(row: dict) -> str:
     return ("clear" if row["clear"] else
             "one seed" if row["uncertainty"] is None else "not clear")
 
 
 def seed_counts(pairs: list[tuple[dict, dict]]) -> str:
-    """Return "3 seeds, then 1 seed", or "3 seeds"."""
-    return ", then ".join(dict.fromkeys(advice.seeds(list(rows))
+    """Return "3, then 1 seed", or "3 seeds"."""
+    both = ", then ".join(dict.fromkeys(advice.seeds(list(rows))
                                         for rows in zip(*pairs, strict=True)))
+    return re.sub(" seeds?, then", ", then", both)

@@ -125,7 +125,7 @@ def draw_contours(*planes: dict):
                                        DIRECTIONS, ("first", "second"), strict=True):
             cuts.plot(plane["xs"], loss, style, color=colour, label=f"{which} direction{suffix}")
     add_colour_bar(figure, filled, axes[:-1], levels)
-    cuts.set(xlabel="distance (1: filters' length)", yscale="log")
+    cuts.set(xlabel="distance (1: filters' length)", yscale="log", title="cross-entropy (nats)")
     cuts.set_yticks(levels[::3], [f"{level:.2g}" for level in levels[::3]])
     cuts.minorticks_off()
     cuts.legend()

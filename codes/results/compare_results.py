@@ -28,7 +28,8 @@ class Results:
         self.folder = folder
         known = base is None or (folder / "base.json").exists()
         older = {"precision": "float32"}  # than that setting
-        self.held = older | read_json(folder / "base.json") if known else {}
+        self.held = older | read_json(
+            folder / "base.json", "widths", "epochs", "batch_size") if known else {}
         self.base = self.held | (base or {})
         differing = [name for name in self.held if self.held[name] != self.base[name]]
         if differing:
@@ -36,6 +37,12 @@ class Results:
                             f"not {self.base[differing[0]]}; name another folder with --out")
         self.rows = read_csv(folder / "runs.csv", RUN)
         self.curves = read_csv(folder / "curves.csv", CURVE)
+        try:
+            for row in self.rows:
+                row["seed"], json.loads(row["changes"])
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{folder / 'runs.csv'} is damaged; mend it, or move the folder "
+                            "away") from None
 
     def seeds(self, changes: str) -> dict[int, dict]:
         """Return the runs of a variant by seed, in their order; seed 0, which tries, left out."""
