@@ -28,6 +28,7 @@ images are held out for accuracy.
 import dataclasses
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,7 @@ from VGG_BatchNorm.study import LOOKED_AT, StudyRun, perform
 LEARNING_RATES = (1e-3, 2e-3, 1e-4, 5e-4)  # the handout's
 PAIR = ("none", "batch")
 RESULTS = RESULTS_DIR / "bn"
+GROUPS = ("pair", "envelope", "rates", "rescue", "heads", "init", "edge", "noise", "smooth", "long")
 
 PRESETS = {  # steps of the runs of each group (0: none of them), and what the runs share
     # two CPU cores, five to ten minutes
@@ -86,81 +88,41 @@ PROBE_COST, FINE_PROBE_COST, RESCALED_COST, VALIDATION_COST = 7, 30, 150, 13
 EDGE_COST, TEST_COST = 3, 26
 
 
-def _probed(p: dict) -> dict:
-    """Return when the runs of a preset are probed."""
-    return dict(probe_every=p["probe_every"], dense=p["dense"])
-
-
-def _few(p: dict) -> range:
-    """Return the seeds of all groups but the pair."""
-    return range(min(FEW, p["seeds"]))
-
-
-def _pair(p: dict, shared: dict) -> list[Run]:
-    return [Run(norm, 0.1, p["pair"], seed=seed, **shared, **_probed(p))
-            for seed in range(p["seeds"]) for norm in PAIR]
-
-
-def _envelope(p: dict, shared: dict) -> list[Run]:
-    return [Run(norm, lr, p["envelope"], optimizer=optimizer, test_every=p["envelope"], **shared)
-            for optimizer, rates in (("adam", LEARNING_RATES), ("sgd", SGD_RATES))
-            for lr in rates for norm in PAIR]
-
-
-def _rates(p: dict, shared: dict) -> list[Run]:
-    return [Run(norm, lr, p["rates"], seed=seed, **shared, **_probed(p))
-            for seed in _few(p) for lr in p["other_rates"] for norm in PAIR]
-
-
-def _rescue(p: dict, shared: dict) -> list[Run]:
-    """The first seed at each rate; the others at the best. A warm-up is over a third of the steps.
-    """
-    return [Run(norm, lr, p["rescue"], seed=seed, **shared,
-                **changes | ({"warmup": p["rescue"] // 3} if "warmup" in changes else {}))
-            for norm, changes, best in RESCUE_RUNS for seed in _few(p)
-            for lr in p["rescue_rates"] if seed == 0 or lr in best]
-
-
-def _heads(p: dict, shared: dict) -> list[Run]:
-    return [Run(norm, lr, p["heads"], seed=seed, **shared, **WATCHED, **changes)
-            for seed in _few(p) for lr in HEAD_RATES for norm, changes in HEAD_RUNS]
-
-
-def _init(p: dict, shared: dict) -> list[Run]:
-    return [Run(norm, lr, p["init"], seed=seed, init="he", **shared, **WATCHED)
-            for seed in _few(p) for lr in INIT_RATES for norm in PAIR]
-
-
-def _edge(p: dict, shared: dict) -> list[Run]:
-    return [Run(norm, lr, p["edge"], seed=seed, **shared, **WATCHED)
-            for seed in _few(p) for lr in EDGE_RATES for norm in PAIR]
-
-
-def _noise(p: dict, shared: dict) -> list[Run]:
-    return [Run(norm, 0.1, p["noise"], seed=seed, watch_every=5, **shared)
-            for seed in _few(p) for norm in NOISE_NORMS]
-
-
-def _smooth(p: dict, shared: dict) -> list[Run]:
-    return [Run(norm, 0.1, p["smooth"], smooth=True, **shared, **_probed(p)) for norm in PAIR]
-
-
-def _long(p: dict, shared: dict) -> list[Run]:
-    probes = _probed(p) | {"probe_every": 100, "fine": 5}
-    return [Run(norm, 0.1, p["long"], seed=seed, test_every=1000, **shared, **WATCHED, **probes)
-            for seed in _few(p) for norm in PAIR]
-
-
-GROUPS = {"pair": _pair, "envelope": _envelope, "rates": _rates, "rescue": _rescue,
-          "heads": _heads, "init": _init, "edge": _edge, "noise": _noise, "smooth": _smooth,
-          "long": _long}  # the runs of a group, of a preset and of what its runs share
-
-
 def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
-    """Return the runs of a preset by group, trained in `precision`."""
+    """Return the runs of a preset by group, trained in `precision`.
+
+    In "rescue" the first seed has each rate, the others those near the best; a warm-up is over a
+    third of the steps.
+    """
     p = PRESETS[preset]
-    shared = dict(width=p["width"], n_items=p["n_items"], precision=precision)
-    return {group: runs(p, shared) if p[group] else [] for group, runs in GROUPS.items()}
+    run = partial(Run, width=p["width"], n_items=p["n_items"], precision=precision)
+    probed = dict(probe_every=p["probe_every"], dense=p["dense"])
+    few = range(min(FEW, p["seeds"]))
+    groups = {
+        "pair": (run(norm, 0.1, p["pair"], seed=seed, **probed)
+                 for seed in range(p["seeds"]) for norm in PAIR),
+        "envelope": (run(norm, lr, p["envelope"], optimizer=optimizer, test_every=p["envelope"])
+                     for optimizer, rates in (("adam", LEARNING_RATES), ("sgd", SGD_RATES))
+                     for lr in rates for norm in PAIR),
+        "rates": (run(norm, lr, p["rates"], seed=seed, **probed)
+                  for seed in few for lr in p["other_rates"] for norm in PAIR),
+        "rescue": (run(norm, lr, p["rescue"], seed=seed, **changes | (
+                       {"warmup": p["rescue"] // 3} if "warmup" in changes else {}))
+                   for norm, changes, best in RESCUE_RUNS for seed in few
+                   for lr in p["rescue_rates"] if seed == 0 or lr in best),
+        "heads": (run(norm, lr, p["heads"], seed=seed, **WATCHED, **changes)
+                  for seed in few for lr in HEAD_RATES for norm, changes in HEAD_RUNS),
+        "init": (run(norm, lr, p["init"], seed=seed, init="he", **WATCHED)
+                 for seed in few for lr in INIT_RATES for norm in PAIR),
+        "edge": (run(norm, lr, p["edge"], seed=seed, **WATCHED)
+                 for seed in few for lr in EDGE_RATES for norm in PAIR),
+        "noise": (run(norm, 0.1, p["noise"], seed=seed, watch_every=5)
+                  for seed in few for norm in NOISE_NORMS),
+        "smooth": (run(norm, 0.1, p["smooth"], smooth=True, **probed) for norm in PAIR),
+        "long": (run(norm, 0.1, p["long"], seed=seed, test_every=1000, **WATCHED,
+                     **probed | {"probe_every": 100, "fine": 5})
+                 for seed in few for norm in PAIR)}
+    return {group: list(runs) if p[group] else [] for group, runs in groups.items()}
 
 
 def cost(run: Run) -> float:
@@ -274,7 +236,7 @@ def main() -> None:
     parser = flag_parser(__doc__, "--data-dir", "--device", "--threads")
     parser.add_argument("--preset", choices=PRESETS,
                         help="default: quick on a CPU, full elsewhere")
-    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS)
     parser.add_argument("--precision", choices=PRECISIONS[1:], default="float32",
                         help="of training; probes are float32 always (default: float32)")
     parser.add_argument("--out", type=user_path, default=RESULTS, help="folder of the results "

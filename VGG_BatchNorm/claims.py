@@ -153,14 +153,14 @@ EQUAL_LOSS = (("at equal loss, 1.6 to 1.9 nats", "probe_loss", 1.6, 1.9),
               ("at equal loss, 1.0 to 1.6 nats", "probe_loss", 1.0, 1.6))
 PARTS = (("convolution 2", slice(1, 2)), ("convolutions 3 to 8", slice(2, CONVOLUTIONS)),
          ("linear layers", slice(CONVOLUTIONS, None)))  # the first layer has nothing below it
+_also = partial(Claim, "", afterwards=True)  # the claim before, by a number thought of later
 CLAIMS = (
     Claim("Training is faster at the same rate", "mean training loss (nats)",
           lambda run: float(run["loss"].mean()), -1),
     Claim("", "steps to 50 % training accuracy", _steps_to_half, -1, _paper_steps_to_half),
-    Claim("", "training accuracy (%) at step 100", _at_100, 1, afterwards=True),
+    _also("training accuracy (%) at step 100", _at_100, 1),
     Claim("", "steps to 50 % training accuracy, LR 0.025", _steps_to_half, -1, None, "edge", 0.025),
-    Claim("", "training accuracy (%) at step 500, LR 0.025", _at_500, 1, None, "edge", 0.025,
-          afterwards=True),
+    _also("training accuracy (%) at step 500, LR 0.025", _at_500, 1, None, "edge", 0.025),
     Claim("", "validation accuracy (%)", measures.validation_percent, 1),
     *(Claim("", quantity,
             _over("test_steps", first, np.inf, lambda run: 100 * run["test_accuracy"]), 1,
@@ -187,20 +187,18 @@ CLAIMS = (
           0.5, {"norm": "none", "warmup": 100}, {"norm": "batch", "warmup": 100}, True),
     Claim("The loss varies less along the gradient", "median width of the band, ½ to 4 LR (nats)",
           _probes(band_width), -1, _paper_band()),
-    Claim("", "the same, 0 to 2 LR", _probes(
-        lambda run: np.ptp(np.c_[run["probe_loss"], run["losses"][:, PAPER][:, :3]], axis=1)), -1,
-        afterwards=True),
-    *(Claim("", f"the band, ½ to 4 LR, {text}", _over(name, low, high, band_width), -1,
-            _paper_band(low, min(high - 1, 1500)) if name == "probe_steps" else None,
-            afterwards=True)
+    _also("the same, 0 to 2 LR", _probes(
+        lambda run: np.ptp(np.c_[run["probe_loss"], run["losses"][:, PAPER][:, :3]], axis=1)), -1),
+    *(_also(f"the band, ½ to 4 LR, {text}", _over(name, low, high, band_width), -1,
+            _paper_band(low, min(high - 1, 1500)) if name == "probe_steps" else None)
       for text, name, low, high in SPANS + EQUAL_LOSS),
     Claim("", "the band, ½ to 4 LR, steps 1,500 to 4,999",  # where the paper's gap is widest
           _over("probe_steps", 1500, 5000, band_width), -1, _paper_band(1500, 4999), "long"),
-    Claim("", "median distance from a plane's loss, over the plane's fall, 4 LR on",
-          _at(4.0, _off_plane), -1, afterwards=True),
-    Claim("", "the same, 1 LR on", _at(1.0, _off_plane), -1, afterwards=True),
-    *(Claim("", f"the same, 1 LR on, {text}", _over(
-            name, low, high, _column(1.0, _off_plane)), -1, afterwards=True)
+    _also("median distance from a plane's loss, over the plane's fall, 4 LR on",
+          _at(4.0, _off_plane), -1),
+    _also("the same, 1 LR on", _at(1.0, _off_plane), -1),
+    *(_also(f"the same, 1 LR on, {text}", _over(
+            name, low, high, _column(1.0, _off_plane)), -1)
       for text, name, low, high in SPANS),
     *(Claim("… from He's initial weights (ours)" * (not i),
             f"distance from a plane's loss, 1 LR on, {text}, LR {lr:g}, He's initial weights",
@@ -211,40 +209,38 @@ CLAIMS = (
     Claim("… in the step actually taken (ours)",
           "median size of the loss's change, 1 LR on (nats)",
           _at(1.0, lambda run: np.abs(measures.loss_change(run))), -1, afterwards=True),
-    Claim("", "the same, steps 1,500 to 4,999", _over("probe_steps", 1500, 5000, _column(
-        1.0, lambda run: np.abs(measures.loss_change(run)))), -1, None, "long", afterwards=True),
+    _also("the same, steps 1,500 to 4,999", _over("probe_steps", 1500, 5000, _column(
+        1.0, lambda run: np.abs(measures.loss_change(run)))), -1, None, "long"),
     Claim("The gradient is more predictive", "median largest ‖Δg‖, ½ to 4 LR",
           _probes(_largest("distances")), -1, _paper(4, "max_or_value", panel="fig4b")),
     Claim("", "the same, over ‖g‖",
           _probes(lambda run: _largest("distances")(run) / run["gradient_norm"]), -1),
     Claim("… for its length, in the step taken (ours)", "median ‖Δg‖ / ‖g‖, 1 LR on",
           _at(1.0, measures.gradient_change), -1, afterwards=True),
-    *(Claim("", f"the same, {text}", _over(
-            name, low, high, _column(1.0, measures.gradient_change)), -1, afterwards=True)
+    *(_also(f"the same, {text}", _over(
+            name, low, high, _column(1.0, measures.gradient_change)), -1)
       for text, name, low, high in SPANS + EQUAL_LOSS),
-    Claim("", "median ‖Δg‖ / ‖g‖, ½ LR on", _at(0.5, measures.gradient_change), -1,
-          afterwards=True),
-    Claim("", "the same, 1/16 LR on", _at(1 / 16, measures.gradient_change), -1, afterwards=True),
-    Claim("", "median cosine of both gradients, 1 LR on", _at(1.0, lambda run: run["cosines"]), 1,
-          afterwards=True),
+    _also("median ‖Δg‖ / ‖g‖, ½ LR on", _at(0.5, measures.gradient_change), -1),
+    _also("the same, 1/16 LR on", _at(1 / 16, measures.gradient_change), -1),
+    _also("median cosine of both gradients, 1 LR on", _at(1.0, lambda run: run["cosines"]), 1),
     Claim("The effective β is smaller", "median β, steps of ½ to 4 LR",
           _probes(_largest("smoothness")), -1, _paper(4, "max_or_value", panel="fig4c")),
-    Claim("", "median β, from step 0 on",
-          _over("probe_steps", 0, np.inf, _largest("smoothness")), -1, afterwards=True),
-    Claim("", "median β, steps 1,500 to 4,999",
+    _also("median β, from step 0 on",
+          _over("probe_steps", 0, np.inf, _largest("smoothness")), -1),
+    _also("median β, steps 1,500 to 4,999",
           _over("probe_steps", 1500, 5000, _largest("smoothness")), -1,
-          _paper(4, "max_or_value", 1500, 4999, panel="fig4c"), "long", afterwards=True),
+          _paper(4, "max_or_value", 1500, 4999, panel="fig4c"), "long"),
     Claim("Covariate shift is not reduced", "median ‖G − G′‖, convolution 5",
           _layers(lambda run: run["shift_difference"][:, 4]), 1, _paper_shift(layer="L5")),
     Claim("", "median ‖G − G′‖, linear layer 1",
           _layers(lambda run: run["shift_difference"][:, CONVOLUTIONS]), 1,
           _paper_shift(layer="L10")),
-    *(Claim("", f"cosine of G and G′, {name}", _layers(
+    *(_also(f"cosine of G and G′, {name}", _layers(
             lambda run, layer=layer: run["shift_cosine"][:, layer]), -1,
-            _paper(3, "value", lr="lr.1", metric="cos", layer=theirs), afterwards=True)
+            _paper(3, "value", lr="lr.1", metric="cos", layer=theirs))
       for name, layer, theirs in (("convolution 5", 4, "L5"),
                                   ("linear layer 1", CONVOLUTIONS, "L10"))),
-    *(Claim("", f"{quantity}, {text}", _part(name, layers), sign, afterwards=True)
+    *(_also(f"{quantity}, {text}", _part(name, layers), sign)
       for name, quantity, sign in (("shift_relative", "‖G − G′‖ / ‖G‖", 1),
                                    ("shift_cosine", "cosine of G and G′", -1))
       for text, layers in PARTS),
@@ -252,16 +248,13 @@ CLAIMS = (
           "training accuracy (%) at step 300; with batch norm: noise by channel after it", _at_300,
           1, None, "noise",
           normed={"norm": "noisy_batch_channel"}),
-    Claim("", "held-out accuracy (%), there running statistics taken anew without the noise",
-          measures.anew_percent, 1, None, "noise", normed={"norm": "noisy_batch_channel"},
-          afterwards=True),
+    _also("held-out accuracy (%), there running statistics taken anew without the noise",
+          measures.anew_percent, 1, None, "noise", normed={"norm": "noisy_batch_channel"}),
     Claim("(ours) Its curvature along the gradient is larger", "median η·κ, LR 0.1",
           measures.edge_median, 1),
-    Claim("", "the same, from step 1,000 on", partial(measures.edge_median, first=1000), 1,
-          afterwards=True),
-    *(Claim("", f"η·gᵀHg/‖g‖², by Hessian-vector products, {text}", _over(
-            "fine_steps", low, high, lambda run: run["run"]["lr"] * run["rayleigh"]), 1,
-            afterwards=True)
+    _also("the same, from step 1,000 on", partial(measures.edge_median, first=1000), 1),
+    *(_also(f"η·gᵀHg/‖g‖², by Hessian-vector products, {text}", _over(
+            "fine_steps", low, high, lambda run: run["run"]["lr"] * run["rayleigh"]), 1)
       for text, low, high in (("steps 200 to 500", 200, 501),
                               ("from step 1,000 on", 1000, np.inf))),
     Claim("(ours) Free of the weights' scale, its curvature is larger",

@@ -11,15 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from VGG_BatchNorm import draw_paper, measures
-from VGG_BatchNorm.draw_paper import (
-    MARKS,
-    NOISE_BY_PIXEL,
-    PAIR,
-    entitled,
-    pair,
-    running_mean,
-    running_median,
-)
+from VGG_BatchNorm.draw_paper import MARKS, PAIR, entitled, pair, running_mean, running_median
 from VGG_BatchNorm.ground.style import AMBER, BATCH_NORM, BROWN, INDIGO, PLAIN, SKY, TEAL, plt
 from VGG_BatchNorm.measures import CONVOLUTIONS, PAPER, SHORTEST, NotRun, Runs, find
 from VGG_BatchNorm.run_files import FINE_GRID
@@ -191,7 +183,7 @@ NOISE_LOOKS = {  # norm: label, colour, style
     "none": ("no norm", PLAIN, "s-"), "noise": ("no norm, noise by channel", PLAIN, "s--"),
     "batch": ("batch norm", BATCH_NORM, "o-"),
     "noisy_batch_channel": ("batch norm, noise by channel", BATCH_NORM, "o--"),
-    "noisy_batch": NOISE_BY_PIXEL,
+    "noisy_batch": draw_paper.NOISE_BY_PIXEL,
 }
 
 

@@ -18,8 +18,8 @@ from codes.results.compare_results import (
     SUMMARY,
     Results,
     best,
+    by_effect,
     outcome,
-    sorted_by_effect,
     summary_rows,
 )
 from codes.results.presets import PRESET_RUN, SCRATCH_RUN
@@ -303,7 +303,7 @@ def test_seeds_that_differ_or_fail_do_not_decide_the_order(tmp_path):
             results.add({"lr": float(name)}, seed, ROW | {
                 "validation_accuracy": value, "failure": "" if value else "not finite"}, [])
     rows = summary_rows("depth", {f"{n}": {"lr": float(n)} for n in range(4)}, {}, results)
-    assert [row["variant"] for row in sorted_by_effect(rows)] == ["0", "2", "1", "3"]
+    assert [row["variant"] for row in by_effect(rows)] == ["0", "2", "1", "3"]
     assert outcome(rows[3]) == "too few pairs"
     said = advice.paragraph(rows, DEFAULTS)
     assert "Failed: `3` with 2 of 3 seeds; their means are of the others." in said

@@ -13,10 +13,9 @@ from codes import report
 from codes.documents import report_numbers
 from codes.documents.page import template
 from codes.documents.report_comparisons import comparisons_for_report
-from codes.documents.tables import cells
 from codes.results.advice import better_worse_or_unclear, says, short
 from codes.results.comparisons import by_study
-from codes.results.words import listed
+from codes.results.words import cells, listed
 from codes.studies import BASES, STUDIES, variants
 from VGG_BatchNorm.ground import files
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json, write_csv, write_json

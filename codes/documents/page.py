@@ -19,10 +19,10 @@ from matplotlib.colors import to_hex
 from PIL import Image, UnidentifiedImageError
 
 from codes.documents.figure_tables import TABLES, claim_tables, run_tables
-from codes.documents.tables import marked_up
 from codes.figures import registry
 from codes.figures.attribution import explanations
 from codes.figures.landscape import COMPARED, loss_levels, network_title
+from codes.results.words import marked_up
 from VGG_BatchNorm import measures
 from VGG_BatchNorm.ground.classes import CLASSES
 from VGG_BatchNorm.ground.files import read_npz

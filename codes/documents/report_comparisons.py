@@ -3,11 +3,10 @@
 import statistics
 from pathlib import Path
 
-from codes.documents.tables import cells
 from codes.results.advice import better_worse_or_unclear, says, seeds, short
-from codes.results.compare_results import FACTOR, judged, outcome, sorted_by_effect
+from codes.results.compare_results import FACTOR, by_effect, judged, outcome
 from codes.results.comparisons import ASIDE, ORDER, Comparisons, study_table
-from codes.results.words import listed, mean_and_deviation, percent, with_spread
+from codes.results.words import cells, listed, mean_and_deviation, percent, with_spread
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.statistics import t_interval
 
@@ -42,7 +41,7 @@ def recipe_for_report(path: Path) -> dict | None:
     runs = Comparisons(path.parent)
     if len(rows := runs.studies.get("recipe", [])) < 2:
         return None
-    others = sorted_by_effect(rows[1:])
+    others = by_effect(rows[1:])
     table = cells(study_table(rows))
     base, best = (runs.seeds(row["changes"]) for row in (rows[0], others[-1]))
     both = sorted(base.keys() & best.keys())
@@ -75,7 +74,7 @@ def paired(runs: Comparisons, *two: tuple[str, str]) -> str:
 
 def study_for_report(rows: list[dict]) -> dict:
     """Return its table, which variants are better or worse than the first, a phrase for each."""
-    first, others = rows[0], list(reversed(sorted_by_effect(rows[1:])))
+    first, others = rows[0], list(reversed(by_effect(rows[1:])))
     return {"table": cells(study_table(rows)), "first": first["variant"],
             "accuracy": with_spread(first["accuracy"], first["deviation"]),
             "verdicts": verdicts(first, others),

@@ -16,7 +16,6 @@ import numpy as np
 
 from codes.documents import bench_tables, preset_tables
 from codes.documents.report_comparisons import comparisons_for_report, recipe_for_report
-from codes.documents.tables import cells
 from codes.figures.horizons import caption_words, read_horizons
 from codes.figures.landscape import COMPARED
 from codes.networks import build
@@ -24,7 +23,7 @@ from codes.results import presets
 from codes.results.advice import says
 from codes.results.comparisons import changes_table
 from codes.results.measurements import eigenvalue_in_words
-from codes.results.words import listed, mean_and_deviation, percent, with_spread
+from codes.results.words import cells, listed, mean_and_deviation, percent, with_spread
 from codes.settings import DEFAULTS, PRESETS, Settings
 from VGG_BatchNorm import claims, measures
 from VGG_BatchNorm.draw_paper import RESCUE_LOOKS

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from codes.figures.readable import POINTS, large, place_labels
 from codes.results import advice
-from codes.results.compare_results import judged, sorted_by_effect
+from codes.results.compare_results import by_effect, judged
 from codes.results.comparisons import Comparisons
 from codes.results.words import with_spread
 from VGG_BatchNorm.ground.style import PALETTE, TRAIN, VALIDATION, plt
@@ -81,7 +81,7 @@ def draw_effects(runs: Comparisons):
     title says otherwise. It is true of this length of training; dropout, strong augmentation and
     depth are known to need more than a few epochs. Components are compared under AdamW, each net at
     the best of its own rates: Muon rescales filters."""
-    rows = {name: [row for row in sorted_by_effect(runs.studies[name][1:])
+    rows = {name: [row for row in by_effect(runs.studies[name][1:])
                    if row["difference"] is not None]
             for name in studies_of("01_effects", runs.studies)}
     figure, panels = effect_panels(rows)
@@ -231,7 +231,7 @@ def draw_optimizers(runs: Comparisons):
     optimizer is judged here by how it bears that change too, so compare the losses before and after
     it. The Muons and what is "on filters" leave biases and the head to SGD at rates of their own;
     the others have one rate for everything."""
-    found = [(row, curve) for row in reversed(sorted_by_effect(runs.studies["optimizers"]))
+    found = [(row, curve) for row in reversed(by_effect(runs.studies["optimizers"]))
              if (curve := loss_curve(runs, row["changes"]))]
     columns = max(1, min(4, len(found)))
     lines = max(1, -(-len(found) // columns))
@@ -271,7 +271,7 @@ def draw_rates(runs: Comparisons):
     seeds, come first. A wide top means little tuning. An optimizer whose best rate is the first or
     last may have a better one outside."""
     columns = {name: n for name, n in (("optimizers", 4), ("losses", 2)) if name in runs.studies}
-    tuned = {study: [row for row in reversed(sorted_by_effect(runs.studies[study]))
+    tuned = {study: [row for row in reversed(by_effect(runs.studies[study]))
                      if row["tries"] and " + " not in row["variant"] and runs.tries(row)[0]]
              for study in columns}
     lines = max(1, *(-(-len(rows) // columns[study]) for study, rows in tuned.items()))

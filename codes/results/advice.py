@@ -2,7 +2,7 @@
 
 import json
 
-from codes.results.compare_results import outcome, sorted_by_effect
+from codes.results.compare_results import by_effect, outcome
 from codes.results.words import listed, minus, with_spread
 
 
@@ -47,7 +47,7 @@ def seeds(rows: list[dict]) -> str:
 
 def paragraph(rows: list[dict], base: dict) -> str:
     """Return what to do, when, and how sure that is, as far as the rows of a study bear it."""
-    first, others = rows[0], list(reversed(sorted_by_effect(rows[1:])))
+    first, others = rows[0], list(reversed(by_effect(rows[1:])))
     if not others:
         return f"Nothing is compared: {_name(first)} stands alone."
     if first["accuracy"] is None:

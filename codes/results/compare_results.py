@@ -153,7 +153,7 @@ def outcome(row: dict) -> str:
     return "uncorrected" if leans else "no clear difference"
 
 
-def sorted_by_effect(rows: list[dict]) -> list[dict]:
+def by_effect(rows: list[dict]) -> list[dict]:
     """Return them from worst to best: by the difference from their study's first over the seeds
     that both have, as their seeds may differ. Before these stand, by accuracy, those that have no
     seed in common with it, and before those what failed with all."""
@@ -168,4 +168,4 @@ def sorted_by_effect(rows: list[dict]) -> list[dict]:
 def best(rows: list[dict]) -> dict:
     """Return changes of the best variant that beats the study's first clearly; {} if none does."""
     better = [row for row in rows if outcome(row) == "better"]
-    return json.loads(sorted_by_effect(better)[-1]["changes"]) if better else {}
+    return json.loads(by_effect(better)[-1]["changes"]) if better else {}

@@ -5,14 +5,7 @@ import math
 from pathlib import Path
 
 from codes.results.advice import short
-from codes.results.compare_results import (
-    FACTOR,
-    SUMMARY,
-    Results,
-    judged,
-    outcome,
-    sorted_by_effect,
-)
+from codes.results.compare_results import FACTOR, SUMMARY, Results, by_effect, judged, outcome
 from codes.results.words import with_spread
 from VGG_BatchNorm.ground.files import read_csv, read_json
 from VGG_BatchNorm.ground.script import UserError
@@ -82,7 +75,7 @@ def study_table(rows: list[dict]) -> Table:
     head = ("variant", f"{judge} accuracy (%)", "seeds", "difference (points)", "tries",
             "parameters", "PFLOP to train", "seconds")
     lines = []
-    for row in reversed(sorted_by_effect(rows)):
+    for row in reversed(by_effect(rows)):
         failed = f" ({row['failures']} failed)" if row["failures"] else ""
         edge = ", best at the edge" if row["edge"] else ""
         lines.append((row["variant"], with_spread(row["accuracy"], row["deviation"]),
@@ -97,7 +90,7 @@ def overview(studies: dict[str, list[dict]]) -> Table:
     """Return one line a study: what was best, and what was worst."""
     lines = []
     for name, rows in studies.items():
-        others = sorted_by_effect(rows[1:])
+        others = by_effect(rows[1:])
         ends = [cell for row in (others[-1], others[0]) for cell in (row["variant"], verdict(row))
                 ] if others else ["–"] * 4
         first = with_spread(rows[0]["accuracy"], rows[0]["deviation"])
@@ -110,7 +103,7 @@ def without_effect_table(studies: dict[str, list[dict]]) -> Table:
     variant."""
     lines = [(row["study"], row["variant"], with_spread(row["difference"], row["uncertainty"], "+"),
               outcome(row))
-             for rows in studies.values() for row in reversed(sorted_by_effect(rows[1:]))
+             for rows in studies.values() for row in reversed(by_effect(rows[1:]))
              if outcome(row) != "better"]
     return Table("", ("study", "variant", "difference (points)", ""), lines)
 

@@ -1,7 +1,10 @@
-"""Numbers and lists as the pages and the report write them."""
+"""Numbers, lists and tables as the pages and the report write them."""
 
 import re
 import statistics
+from html import escape
+
+from VGG_BatchNorm.ground.tables import Table
 
 
 def mean_and_deviation(values: list[float], digits: int) -> str:
@@ -30,3 +33,14 @@ def listed(names: list[str]) -> str:
     """Return "a", "a and b", "a, b and c" (semicolons if one has a comma), or "none of them"."""
     comma = "; " if any("," in name for name in names) else ", "
     return " and ".join(filter(None, [comma.join(names[:-1]), *names[-1:]])) or "none of them"
+
+
+def cells(table: Table) -> list[list[str]]:
+    """Return the rows for report.typ, the head first, unmarked and with true minus signs."""
+    return [[minus(re.sub("[`*]", "", cell)) for cell in row] for row in (table.head, *table.rows)]
+
+
+def marked_up(text: str) -> str:
+    """Return text with `code` and **strong** words as HTML."""
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(" ".join(text.split())))
+    return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
