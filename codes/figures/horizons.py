@@ -87,7 +87,7 @@ def draw_horizons(short: dict, long: dict, pairs: Pairs):
                           key=lambda pair: pair[1]["difference"])
             for study, mine in pairs.items()}
     figure, panels = effect_panels({study: [row for row, _ in mine]
-                                    for study, mine in rows.items()}, pitch=0.42)
+                                    for study, mine in rows.items()}, pitch=0.4)
     looks = ((PALETTE[3], "o", 0.17), (PALETTE[0], "s", -0.17))  # above and below the line of a row
     for study, axis in panels.items():
         for y, pair in enumerate(rows[study]):
