@@ -94,7 +94,9 @@ def data_checksum(root: Path | str = DATA_DIR) -> str:
 
 def _expected_md5(root: Path) -> tuple[str, ...]:
     own = root / "checksums.txt"
-    return tuple(own.read_text("utf-8", errors="replace").split()) if own.exists() else BATCH_MD5
+    if not own.exists():
+        return BATCH_MD5
+    return tuple(own.read_text(encoding="utf-8", errors="replace").split())
 
 
 def _verified(cache: Path) -> bool:
