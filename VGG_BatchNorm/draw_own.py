@@ -116,11 +116,11 @@ HEAD_LOOKS = {  # norm of the convolutions, head, warm-up?: label, colour, style
 def draw_heads(runs: Runs):
     """Where is batch norm fragile at large rates? Left: training accuracy at one step against the
     learning rate, for VGG-A's three linear layers as they are, with batch norm in them too, for a
-    single linear layer in their place, and with a warm-up over the first 100 steps; the marks are
-    moved sideways. Middle: the largest loss of the first 50 steps. Right: the share of the units
-    that are negative on a whole batch, by layer, at the largest rate and the last look: on that
-    batch they learn nothing. Lines: means over seeds (of the loss, medians; of inactive units, over
-    those that did not diverge); dots on the left: each seed, where there are several.
+    single linear layer in their place, and with a warm-up over the first 100 steps. Middle: the
+    largest loss of the first 50 steps. Right: the share of the units that are negative on a whole
+    batch, by layer, at the largest rate and the last look: on that batch they learn nothing. Lines:
+    means over seeds (of the loss, medians; of inactive units, over those that did not diverge);
+    dots on the left: each seed, where there are several. Marks against the rate are moved sideways.
 
     With batch norm the first updates throw the loss up, and further at larger rates; the warm-up is
     then half way. Some inactive units are active on later batches."""

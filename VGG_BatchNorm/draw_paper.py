@@ -217,16 +217,16 @@ def draw_three_panels(runs: Runs):
     range of the distance between the gradient there and here, the largest distance over the length
     of the way, and the width of the band of the loss in nats (the logarithmic axis of the first
     panel shows ratios). Below, left: the width over the first 200 steps, where batch norm's first
-    one is far off the other scale; grey marks: the paper's, one in 100 steps. Below, right: what
-    the paper's ranges hide, the change of the loss and the relative change of the gradient against
-    the length of the step, from 1/256 learning rate on (medians from step 200 on, a line for each
-    seed; the step that is taken is at 1). Bands: first seed; lines over steps: pale each seed,
-    strong their median. Grey, pale behind the bands: the paper's curves, read off its figure 4, up
-    to where ours end (its ‖Δg‖ is about four times ours and not drawn; its loss may hold an L2
-    term). Single probes leave the frame: "up to" says how far (of the width, batch norm's first
-    step). Dashed: β = 2/η, at which the gradient changes by its own length on the shortest step,
-    η/2; where the gradient after that step has nothing in common with g, β is about that on any
-    landscape.
+    one is far off the other scale; grey marks: the paper's, one in 100 steps (filled: batch norm).
+    Below, right: what the paper's ranges hide, the change of the loss and the relative change of
+    the gradient against the length of the step, from 1/256 learning rate on (medians from step 200
+    on, a line for each seed; the step that is taken is at 1). Bands: first seed; lines over steps:
+    pale each seed, strong their median. Grey, pale behind the bands: the paper's curves, read off
+    its figure 4, up to where ours end (its ‖Δg‖ is about four times ours and not drawn; its loss
+    may hold an L2 term). Single probes leave the frame: "up to" says how far (of the width, batch
+    norm's first step). Dashed: β = 2/η, at which the gradient changes by its own length on the
+    shortest step, η/2; where the gradient after that step has nothing in common with g, β is about
+    that on any landscape.
 
     With batch norm the loss falls further, and its way up comes later; below half a learning rate
     the gradient changes more. On the logarithmic axis the band with batch norm looks wider, though

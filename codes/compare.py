@@ -7,10 +7,11 @@
 Trains every variant of the studies on 45,000 images and judges it on the other 5,000; the test set
 is read by the study `final` alone. Per seed, all variants start from the same random numbers and
 see the same batches, so each is compared with the study's first variant by paired differences. The
-rate of every optimizer, of every loss, and of every component is tuned by three or five tries on
-seed 0, which counts for nothing else, on the same 5,000 images; where the best is the first or the
-last, up to three more go on from there. A run whose loss is not finite is a row that says so. A
-folder may hold rows of several machines, each of which names its own.
+rate of every optimizer, of every loss, and of every component is tuned (but with dropout, which
+takes the one without) by three or five tries on seed 0, which counts for nothing else, on the same
+5,000 images; where the best is the first or the last, up to three more go on from there. A run
+whose loss is not finite is a row that says so. A folder may hold rows of several machines, each of
+which names its own.
 
 Leaves in reports/results/compare/<base>/ (a run that is there is not run again; a kill costs one):
 

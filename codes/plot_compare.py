@@ -38,9 +38,12 @@ INTRODUCED = {
     "whole_images": "The optimizers without the phase of small images, for about the same FLOPs, "
                     "since it might favour Muon. ",
     "losses_muon": "The losses under Muon, in place of Adam: tuned for each are the rates of SGD "
-                   "beside it, of biases and last layer. ",
+                   "beside it, of biases and last layer, on one seed. At the base's own rates "
+                   "label smoothing is the base itself, which stands under optimizers. ",
     "damped_muon": "DampedMuon, one part at a time: how much it damps, whether less and less "
-                   "(annealed), and whether its steps are as long as Muon's; rates are 1.5 apart. ",
+                   "(annealed), and whether its steps are as long as Muon's; rates are 1.5 apart. "
+                   "“Damping 2, annealed” is DampedMuon above, “damping 1, constant” its "
+                   "“constant 1”, at the best of finer rates. ",
     "recipe": "Ways to spend as many FLOPs as the base does, with as many epochs as they allow; "
               "“five of these”: images of 16, 24, then 32 pixels, three convolutions a group with "
               "residual connections, the hardest 40 %, averaged weights, shifts of up to 4. "}

@@ -77,10 +77,10 @@ def draw_effects(runs: Comparisons):
     net is the same) and in the mean, with its 95 % interval over seeds (Student's t, from its own
     pairs); filled and coloured where Holm's rule over the study's variants calls it clear (blue:
     better, orange: worse), so that an interval may leave zero out and the difference still not be
-    clear. A cross is of one seed, which has no interval. All panels have one scale, but one whose
-    title says otherwise. It is true of this length of training; dropout, strong augmentation and
-    depth are known to need more than a few epochs. Components are compared under AdamW, each net at
-    the best of its own rates: Muon rescales filters."""
+    clear. A cross is of one seed, which has no interval. All panels have the same limits, but one
+    whose title says otherwise. It is true of this length of training; dropout, strong augmentation
+    and depth are known to need more than a few epochs. Components are compared under AdamW, each
+    net at the best of its own rates, with dropout at that without it: Muon rescales filters."""
     rows = {name: [row for row in by_effect(runs.studies[name][1:])
                    if row["difference"] is not None]
             for name in studies_of("01_effects", runs.studies)}
@@ -226,11 +226,11 @@ def small_multiples(figure, lines: int, columns: int, names: list[str], curves: 
 def draw_optimizers(runs: Comparisons):
     """The optimizers, each at the rate that was best for it, by their difference from the first
     over the same seeds: the training loss over steps, mean over seeds, with the standard deviation
-    as a band; the others' means are grey. Beside its name: the validation accuracy in the end.
-    Dotted, where images are small at first: the change to whole ones, whose steps take longer; an
-    optimizer is judged here by how it bears that change too, so compare the losses before and after
-    it. The Muons and what is "on filters" leave biases and the head to SGD at rates of their own;
-    the others have one rate for everything."""
+    as a band (mostly narrower than the line); the others' means are grey. Beside its name: the
+    validation accuracy in the end. Dotted, where images are small at first: the change to whole
+    ones, whose steps take longer; an optimizer is judged here by how it bears that change too, so
+    compare the losses before and after it. The Muons and what is "on filters" leave biases and the
+    head to SGD at rates of their own; the others have one rate for everything."""
     found = [(row, curve) for row in reversed(by_effect(runs.studies["optimizers"]))
              if (curve := loss_curve(runs, row["changes"]))]
     columns = max(1, min(4, len(found)))
