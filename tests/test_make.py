@@ -31,7 +31,7 @@ def test_the_list_has_every_verb_in_columns():
 @needs_make
 def test_the_comparison_of_the_two_nets_keeps_the_flags_that_are_given():
     asked = make("-n", "bn-compare", "ARGS=--preset evening").stdout
-    assert "VGG_Loss_Landscape.py --preset evening --groups pair rates\n" in asked
+    assert "VGG_Loss_Landscape.py --groups pair rates --preset evening\n" in asked
 
 
 @needs_make
