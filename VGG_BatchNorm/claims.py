@@ -60,8 +60,7 @@ def _probes(values: Callable[[dict], np.ndarray]) -> Callable[[dict], float]:
 def _evenly(values: Callable[[dict], np.ndarray]) -> Callable[[dict], float]:
     """Return a function of a run: the median of `values` over the probes that are `probe_every`
     apart, from step 0 on."""
-    return lambda run: float(np.nanmedian(
-        values(run)[run["probe_steps"] % run["run"]["probe_every"] == 0]))
+    return lambda run: float(np.nanmedian(values(run)[measures.evenly_spaced(run)]))
 
 
 def _column(step: float, values: Callable[[dict], np.ndarray]) -> Callable[[dict], np.ndarray]:

@@ -203,7 +203,7 @@ def draw_seeds(axis: plt.Axes, colour: str, found: list[dict], measure: Callable
     curves = []
     for run in found:
         steps = run["probe_steps"]
-        shown = steps <= last if last else steps % run["run"]["probe_every"] == 0
+        shown = steps <= last if last else measures.evenly_spaced(run)
         curves.append((steps[shown], measure(run)[shown]))
         axis.plot(*curves[-1], color=colour, linewidth=0.8, alpha=0.35)
     steps, _ = min(curves, key=lambda curve: len(curve[0]))

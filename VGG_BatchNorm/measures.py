@@ -205,8 +205,13 @@ def gradient_change(run: dict) -> np.ndarray:
     return run["distances"] / run["gradient_norm"][:, None]
 
 
+def evenly_spaced(run: dict) -> np.ndarray:
+    """Return which probes are at steps that are multiples of `probe_every`."""
+    return run["probe_steps"] % run["run"]["probe_every"] == 0
+
+
 def late_median(run: dict, values: np.ndarray) -> np.ndarray:
     """Return the median of `values` (first axis: probes) over the probes at steps that are
     multiples of `probe_every`, from step 200 on; what is NaN does not count."""
-    regular = run["probe_steps"] % run["run"]["probe_every"] == 0
+    regular = evenly_spaced(run)
     return np.nanmedian(values[regular][late(run["probe_steps"][regular])], axis=0)
