@@ -212,11 +212,17 @@ CLAIMS = (
             {"norm": "none", "init": "he"}, {"norm": "batch", "init": "he"}, True)
       for i, (lr, (text, low, high)) in enumerate(
           itertools.product((0.01, 0.025), EDGE_SPANS))),
-    Claim("… in the step actually taken (ours)",
+    Claim("… in the step actually taken (ours): a fall",
           "median size of the loss's change, 1 LR on (nats)",
           _at(1.0, lambda run: np.abs(measures.loss_change(run))), -1, afterwards=True),
     _also("the same, steps 1,500 to 4,999", _over("probe_steps", 1500, 5000, _column(
         1.0, lambda run: np.abs(measures.loss_change(run)))), -1, None, "long"),
+    Claim("The gradient is shorter", "median ‖g‖", _probes(lambda run: run["gradient_norm"]), -1,
+          afterwards=True),
+    *(_also(f"median ‖g‖, {text}", _over(name, low, high, lambda run: run["gradient_norm"]), -1,
+            None, group)
+      for (text, name, low, high), group in (
+          (EQUAL_LOSS[1], "pair"), (("steps 1,500 to 4,999", "probe_steps", 1500, 5000), "long"))),
     Claim("The gradient is more predictive", "median largest ‖Δg‖, ½ to 4 LR",
           _probes(_largest("distances")), -1, _paper(4, "max_or_value", panel="fig4b")),
     Claim("", "the same, over ‖g‖",

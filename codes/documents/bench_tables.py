@@ -1,5 +1,7 @@
 """What the report says of the benchmarks."""
 
+import statistics
+
 from codes.results.presets import by_preset, errors_in_percent, minutes
 from codes.results.words import mean_and_deviation
 from VGG_BatchNorm.ground.tables import Table
@@ -65,15 +67,20 @@ def direct_text(direct: list[dict], runs: list[dict]) -> str:
                      for preset, old in by_preset(direct).items())
 
 
-def peer_text(peer: dict) -> str:
-    """Return `strong` beside the public speed record, timed by turns on one machine."""
+def peer_text(peer: dict, direct: list[dict]) -> str:
+    """Return `strong` beside the public speed record, timed by turns on one machine; and with
+    torch's operations in both, by whole runs of `direct`."""
     best = {name: min(row[name] for row in peer["rows"])
             for name in ("recipe_seconds", "strong_seconds")}
     lines = "; ".join(f"in {row['precision']} {row['recipe_seconds'] / 60:.1f} minutes for it, "
                       f"{row['strong_seconds'] / 60:.1f} for strong" for row in peer["rows"])
     share = best["strong_seconds"] / best["recipe_seconds"]
+    mine = minutes([row for row in direct if row["preset"] == "strong"])
+    with_torch = "" if not mine else (
+        " (with torch's in both, by whole runs of strong at another time, "
+        f"{60 * statistics.mean(mine) / best['recipe_seconds']:.2f} times)")
     return (f"By turns on one machine, {peer['name']}'s own recipe ({peer['steps']} "
             f"steps of {peer['batch_size']:,} images; 94.01 % with six views by its author, "
             f"n = 200): {lines}. So strong takes {share:.2f} times as long, each in its faster "
             f"precision (mean of {peer['timed_steps']} steps of each), strong with its own "
-            "convolutions, the peer with torch's.")
+            f"convolutions, the peer with torch's{with_torch}.")

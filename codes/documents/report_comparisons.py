@@ -31,6 +31,8 @@ def comparisons_for_report(path: Path) -> dict:
                        "most": max(sensitivity, key=lambda row: row[1])[0][0]},
             "directions": paired(runs, ("optimizers", "Muon, not rescaling"),
                                  ("optimizers", "SGD, Nesterov, on filters")),
+            "beside_adam": paired(runs, ("optimizers", "Muon, not rescaling"),
+                                  ("optimizers", "Adam on filters")),
             "adam_with_l1": paired(runs, ("losses", "label smoothing + L1"),
                                    ("optimizers", "Muon")),
             "edge": [row["variant"] for row in runs.studies["optimizers"] if row["edge"]]}

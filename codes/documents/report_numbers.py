@@ -30,6 +30,7 @@ from VGG_BatchNorm.draw_paper import RESCUE_LOOKS
 from VGG_BatchNorm.ground.cifar10 import CLASSES, MEAN, ROW, STD, VALIDATION_SHARE
 from VGG_BatchNorm.ground.files import read_csv, read_json, read_npz
 from VGG_BatchNorm.ground.script import UserError
+from VGG_BatchNorm.ground.statistics import t_interval
 from VGG_BatchNorm.VGG import get_number_of_parameters
 
 
@@ -207,12 +208,19 @@ def bench(path: Path) -> dict:
 
 
 def bn_bench(path: Path) -> dict:
+    """bn/bench.json: what a step costs, and how much more or less with batch norm: by our loop, by
+    the course kit's, and in the runs of the pair."""
     found = read_json(path)
     table = bench_tables.study_bench_table(found)
-    step = {row["norm"]: row["ours"]["float32"]["step_seconds"] for row in found["rows"]}
-    ratio = step["batch"] / step["none"]
-    return {"table": cells(table), "note": table.note,
-            "time": f"{percent(abs(ratio - 1), 0)} {'more' if ratio > 1 else 'less'} time"}
+    seconds = {row["norm"]: [row["ours"]["float32"]["step_seconds"], row["kit_step_seconds"]]
+               for row in found["rows"]}
+    runs = measures.read_runs(path.parent / "full")
+    for norm, mine in seconds.items():
+        mine.append(np.median([run["seconds_per_step"]
+                               for run in measures.find(runs, "pair", norm=norm)]))
+    return {"table": cells(table), "note": table.note, "time": [
+        f"{percent(abs(normed / plain - 1), 0)} {'more' if normed > plain else 'less'}"
+        for plain, normed in zip(seconds["none"], seconds["batch"], strict=True)]}
 
 
 def bn(path: Path) -> dict:
@@ -273,12 +281,14 @@ def if_run(measure: Callable[[measures.Runs], dict], runs: measures.Runs) -> dic
 
 def long_pair(runs: measures.Runs) -> dict:
     """Return, by norm, what the longer runs reach: seeds, steps, accuracy on training batches and
-    on the test images in percent, and of η·κ the median over the last two fifths of the steps and
-    the largest over a tenth of them."""
+    on the test images in percent, and of η·κ the median over the last two fifths of the steps, its
+    mean there weighted by ‖g‖², and the largest median over a tenth of the steps."""
     found = {norm: measures.find(runs, "long", norm=norm) for norm in ("none", "batch")}
     last = {norm: some[0]["run"]["steps"] for norm, some in found.items()}
     edge = {norm: np.mean([measures.edge_median(run, first=last[norm] * 3 // 5) for run in some])
             for norm, some in found.items()}
+    weighted = {norm: np.mean([edge_weighted(run, last[norm] * 3 // 5) for run in some])
+                for norm, some in found.items()}
     top = {norm: max(np.mean([measures.edge_median(run, last[norm] * (i + 1) // 10,
                                                    first=last[norm] * i // 10) for run in some])
                      for i in range(10)) for norm, some in found.items()}
@@ -286,19 +296,34 @@ def long_pair(runs: measures.Runs) -> dict:
                    "training": f"{np.mean(list(map(measures.training_percent, some))):.1f}",
                    "test": mean_and_deviation([100 * run["test_accuracy"][-1] for run in some], 1),
                    "edge_from": f"{last[norm] * 3 // 5:,}",
-                   "edge": f"{edge[norm]:.0f}", "edge_top": f"{top[norm]:.0f}"}
+                   "edge": f"{edge[norm]:.0f}", "edge_top": f"{top[norm]:.0f}",
+                   "edge_weighted": f"{weighted[norm]:.0f}"}
             for norm, some in found.items()}
+
+
+def edge_weighted(run: dict, first: int) -> float:
+    """Return the mean of η·κ from step `first` on, weighted by ‖g‖²: batches that are all but
+    learned count little in it."""
+    there = run["edge_steps"] >= first
+    return float(np.average(measures.late_edge(run, first=first),
+                            weights=run["edge_gradient_norm"][there] ** 2))
 
 
 def noise(runs: measures.Runs) -> dict:
     """Return, of nets with and without noise, by norm, percent right: of held-out images in the
-    end, also with statistics taken anew, and of training batches at step 300."""
+    end, also with statistics taken anew, and of training batches at step 300; and what noise by
+    channel costs batch norm of each, with the 95 % interval's half."""
     percents = {"held_out": measures.validation_percent, "anew": measures.anew_percent,
                 "training": partial(measures.training_percent, step=300)}
     nets = {norm: measures.find(runs, "noise", norm=norm)
             for norm in ("none", "batch", "noisy_batch_channel", "noisy_batch")}
-    return {name: {norm: claims.mean_in_three_digits(list(map(percent, some)))
-                   for norm, some in nets.items()} for name, percent in percents.items()}
+    found = {}
+    for name, of_run in percents.items():
+        right = {norm: list(map(of_run, some)) for norm, some in nets.items()}
+        lost = np.subtract(right["noisy_batch_channel"], right["batch"])
+        found[name] = {"cost": claims.signed(*t_interval(lost)),
+                       **{norm: claims.mean_in_three_digits(some) for norm, some in right.items()}}
+    return found
 
 
 def heads(runs: measures.Runs) -> dict:
@@ -375,8 +400,8 @@ def band(runs: list[dict]) -> dict:
 
 def horizons(short: Path, long: Path) -> dict:
     """Return what the picture of both lengths says, by which share of the first variant's errors
-    CutMix adds to them; for each length, Muon's lead over Adam and over itself without rescaling;
-    and a phrase for each loss in the long one."""
+    CutMix adds to them; for each length, Muon's lead over Adam, over itself without rescaling, and
+    over Adam on filters; and a phrase for each loss in the long one."""
     found = read_horizons(short, long)
     first, *others = found[2]["augmentation"]
     cutmix, = (pair for pair in others if pair[0]["variant"] == "with CutMix")
@@ -384,7 +409,7 @@ def horizons(short: Path, long: Path) -> dict:
               for row, base in zip(cutmix, first, strict=True)]
     by_name = {pair[0]["variant"]: pair for pair in found[2]["optimizers"]}
     lead = [with_spread(-by_name[name][i]["difference"], by_name[name][i]["uncertainty"])
-            for i in (0, 1) for name in ("Adam", "Muon, not rescaling")]
+            for i in (0, 1) for name in ("Adam", "Muon, not rescaling", "Adam on filters")]
     losses = {row["variant"]: says(row) for _, row in found[2]["losses"][1:]}
     return caption_words(*found) | {"cutmix": listed(shares), "lead": lead, "losses": losses}
 
@@ -406,7 +431,8 @@ PARTS = {  # a file, what makes it, and what reads it
                    *(read_csv(file, presets.PRESET_RUN)
                      for file in (path, path.with_name("runs.csv"))))}),
     "peer": ("peer.json", "codes/bench_peer.py", lambda path: {
-        "text": bench_tables.peer_text(read_json(path))}),
+        "text": bench_tables.peer_text(
+            read_json(path), read_csv(path.with_name("runs_direct.csv"), presets.PRESET_RUN))}),
     "mistakes": ("mistakes.json", "make insights", mistakes),
     "robustness": ("robustness.json", "make insights", robustness),
     "similarity": ("features/similarity.npz", "make insights", similarity),

@@ -8,9 +8,10 @@ from VGG_BatchNorm.ground.tables import Table
 
 
 def mean_and_deviation(values: list[float], digits: int) -> str:
-    """Return "mean ± standard deviation", or the one value."""
+    """Return "mean ± standard deviation"; of one or two values, which say little of how far others
+    would lie, the mean alone."""
     mean = f"{statistics.mean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 2 else mean
 
 
 def with_spread(value: float | None, spread: float | None, sign: str = "") -> str:
