@@ -193,12 +193,13 @@ def draw_noise(runs: Runs):
     channel of convolution 4, at the ReLU, over training. By our reading a unit of a convolution is
     a channel, all of whose pixels move together; drawn by pixel, the channel's mean hardly moves in
     the first layers, and little is tested there. Below, left: mean training accuracy over 25
-    batches, a line for each seed. Then held-out accuracy in the end, a mark for each seed: hollow
-    with the running averages of training, which are of noisy inputs, while the noise is off there;
-    filled with statistics taken anew over batches without noise (without batch norm there are no
-    statistics). Right: by how much the means and the standard deviations σ of four channels jump
-    from one look to the next, over σ, by layer (median, first seed). If batch norm worked by steady
-    first moments, noise by channel would have to undo what it does.
+    batches, a line for each seed. Then held-out accuracy in the end, a mark for each seed, a row
+    for each panel above: hollow with the running averages of training, which are of noisy inputs,
+    while the noise is off there; filled with statistics taken anew over batches without noise
+    (without batch norm there are no statistics). Right: by how much the means and the standard
+    deviations σ of four channels jump from one look to the next, over σ, by layer (median, first
+    seed). If batch norm worked by steady first moments, noise by channel would have to undo what it
+    does.
 
     With noise by channel means are less steady than in the plain net, in the convolutions, which
     are drawn. Spreads are less steady than there in the first three convolutions alone, and
@@ -224,7 +225,7 @@ def draw_noise(runs: Runs):
         layer, channel = 3, 0  # convolution 4
         axis.plot(run["watch_steps"], run["moment_mean"][:, layer, channel], color=colour,
                   linewidth=1)
-        axis.set(xlabel="step", ylim=(-1, 1), title=label.replace(", ", ",\n"))
+        axis.set(xlabel="step", ylim=(-1, 1), title=f"{row + 1}: {label}".replace(", ", ",\n"))
         for panel, name in zip(jumps, ("mean", "std"), strict=True):
             jump = _jumps(run, name)
             panel.plot(np.arange(1, len(jump) + 1), jump, style, markersize=6, color=colour,
@@ -232,7 +233,8 @@ def draw_noise(runs: Runs):
     moments[0].set_ylabel("mean at the ReLU")
     accuracy.set(xlabel="step", ylabel="accuracy (%)", ylim=(0, None), title="training batches")
     held_out.set(xlabel="accuracy (%)", title="held-out images", xlim=(0, None),
-                 ylim=(len(NOISE_LOOKS) - 0.5, -0.5), yticks=[])
+                 ylim=(len(NOISE_LOOKS) - 0.5, -0.5), yticks=range(len(NOISE_LOOKS)),
+                 yticklabels=range(1, len(NOISE_LOOKS) + 1))
     for panel, name, title in zip(jumps, ("|Δμ| / σ", "|Δσ| / σ"), (
             "jumps of the mean μ", "jumps of σ"), strict=True):
         panel.set(xlabel="convolution", ylabel=name, yscale="log", title=title)

@@ -389,12 +389,12 @@ def draw_covariate_shift(runs: Runs):
     return entitled(figure, drawn, f"SGD, LR {drawn[0]['run']['lr']:g}", looks)
 
 
-RESCUE_LOOKS = {  # (norm, warm-up?, only γ and β?, head): label and style
+RESCUE_LOOKS = {  # (norm, warm-up?, only scale and shift?, head): label and style
     ("none", False, False, "plain"): ("no norm", PLAIN, "s-"),
     ("none", True, False, "plain"): ("no norm, warm-up", BROWN, "^:"),
     ("batch", False, False, "plain"): ("batch norm", BATCH_NORM, "o-"),
     ("batch", False, False, "batch"): ("batch norm, in the linear layers too", INDIGO, "D-"),
-    ("batch", False, True, "plain"): ("batch norm, only γ and β", BATCH_NORM, "<--"),
+    ("batch", False, True, "plain"): ("batch norm, only scale and shift", BATCH_NORM, "<--"),
     ("noisy_batch", False, False, "plain"): NOISE_BY_PIXEL,
     ("group", False, False, "plain"): ("group norm", GREEN, "p-."),
 }
@@ -403,7 +403,7 @@ RESCUE_LOOKS = {  # (norm, warm-up?, only γ and β?, head): label and style
 def draw_rescues(runs: Runs):
     """What else lets a net train at large rates? Accuracy after as many steps against learning
     rate: left over the last 50 training batches, as in the paper, right on held-out images. Warm-up
-    is over the first third; of one net γ and β alone are trained. Marks: means; dots: each run,
+    is over the first third; of one net scale and shift alone are trained. Marks: means; dots: each run,
     where a rate has several (rates near the best got more seeds when the first had been seen; of a
     seed there may be two runs). A diverged run (cross in its net's colour) is at chance, the dotted
     line; points are moved sideways a little. The noise after batch norm is by pixel here, which

@@ -20,22 +20,23 @@ FOUND = """\
   little ahead on the test images (by a median thought of afterwards; at the last step it is not
   clear). At a rate of 0.025 a part of the lead is due to the course kit's initial weights
   (Glorot's): from He's, which are made for ReLUs, the net without batch norm does better than
-  from Glorot's. At 0.1 it diverges.
+  from Glorot's. From He's, at 0.1, it diverges.
 - **At a rate of 0.5 batch norm alone is not enough,** unlike in the paper's deeper net. With
   batch norm in the linear layers, too, or after a warm-up of 100 steps, the net with batch norm
   learns.
 - **Along the gradient the loss varies less with batch norm, as the paper says, but late:** half
   to four times as far as a step goes, from step 500 on, when the lead is already there. Before
-  step 200 (from Glorot's weights) and on the step itself it varies more, for it falls further.
-  The paper's three measures (the range of the loss, the change of the gradient ‖Δg‖, and β, the
-  largest ‖Δg‖ over the length of the way; medians from step 200 to 1,500) point its way, none of
-  them clearly after correction, β in no other span. In relation to its length the gradient does
-  change less, clearly; but it is longer, not shorter as in the paper.
+  step 200 (from Glorot's weights) it varies more, and until about step 1,500 it does on the step
+  itself, in which it falls further. The paper's three measures (the range of the loss, the change
+  of the gradient ‖Δg‖, and β, the largest ‖Δg‖ over the length of the way; medians from step 200
+  to 1,500) point its way, none of them clearly after correction, β in other spans not even by its
+  own interval. In relation to its length the gradient does change less, clearly; but it is
+  longer, not shorter as in the paper.
 - **Internal covariate shift is not reduced.** By the paper's distance ‖G − G′‖, how far a layer's
   gradient moves when the layers below it take their step, it is larger, much of it because the
   gradient is longer; in relation to the gradient it is mostly not clear. Noise that moves every
-  channel's mean after batch norm leaves most of the gain of 300 steps, not all but a trace as in
-  the paper, so steady means are not needed for most of it; steady spreads may be.
+  channel's mean after batch norm leaves most of the gain of 300 steps (in the paper it costs
+  almost nothing), so steady means are not needed for most of it; steady spreads may be.
 - **The handout's picture** (Adam, four rates, {bands[batch][epochs]} epochs, one seed): the [band
   between the lowest and the highest loss](reports/figures/bn/full/02_learning_rate_envelope.png)
   is narrower with batch norm ({bands[batch][width]} against {bands[none][width]} nats), mostly

@@ -320,8 +320,8 @@ def noise(runs: measures.Runs) -> dict:
     found = {}
     for name, of_run in percents.items():
         right = {norm: list(map(of_run, some)) for norm, some in nets.items()}
-        lost = np.subtract(right["noisy_batch_channel"], right["batch"])
-        found[name] = {"cost": claims.signed(*t_interval(lost)),
+        lost = np.subtract(right["batch"], right["noisy_batch_channel"])
+        found[name] = {"cost": with_spread(*t_interval(lost)),
                        **{norm: claims.mean_in_three_digits(some) for norm, some in right.items()}}
     return found
 
