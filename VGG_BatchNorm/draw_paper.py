@@ -403,12 +403,12 @@ RESCUE_LOOKS = {  # (norm, warm-up?, only scale and shift?, head): label and sty
 def draw_rescues(runs: Runs):
     """What else lets a net train at large rates? Accuracy after as many steps against learning
     rate: left over the last 50 training batches, as in the paper, right on held-out images. Warm-up
-    is over the first third; of one net scale and shift alone are trained. Marks: means; dots: each run,
-    where a rate has several (rates near the best got more seeds when the first had been seen; of a
-    seed there may be two runs). A diverged run (cross in its net's colour) is at chance, the dotted
-    line; points are moved sideways a little. The noise after batch norm is by pixel here, which
-    moves a channel's mean little: see "Noise". Held-out images pass it without the noise, with
-    which its running averages were taken. Which net is best after long training is another
+    is over the first third; of one net scale and shift alone are trained. Marks: means; dots: each
+    run, where a rate has several (rates near the best got more seeds when the first had been seen;
+    of a seed there may be two runs). A diverged run (cross in its net's colour) is at chance, the
+    dotted line; points are moved sideways a little. The noise after batch norm is by pixel here,
+    which moves a channel's mean little: see "Noise". Held-out images pass it without the noise,
+    with which its running averages were taken. Which net is best after long training is another
     question.
 
     Where a net barely learns, luck decides: without norm at 0.5, two runs from one seed, on the

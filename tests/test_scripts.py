@@ -114,11 +114,11 @@ def a_run(folder: Path, *flags: str, data_md5: str | None = None, **result) -> P
 
 def test_runs_become_one_table(tmp_path):
     table = tmp_path / "runs.csv"
-    for seed, accuracy in ((0, 0.94), (1, 0.96), (1, 0.95)):
+    for seed, accuracy in ((0, 0.94), (1, 0.97), (2, 0.96), (1, 0.95)):
         summarise.collect([a_run(tmp_path, seed=seed, test_accuracy_views=accuracy)], table)
     rows = read_csv(table, PRESET_RUN)
-    assert [row["seed"] for row in rows] == [0, 1]  # the second seed 1 replaces the first
-    expected = ("| `strong` | 7.00 ± 0.00 % | 5.50 ± 0.71 % | 2 | 2.00 M | 0.200 | bfloat16 | "
+    assert [row["seed"] for row in rows] == [0, 1, 2]  # the second seed 1 replaces the first
+    expected = ("| `strong` | 7.00 ± 0.00 % | 5.00 ± 1.00 % | 3 | 2.00 M | 0.200 | bfloat16 | "
                 "10.0 ± 0.0 |")
     assert expected in markdown(accuracy_table(rows))
 

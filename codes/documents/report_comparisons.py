@@ -5,7 +5,7 @@ from pathlib import Path
 
 from codes.results.advice import better_worse_or_unclear, says, seeds, short
 from codes.results.compare_results import FACTOR, by_effect, judged, outcome
-from codes.results.comparisons import ASIDE, ORDER, Comparisons, study_table
+from codes.results.comparisons import ASIDE, ORDER, Comparisons, by_study, study_table
 from codes.results.words import cells, listed, mean_and_deviation, percent, with_spread
 from VGG_BatchNorm.ground.script import UserError
 from VGG_BatchNorm.ground.statistics import t_interval
@@ -53,6 +53,29 @@ def recipe_for_report(path: Path) -> dict | None:
             "first": alone,
             "widths": ", ".join(map(str, runs.base["widths"])), "epochs": runs.base["epochs"],
             "seeds": seeds(rows), "best": short(others[-1]), "worst": short(others[0])}
+
+
+def repeated_for_report(path: Path) -> dict:
+    """compare-xeon/quick, which was run first, on another CPU, beside compare/quick: how many
+    differences both have, how many of them lie outside of their first interval, how many were
+    clear, and how many of these are so again, in the same direction; the first variant's accuracy
+    (%) both times; seconds of each optimizer's runs on that CPU, when nothing else ran."""
+    first, again = by_study(path.parent), by_study(path.parents[2] / "compare" / "quick")
+    pairs = [(row, new) for study, rows in first.items() for row in rows[1:]
+             for new in again.get(study, ())
+             if new["variant"] == row["variant"] and row["uncertainty"] is not None]
+    clear = [pair for pair in pairs if pair[0]["clear"]]
+    outside = [abs(new["difference"] - row["difference"]) > row["uncertainty"]
+               for row, new in pairs]
+    return {"device": Comparisons(path.parent).rows[0]["device"].partition("(")[0],
+            "seeds": seeds(sum(first.values(), [])), "differences": len(pairs),
+            "outside": sum(outside), "clear": len(clear),
+            "again": sum(new["clear"] and new["difference"] * row["difference"] > 0
+                         for row, new in clear),
+            "accuracy": [with_spread(rows["activations"][0]["accuracy"],
+                                     rows["activations"][0]["deviation"])
+                         for rows in (first, again)],
+            "seconds": {row["variant"]: f"{row['seconds']:.0f}" for row in first["optimizers"]}}
 
 
 def fit(runs: Comparisons, changes: str) -> dict:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from codes.documents import bench_tables, preset_tables
-from codes.documents.report_comparisons import comparisons_for_report, recipe_for_report
+from codes.documents import report_comparisons as compared
 from codes.figures.horizons import caption_words, read_horizons
 from codes.figures.landscape import COMPARED
 from codes.networks import build
@@ -418,10 +418,13 @@ PARTS = {  # a file, what makes it, and what reads it
     "presets": ("runs.csv", "codes/summarise.py RUN", runs_of_presets),
     "data": ("evaluation.json", 'make evaluate ARGS="--ckpt reports/models/cifarnet.pt"', data),
     "front": ("published.csv", "git checkout reports/results/published.csv", front),
-    "compare": ("compare/quick/summary.csv", "make compare", comparisons_for_report),
+    "compare": ("compare/quick/summary.csv", "make compare", compared.comparisons_for_report),
+    "repeated": ("compare-xeon/quick/summary.csv",
+                 "git checkout reports/results/compare-xeon", compared.repeated_for_report),
     "changes": ("compare/long/summary.csv", 'make compare ARGS="--base long"',
                 lambda path: cells(changes_table(path.parents[1]))),
-    "ways": ("compare/long/summary.csv", 'make compare ARGS="--base long"', recipe_for_report),
+    "ways": ("compare/long/summary.csv", 'make compare ARGS="--base long"',
+             compared.recipe_for_report),
     "horizons": ("compare/long/summary.csv", 'make compare ARGS="--base long"',
                  lambda path: horizons(path.parents[1] / "quick", path.parent)),
     "scratch": ("from_scratch.csv", "make from-scratch", scratch),

@@ -70,10 +70,11 @@ def verdict(row: dict) -> str:
 
 
 def study_table(rows: list[dict]) -> Table:
-    """Return a study's rows, best first."""
+    """Return a study's rows, best first; with seconds, where they are known of any."""
+    timed = any(row["seconds"] is not None for row in rows)
     judge = "test" if rows[0]["study"] == "final" else "validation"
     head = ("variant", f"{judge} accuracy (%)", "seeds", "difference (points)", "tries",
-            "parameters", "PFLOP to train", "seconds")
+            "parameters", "PFLOP to train", *("seconds",) * timed)
     lines = []
     for row in reversed(by_effect(rows)):
         failed = f" ({row['failures']} failed)" if row["failures"] else ""
@@ -82,7 +83,7 @@ def study_table(rows: list[dict]) -> Table:
                       f"{row['n']}{failed}", "compared with" if row is rows[0] else verdict(row),
                       f"{row['tries']}{edge}" if row["tries"] else "–",
                       f"{row['parameters'] / 1e6:.3f} M", f"{row['flops'] / 1e15:.4f}",
-                      "–" if row["seconds"] is None else f"{row['seconds']:.0f}"))
+                      *("–" if row["seconds"] is None else f"{row['seconds']:.0f}",) * timed))
     return Table("", head, lines)
 
 
