@@ -51,7 +51,6 @@ def main() -> None:
         text.append(f"![{name}]({name}.png)\n\n**{name[:2]}** {caption}\n")
         if folder == (RESULTS_DIR / "bn" / "full").resolve():
             text += [f"*Finding:* {part}\n" for part in found]
-        print(f"picture    {args.out / name}.png")
     if len(text) == head:
         raise UserError(f"{folder} holds none of the runs that the pictures need")
     write_text(args.out / "README.md", "\n".join(text))

@@ -35,7 +35,6 @@ def main() -> None:
         elif args.all or out_of_date(figure, args.results, args.out):
             try:
                 draw(figure, args.results, args.out)
-                print(f"picture    {args.out / figure.file}", flush=True)
             except (NotRun, UserError) as error:
                 reason = str(error) or f"runs are missing; `{figure.verb}` makes them"
                 print(f"not drawn  {figure.file}: {reason}")

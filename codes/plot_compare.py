@@ -100,7 +100,6 @@ def main() -> None:
         pictures[out.parent / "horizons.png"] = draw_horizons(*horizons)
     for path, picture in pictures.items():
         save_figure(picture, path)
-        print(f"picture    {path}")
     write_text(out / "README.md", page(runs, horizons))
     print(f"page       {out / 'README.md'}")
 

@@ -236,8 +236,7 @@ def main() -> None:
     one, six = (100 * (1 - result[f"{name}_accuracy{views}"]) for views in ("", "_views"))
     print(f"{name} error {one:.2f} %, with six views {six:.2f} % "
           f"after {result['seconds'] / 60:.1f} minutes of training\n"
-          f"checkpoint {folder / 'last.pt'}\nlog        {folder / 'log.csv'}\n"
-          f"picture    {folder / 'training_curves.png'}")
+          f"checkpoint {folder / 'last.pt'}\nlog        {folder / 'log.csv'}")
 
 
 if __name__ == "__main__":

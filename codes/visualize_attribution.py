@@ -31,8 +31,7 @@ def main() -> None:
     missed = abs(data["sum"] - data["gain"]) / abs(data["gain"]).clip(1e-12)
     missed = missed[data["numbers"] >= 0]  # some rows may have no image
     print(f"{data['about']['checkpoint']}\nintegrated gradients miss their sum by "
-          f"{100 * np.median(missed):.1f} % (median), {100 * missed.max():.1f} % at most\n"
-          f"picture    {args.out}")
+          f"{100 * np.median(missed):.1f} % (median), {100 * missed.max():.1f} % at most")
 
 
 if __name__ == "__main__":

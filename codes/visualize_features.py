@@ -52,8 +52,7 @@ def main() -> None:
                        nets=[net_settings(*one, md5) for one in nets_of(PAIRS)])
     save_figure(draw_similarity(similar), args.out / "similarity.png")
     save_figure(draw_features(plane, neighbours), args.out / "features.png")
-    print(f"{plane['about']['checkpoint']}\npicture    {args.out / 'similarity.png'}\n"
-          f"picture    {args.out / 'features.png'}")
+    print(plane["about"]["checkpoint"])
 
 
 if __name__ == "__main__":

@@ -40,7 +40,6 @@ def draw_learned(args) -> None:
                     *parts, nets={name: net_settings(name, 0, md5) for name in TITLES})
     out = args.out.with_name("learned_filters.png") if args.out.name == OUT.name else args.out
     save_figure(draw_learned_filters(data), out)
-    print(f"picture    {out}")
 
 
 def main() -> None:
@@ -56,7 +55,7 @@ def main() -> None:
     data = measured(args.results / "filters.npz", about, filters.measure, net, test,
                     image=args.image, maps=24)
     save_figure(draw_filters(data), args.out)
-    print(f"{data['about']['checkpoint']}\npicture    {args.out}")
+    print(data["about"]["checkpoint"])
 
 
 if __name__ == "__main__":

@@ -118,7 +118,6 @@ def main() -> None:
     planes = measure_planes(args)
     for name, draw in pictures.items():
         save_figure(draw(*planes), args.out / f"{name}.png")
-        print(f"picture    {args.out / name}.png")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,6 @@ def main() -> None:
     write_gif(draw_frames(data), args.out)
     print(f"validation accuracy {100 * data['accuracy'][-1]:.1f} % "
           f"after {data['steps'][-1]} steps")
-    print(f"picture    {args.out}, {args.out.stat().st_size / 2**20:.1f} MiB")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,6 @@ def main() -> None:
           f"calibration error {', '.join(errors)}")
     for name, draw in FIGURES.items():
         save_figure(draw(data), args.out / f"{name}.png")
-        print(f"picture    {args.out / name}.png")
 
 
 if __name__ == "__main__":

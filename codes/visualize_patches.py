@@ -31,7 +31,6 @@ def main() -> None:
     print(data["about"]["checkpoint"])
     for name, draw in (("feature_maps", draw_feature_maps), ("patches", draw_patches)):
         save_figure(draw(data), args.out / f"{name}.png")
-        print(f"picture    {args.out / name}.png")
 
 
 if __name__ == "__main__":

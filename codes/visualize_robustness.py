@@ -48,8 +48,7 @@ def main() -> None:
                      split_validation(train)[0], test, images=images, nets=nets,
                      strengths=CORRUPTIONS[robustness.NOISE][1])
     save_figure(draw_robustness(data, noise), args.out)
-    print(f"{about['checkpoint']}\nnumbers    {args.results / 'robustness.npz'}\n"
-          f"picture    {args.out}")
+    print(f"{about['checkpoint']}\nnumbers    {args.results / 'robustness.npz'}")
 
 
 if __name__ == "__main__":

@@ -25,10 +25,11 @@ plt.rcParams.update({
 
 
 def save_figure(figure: plt.Figure, path: Path) -> None:
-    """Write a PNG in one piece and close the figure."""
-    with atomic_write(Path(path)) as file:
+    """Write a PNG in one piece, close the figure, and say where the picture is."""
+    with atomic_write(path) as file:
         figure.savefig(file, format="png")
     plt.close(figure)
+    print(f"picture    {path}", flush=True)
 
 
 def apart(values: Sequence[float], gap: float) -> np.ndarray:

@@ -82,3 +82,4 @@ def write_gif(frames: list[Image.Image], path: Path, colours: int = 256) -> None
     with atomic_write(path) as file:
         first.save(file, format="GIF", save_all=True, append_images=rest, loop=0,
                    duration=[FRAME] * len(rest) + [LAST_FRAME])
+    print(f"picture    {path}", flush=True)
