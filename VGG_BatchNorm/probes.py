@@ -24,7 +24,6 @@ import torch
 from torch import nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.parameter import is_lazy
 
 from VGG_BatchNorm.ground.machine import autocast
 from VGG_BatchNorm.run_files import GRID
@@ -65,9 +64,8 @@ def probe(model: nn.Module, loss_fn: Loss, batch: Batch, lr: float, *,
 
     Raises:
         ValueError: lr ≤ 0 or not finite, a step that lacks a parameter; and, here and below, no
-            trainable parameter, lazy layers without weights, a batch that is not (inputs…,
-            targets), a loss that is not one real number, or one that is cut off from all
-            parameters.
+            trainable parameter, a batch that is not (inputs…, targets), a loss that is not one
+            real number, or one that is cut off from all parameters.
     """
     if not 0 < lr < float("inf"):
         raise ValueError(f"lr must be a number above 0, not {lr}")
@@ -190,13 +188,8 @@ ACTIVATION_LAYERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU
                      nn.Sigmoid)
 
 
-def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch,
-                          layers: str | type | Sequence[str | type] = ACTIVATION_LAYERS
-                          ) -> dict[str, list]:
-    """Return what each activation layer is given, in the order of the forward pass.
-
-    Args:
-        layers: types of layers to look at, or their names, as in `model.named_modules()`.
+def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch) -> dict[str, list]:
+    """Return what each of `ACTIVATION_LAYERS` is given, in the order of the forward pass.
 
     Returns:
         quantiles: of the input's values (5, 25, 50, 75 and 95 %), a list a layer.
@@ -204,7 +197,7 @@ def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch,
         gradient_norms: ‖∂L/∂input‖₂.
 
     Raises:
-        ValueError: the model has no such layer, or calls none.
+        ValueError: the model calls none.
     """
     inputs = {}
 
@@ -213,20 +206,15 @@ def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch,
         inputs[f"input {len(inputs)}"] = x
         return (x.clone(), *args[1:])  # the layer may work in place
 
-    layers = [layers] if isinstance(layers, (str, type)) else layers
     with _undisturbed(model) as model, contextlib.ExitStack() as hooks:
         point = {name: p.requires_grad_() for name, p in trainable(model).items()}
-        kinds = tuple(kind for kind in layers if isinstance(kind, type))
-        if unknown := {*layers} - {*kinds} - {name for name, _ in model.named_modules()}:
-            raise ValueError(f"the model has no layer {', '.join(sorted(unknown))}")
-        for name, layer in model.named_modules():
-            if name in layers or isinstance(layer, kinds):
+        for layer in model.modules():
+            if isinstance(layer, ACTIVATION_LAYERS):
                 hooks.callback(layer.register_forward_pre_hook(keep).remove)
 
         def gradients_by_input(loss: torch.Tensor) -> Tensors:
             if not inputs:
-                raise ValueError("the model calls no such layer (functions like F.relu are none); "
-                                 "give other names or types of layers as `layers`")
+                raise ValueError("the model calls no activation layer (F.relu is a function)")
             given = dict(inputs)  # checkpointed layers will be called again
             every = _gradient(loss, point | given)  # by weights too: reentrant checkpoints refuse
             return {name: every[name] for name in given}
@@ -319,14 +307,9 @@ WRAPPERS = nn.DataParallel, nn.parallel.DistributedDataParallel
 
 def _inside(model: nn.Module) -> nn.Module:
     """Return the module that a wrapper holds: `DataParallel`, its distributed kin, `torch.compile`.
-
-    Raises:
-        ValueError: its weights are not there yet.
     """
     while isinstance(model, WRAPPERS) or hasattr(model, "_orig_mod"):
         model = model.module if isinstance(model, WRAPPERS) else model._orig_mod
-    if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
-        raise ValueError("the model has lazy layers without weights; call it on a batch first")
     return model
 
 

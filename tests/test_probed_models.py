@@ -128,9 +128,6 @@ def test_a_model_of_two_inputs():
     (perceptron(), partial(F.cross_entropy, reduction="none"), BATCH, r"one real number.*\(8,\)"),
     (perceptron(), lambda x, y: F.cross_entropy(x, y) * 1j, BATCH, "one real number.*complex64"),
     (perceptron(), lambda x, y: (x, y), BATCH, "one real number.*tuple"),
-    (nn.Sequential(nn.LazyLinear(4)), F.cross_entropy, BATCH, "lazy layers"),
-    (nn.Sequential(nn.Linear(6, 4), nn.LazyBatchNorm1d(affine=False)), F.cross_entropy, BATCH,
-     "lazy layers"),
     (perceptron(), F.cross_entropy, BATCH[0], "inputs…, targets"),
     (perceptron(), F.cross_entropy, BATCH[:1], "inputs…, targets"),
     (perceptron(), F.cross_entropy, dict(zip("xy", BATCH, strict=True)), "inputs…, targets"),
@@ -143,33 +140,25 @@ def test_what_cannot_be_probed_is_named(model, loss, batch, message):
         assert "\n" not in str(error.value)
 
 
-def statistics(model: nn.Module, *layers) -> dict:
-    return activation_statistics(model, F.cross_entropy, BATCH, *layers)
+def statistics(model: nn.Module) -> dict:
+    return activation_statistics(model, F.cross_entropy, BATCH)
 
 
-def test_activations_by_kind_or_name_and_of_other_types_and_shapes():
+def test_activations_of_other_types_and_shapes():
     model = perceptron(nn.GELU(), nn.Flatten(0), nn.Sigmoid(), nn.Unflatten(0, (8, 16)))
     found = statistics(model)
-    assert len(found["dead"]) == 2 and statistics(model, (nn.GELU, "3")) == found
-    first = {name: values[:1] for name, values in found.items()}
-    for layers in ("1", nn.GELU, ["1"], [nn.GELU]):
-        assert statistics(model, layers) == first
-    assert first["quantiles"][0][2] == pytest.approx(model[0](BATCH[0]).median().item(), abs=0.1)
-    both = statistics(model, ["0", nn.GELU])  # of the first layer, the images themselves
-    assert both["gradient_norms"][0] > 0 and both["gradient_norms"][1:] == first["gradient_norms"]
+    assert len(found["dead"]) == 2 and min(found["gradient_norms"]) > 0
+    assert found["quantiles"][0][2] == pytest.approx(model[0](BATCH[0]).median().item(), abs=0.1)
     batch = BATCH[0].bfloat16(), BATCH[1]
     half = activation_statistics(perceptron(nn.ReLU()).bfloat16(), F.cross_entropy, batch)
     exact = statistics(perceptron(nn.ReLU()))
     assert half["quantiles"][0] == pytest.approx(exact["quantiles"][0], abs=0.02)
 
 
-@pytest.mark.parametrize("between, layers, message", [
-    ((nn.GELU(),), [["9", nn.GELU, "8"]], "no layer 8, 9$"), ((), [], "calls no such layer"),
-    ((), [[nn.ReLU]], "calls no such layer")])
-def test_a_layer_that_is_not_there_is_named(between, layers, message):
-    model = perceptron(*between)
-    with pytest.raises(ValueError, match=message):
-        statistics(model, *layers)
+def test_a_model_without_activation_layers_is_refused():
+    model = perceptron()
+    with pytest.raises(ValueError, match="calls no activation layer"):
+        statistics(model)
     assert not any(layer._forward_pre_hooks for layer in model.modules())
 
 
