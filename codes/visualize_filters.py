@@ -20,8 +20,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from codes.figures.filters import draw_filters
-from codes.figures.learned_filters import TITLES, draw_learned_filters
+from codes.figures.filters import TITLES, draw_filters, draw_learned_filters
 from codes.insight import filters
 from codes.insight.measured import measured, net_and_data, training_parts
 from codes.insight.small_nets import net_settings

@@ -7,8 +7,7 @@ from conftest import assert_picture, drawing
 from PIL import Image
 
 from codes import studies, visualize_filters, visualize_learning
-from codes.figures.filters import as_pictures
-from codes.figures.learned_filters import moved
+from codes.figures.filters import as_pictures, moved
 from codes.figures.learning import write_gif
 from codes.insight import filters, learning, small_nets
 from codes.insight.learning import watch

@@ -21,9 +21,8 @@ from codes.figures import comparisons, features, horizons, landscape, mistakes, 
 from codes.figures.attribution import draw_attribution
 from codes.figures.caption import caption
 from codes.figures.curves import draw_curves, read_log
-from codes.figures.filters import draw_filters
+from codes.figures.filters import draw_filters, draw_learned_filters
 from codes.figures.front import draw_front, read_front
-from codes.figures.learned_filters import draw_learned_filters
 from codes.figures.learning import draw_frames, write_gif
 from codes.figures.patches import draw_feature_maps, draw_patches
 from codes.results.comparisons import Comparisons
