@@ -30,18 +30,12 @@ def a_checkpoint(path):
     return path
 
 
-@pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.99])
-def test_a_truncated_file_is_refused(tmp_path, keep):
-    whole = a_checkpoint(tmp_path / "a.pt").read_bytes()
+@pytest.mark.parametrize("size, keep", [*((5, keep) for keep in (0, 1, 100, 0.5, 0.99)),
+                                        *((60_000, keep) for keep in range(2000, 210_000, 16_000))])
+def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path, size, keep):
+    save_checkpoint(tmp_path / "a.pt", "cifarnet", {}, {"w": torch.randn(size)}, epoch=3)
+    whole = (tmp_path / "a.pt").read_bytes()
     (tmp_path / "cut.pt").write_bytes(whole[: int(keep if keep >= 1 else keep * len(whole))])
-    with pytest.raises(UserError, match="damaged"):
-        load_checkpoint(tmp_path / "cut.pt")
-
-
-@pytest.mark.parametrize("keep", range(2000, 210_000, 16_000))
-def test_a_larger_one_is_refused_wherever_it_ends(tmp_path, keep):
-    save_checkpoint(tmp_path / "a.pt", "cifarnet", {}, {"w": torch.randn(60_000)})
-    (tmp_path / "cut.pt").write_bytes((tmp_path / "a.pt").read_bytes()[:keep])
     with pytest.raises(UserError, match="damaged"):
         load_checkpoint(tmp_path / "cut.pt")
 

@@ -146,14 +146,12 @@ def test_what_is_not_the_preset_is_no_result_of_it(tmp_path, flags):
         summarise.collect([a_run(tmp_path, *flags.split())], tmp_path / "runs.csv")
 
 
-def test_a_run_on_other_data_is_no_result(tmp_path):
-    with pytest.raises(UserError, match="was not trained on CIFAR-10"):
-        summarise.collect([a_run(tmp_path, data_md5="other")], tmp_path / "runs.csv")
-
-
-def test_weights_of_other_data_are_not_shipped(refused, tmp_path):
+def test_a_run_on_other_data_is_no_result_and_not_shipped(refused, tmp_path):
     run = a_run(tmp_path, data_md5="other")
+    with pytest.raises(UserError, match="was not trained on CIFAR-10"):
+        summarise.collect([run], tmp_path / "runs.csv")
     assert "was not trained on CIFAR-10" in refused(summarise, "--ship", run, "--as", "other")
+    assert "give both" in refused(summarise, "--as", "other")  # a name without weights to ship
 
 
 def test_an_unfinished_run_is_not_shipped(refused, tmp_path):
@@ -162,10 +160,6 @@ def test_an_unfinished_run_is_not_shipped(refused, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in SHIPPED_WEIGHTS.parent.iterdir()}
     assert "result.json is missing" in refused(summarise, "--ship", run, "--as", "other")
     assert {path: path.stat().st_mtime_ns for path in SHIPPED_WEIGHTS.parent.iterdir()} == before
-
-
-def test_a_name_without_weights_to_ship_is_one_line(refused):
-    assert "give both" in refused(summarise, "--as", "other")
 
 
 def test_shipped_weights_are_small_and_those_of_the_run(finished_run, tmp_path):
