@@ -4,8 +4,7 @@
     net = VGG("D", norm="group", width=0.5)
 
 Simonyan & Zisserman 2015 (arXiv 1409.1556), table 1. Five poolings take 32×32 down to 1×1, so
-the first linear layer has as many inputs as the last convolution has channels.
-"""
+the first linear layer has as many inputs as the last convolution has channels."""
 
 import math
 
@@ -84,9 +83,7 @@ class VGG(nn.Module):
         dropout: share dropped before each hidden linear layer; 0 where there is none.
         init_weights: start from `init_weights_`, else from torch's defaults.
 
-    Raises:
-        UserError: an unknown name, or a number out of range.
-    """
+    Raises UserError: an unknown name, or a number out of range."""
 
     def __init__(self, configuration: str = "A", norm: str = "none", width: float = 1.0,
                  inp_ch: int = 3, num_classes: int = 10, dropout: float = 0.0,

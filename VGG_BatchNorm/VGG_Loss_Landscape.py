@@ -22,8 +22,7 @@ starts a set of its own. Groups:
 
 Where a group says nothing else: plain SGD at a constant rate, batches of 128, Glorot initial
 weights, no augmentation, no weight decay (Santurkar et al. 2018, arXiv 1805.11604). 5,000 training
-images are held out for accuracy.
-"""
+images are held out for accuracy."""
 
 import dataclasses
 import sys
@@ -92,8 +91,7 @@ def plan(preset: str, precision: str = "float32") -> dict[str, list[Run]]:
     """Return the runs of a preset by group, trained in `precision`.
 
     In "rescue" the first seed has each rate, the others those near the best; a warm-up is over a
-    third of the steps.
-    """
+    third of the steps."""
     p = PRESETS[preset]
     run = partial(Run, width=p["width"], n_items=p["n_items"], precision=precision)
     probed = dict(probe_every=p["probe_every"], dense=p["dense"])
@@ -164,11 +162,8 @@ def minutes(runs: list[Run], train: Split, device: torch.device) -> float:
 
 
 def done(run: Run, folder: Path) -> bool:
-    """Return whether the run's file is there, of as many steps or more, in either precision.
-
-    Raises:
-        UserError: it is of a run with other settings.
-    """
+    """Return whether the run's file is there, of as many steps or more, in either precision. Raises
+    UserError: it is of a run with other settings."""
     paths = [folder / f"{dataclasses.replace(run, precision=precision).name}.npz"
              for precision in PRECISIONS[1:]]
     steps = 0
@@ -189,8 +184,7 @@ def planned_runs(preset: str | None, groups: list[str], train: Split, device: to
     how many they are.
 
     Without a preset: `quick` on a CPU, `full` elsewhere. What is run never depends on a measured
-    speed.
-    """
+    speed."""
     name = preset or ("quick" if device.type == "cpu" else "full")
     left = {group: [run for run in some if not done(run, results / name / group)]
             for group, some in plan(name, precision).items() if group in groups}

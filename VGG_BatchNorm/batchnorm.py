@@ -11,8 +11,7 @@ and with g = ∂L/∂out, means and sums over the same values:
 
 In evaluation, running averages stand in for μ and σ². The variants are those of Santurkar et al.
 2018 (arXiv 1805.11604): noise added after batch norm (appendix A, algorithm 1), and other
-norms in place of the standard deviation (section 3.3).
-"""
+norms in place of the standard deviation (section 3.3)."""
 
 import torch
 from torch import nn
@@ -48,14 +47,12 @@ def theorem_4_1(y: torch.Tensor, g: torch.Tensor, layer: nn.BatchNorm2d) -> dict
 
         ‖∂L/∂y‖² = γ²/(σ² + ε) (‖g‖² − ⟨1, g⟩²/m − ⟨g, ŷ⟩²/m),    m = N·H·W
 
-    Args:
-        y, g: (N, C, H, W), what the layer is given in training, and the loss's gradient by what it
-            returns.
+    `y`, `g`: (N, C, H, W), what the layer is given in training, and the loss's gradient by what it
+    returns.
 
     Returns:
         measured: the left side, by the backward pass of `BatchNorm2d`; equality: the right side;
-        printed: with ⟨g, ŷ⟩²/√m, as the paper has it. Each (C,), float64.
-    """
+        printed: with ⟨g, ŷ⟩²/√m, as the paper has it. Each (C,), float64."""
     y, g = y.detach().double().requires_grad_(), g.double()
     gamma, beta = (p.detach().double() for p in (layer.weight, layer.bias))
     (back,) = torch.autograd.grad(_BatchNorm.apply(y, gamma, beta, layer.eps), y, g)
@@ -92,10 +89,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     """`nn.BatchNorm2d` for images (N, C, H, W), computed by this file's equation.
 
     Arguments, parameters (weight γ, bias β), buffers and `state_dict` are those of the parent.
-
-    Raises:
-        ValueError: not 4 axes, or one value a channel in training.
-    """
+    Raises ValueError: not 4 axes, or one value a channel in training."""
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
         self._check_input_dim(y)
@@ -132,8 +126,7 @@ def jitter(y: torch.Tensor, seed: int, by: str) -> torch.Tensor:
     Args:
         seed: of all draws.
         by: "channel": a unit is a channel, so that all pixels of one move together; "pixel": each
-            (c, h, w) is a unit, so that a channel's mean hardly moves.
-    """
+            (c, h, w) is a unit, so that a channel's mean hardly moves."""
     generator = torch.Generator(y.device)
     generator.manual_seed(seed)
     like = {"generator": generator, "device": y.device, "dtype": y.dtype}
@@ -185,11 +178,7 @@ class LpNorm2d(nn.Module):
         out = γ (y − mean(y)) / (mean|y|^p)^(1/p) + β,    p = ∞: the largest |y|
 
     The paper (section 3.3) leaves open whether y is centred inside the norm; this is our reading.
-    Running averages of both, in evaluation.
-
-    Args:
-        p: 1, 2 or `math.inf`.
-    """
+    Running averages of both, in evaluation. `p`: 1, 2 or `math.inf`."""
 
     def __init__(self, num_features: int, p: float, eps: float = 1e-5, momentum: float = 0.1):
         super().__init__()

@@ -10,8 +10,7 @@ two take turns; the median of the seconds a step counts. Ours is timed in float3
 hardware has it, in bfloat16.
 Beside it the FLOP rate of our step over that of a 2048³ matrix product (GEMM) in the same
 precision, FLOPs counted on direct convolutions; and the probe on the paper's four points, as a
-share of a hundred float32 steps. Writes reports/results/bn/bench.json.
-"""
+share of a hundred float32 steps. Writes reports/results/bn/bench.json."""
 
 import dataclasses
 import multiprocessing

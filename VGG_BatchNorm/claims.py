@@ -2,8 +2,7 @@
 
 Each claim is a difference between two nets that share seed, weights and batches: its mean over
 seeds with a 95 % interval by Student's t, beside the paper's own value. The claims are those of
-Santurkar et al. 2018 (arXiv 1805.11604), and some of our own figures.
-"""
+Santurkar et al. 2018 (arXiv 1805.11604), and some of our own figures."""
 
 import itertools
 from collections.abc import Callable
@@ -37,8 +36,7 @@ class Claim(NamedTuple):
         plain, normed: settings of the two runs; others are as in DEFAULT.
         afterwards: whether the number was thought of when the runs, or the first three seeds of
             them, had been seen: its interval is never corrected, and does not count where others
-            are.
-    """
+            are."""
 
     text: str
     quantity: str
@@ -340,11 +338,8 @@ def clear(shown: list[Effect]) -> list[Claim]:
 
 def claims_table(runs: Runs, brief: bool = False) -> Table:
     """Return the claims with their numbers: mean ± standard deviation over seeds, and the
-    difference with its 95 % interval, by pairs of nets that share a seed.
-
-    Args:
-        brief: the claims of the paper, each by its first number, and those of ours that qualify it.
-    """
+    difference with its 95 % interval, by pairs of nets that share a seed. `brief`: the claims of
+    the paper, each by its first number, and those of ours that qualify it."""
     shown = effects(runs)
     sure = clear(shown)
     lines = []

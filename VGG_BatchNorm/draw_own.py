@@ -2,8 +2,7 @@
 
     FIGURES["01_training"](read_runs(folder))  # a figure; its caption: the function's docstring
 
-Of a docstring, what follows the first paragraph is what the runs of the preset `full` show.
-"""
+Of a docstring, what follows the first paragraph is what the runs of the preset `full` show."""
 
 import itertools
 from collections.abc import Callable

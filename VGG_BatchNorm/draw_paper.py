@@ -1,8 +1,7 @@
 """The pictures of the paper and of the handout, each from the runs of a preset.
 
 A function's docstring is its picture's caption: what is drawn, and, in a paragraph of its own, what
-the runs of the preset `full` show there, which is said of these alone.
-"""
+the runs of the preset `full` show there, which is said of these alone."""
 
 import contextlib
 from collections import Counter
@@ -53,11 +52,8 @@ def entitled(figure: plt.Figure, drawn: list[dict], *extra: str,
 
 
 def same_rates(sets: Iterable[list[dict]]) -> None:
-    """Refuse to set sets of runs against each other where one lacks a learning rate.
-
-    Raises:
-        NotRun: their learning rates differ.
-    """
+    """Refuse to set sets of runs against each other where one lacks a learning rate. Raises NotRun:
+    their learning rates differ."""
     if len({tuple(run["run"]["lr"] for run in some) for some in sets}) > 1:
         raise NotRun("the nets to compare were not run at the same learning rates")
 

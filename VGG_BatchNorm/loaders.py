@@ -2,8 +2,7 @@
 
     python VGG_BatchNorm/loaders.py    # fetches CIFAR-10 once; draws reports/figures/samples.png
 
-ground/cifar10.py says where the data comes from and how it is checked.
-"""
+ground/cifar10.py says where the data comes from and how it is checked."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -39,8 +38,7 @@ class BatchLoader:
         cutout: side in pixels of the square set to the mean (DeVries & Taylor 2017), 0 for none.
         transform: takes uint8 images (B, 3, 32, 32), after flip and shift, gives the like; it may
             draw from torch's global random state, which is set for it and put back.
-        drop_last: leave out the smaller last batch; each epoch leaves out other images.
-    """
+        drop_last: leave out the smaller last batch; each epoch leaves out other images."""
 
     def __init__(self, split: Split, batch_size: int, *, shuffle: bool = True, flip: str = "none",
                  translate: int = 0, cutout: int = 0, transform: Callable | None = None,
@@ -127,8 +125,7 @@ class KitImages(Dataset):
     """Items (x, y), x float32 (3, 32, 32) in [-1, 1], y an int.
 
     They are read from what torchvision's CIFAR10 has too, at each call, so that changes count:
-    data, uint8 (N, 32, 32, 3); targets, a list of ints; classes, a list of names; class_to_idx.
-    """
+    data, uint8 (N, 32, 32, 3); targets, a list of ints; classes, a list of names; class_to_idx."""
 
     def __init__(self, split: Split):
         self.data = split.images.permute(0, 2, 3, 1).numpy()
@@ -159,9 +156,7 @@ def get_cifar_loader(root: Path | str = DATA_DIR, batch_size: int = 128, train: 
         num_workers: kept for the kit's callers; the images are in memory, so none are started.
         n_items: only the first so many images; -1 for all.
 
-    Raises:
-        UserError: CIFAR-10 cannot be had (see `load_cifar10`).
-    """
+    Raises UserError: CIFAR-10 cannot be had (see `load_cifar10`)."""
     split = load_cifar10(root)[0 if train else 1]
     if n_items > 0:
         split = split.take(slice(n_items))

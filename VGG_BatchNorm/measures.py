@@ -2,8 +2,7 @@
 
     runs = read_runs(RESULTS_DIR / "bn" / "full")
     for run in find(runs, "pair", norm="batch"):
-        print(training_percent(run), edge_median(run))
-"""
+        print(training_percent(run), edge_median(run))"""
 
 import contextlib
 from pathlib import Path
@@ -25,20 +24,14 @@ class NotRun(Exception):
 
 
 def read_runs(folder: Path) -> Runs:
-    """Return all finished runs of the preset whose folder it is.
-
-    Raises:
-        UserError: a file is damaged.
-    """
+    """Return all finished runs of the preset whose folder it is. Raises UserError: a file is
+    damaged."""
     return {f"{p.parent.name}/{p.stem}": read_study_run(p) for p in sorted(folder.glob("*/*.npz"))}
 
 
 def find(runs: Runs, group: str, **wanted) -> list[dict]:
-    """Return the runs of `group` whose settings are as wanted, by learning rate and seed.
-
-    Raises:
-        NotRun: there is none.
-    """
+    """Return the runs of `group` whose settings are as wanted, by learning rate and seed. Raises
+    NotRun: there is none."""
     found = [r for name, r in runs.items() if name.startswith(f"{group}/")
              and all(r["run"][key] == value for key, value in wanted.items())]
     if not found:
@@ -51,11 +44,8 @@ def find(runs: Runs, group: str, **wanted) -> list[dict]:
 
 
 def at_rates(runs: Runs, norm: str) -> dict[float, list[dict]]:
-    """Return the runs of a net at each learning rate: those of pair, rates and edge.
-
-    Raises:
-        NotRun: there are none of the pair.
-    """
+    """Return the runs of a net at each learning rate: those of pair, rates and edge. Raises NotRun:
+    there are none of the pair."""
     found = find(runs, "pair", norm=norm)
     for group in ("rates", "edge"):
         with contextlib.suppress(NotRun):
@@ -65,10 +55,7 @@ def at_rates(runs: Runs, norm: str) -> dict[float, list[dict]]:
 
 def rescues(runs: Runs, norm: str, warm: bool, only_norm: bool, head: str) -> list[dict]:
     """Return the runs of "rescue" of one net, and those of other groups that were trained alike.
-
-    Raises:
-        NotRun: "rescue" has none.
-    """
+    Raises NotRun: "rescue" has none."""
     net = dict(norm=norm, only_norm=only_norm, head=head)
     found = [run for run in find(runs, "rescue", **net) if bool(run["run"]["warmup"]) == warm]
     if not found:
@@ -109,9 +96,7 @@ def rate_times_curvature(run: dict) -> tuple[np.ndarray, np.ndarray]:
 
         κ = 2 (L(θ − αg) − L(θ) + α‖g‖²) / (α²‖g‖²),    α = η/16
 
-    Raises:
-        NotRun: the run has neither probes on the fine grid nor on the edge's.
-    """
+    Raises NotRun: the run has neither probes on the fine grid nor on the edge's."""
     rate = run["run"]["lr"]
     if "edge_steps" in run:
         return run["edge_steps"], rate * run["edge_curvature"][:, 0]
@@ -137,18 +122,14 @@ def edge_median(run: dict, last: float = np.inf, first: int = 200) -> float:
 def validation_percent(run: dict) -> float:
     """Return the accuracy on the validation images after the last step, in percent.
 
-    Of a diverged run it is about chance.
-    """
+    Of a diverged run it is about chance."""
     return 100 * float(run["validation_accuracy"][-1])
 
 
 def anew_percent(run: dict) -> float:
     """Return `validation_percent`, but with running statistics that were taken anew after training,
-    over batches that pass without noise, where batch norm keeps such statistics.
-
-    Raises:
-        NotRun: it does, and the file is older than this measure.
-    """
+    over batches that pass without noise, where batch norm keeps such statistics. Raises NotRun: it
+    does, and the file is older than this measure."""
     if run["run"]["norm"] not in WITH_STATISTICS:
         return validation_percent(run)
     if "validation_anew_accuracy" not in run:
@@ -160,13 +141,9 @@ def training_percent(run: dict, step: int | None = None) -> float:
     """Return the accuracy over the `WINDOW` batches up to `step`, in percent.
 
     Each batch counts as it was before its own update; of a diverged run, the result is chance.
+    `step`: default: the last.
 
-    Args:
-        step: default: the last.
-
-    Raises:
-        NotRun: the run is shorter.
-    """
+    Raises NotRun: the run is shorter."""
     if not np.isfinite(run["loss"][-1]):
         return 10.0
     if step and len(run["correct"]) < step:

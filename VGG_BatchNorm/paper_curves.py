@@ -2,8 +2,7 @@
 
     steps, values = curve(1, "accuracy", split="train", net="bn", lr="0.1")
 
-Not the authors' raw data: reports/results/bn/paper/README.md says how they came about.
-"""
+Not the authors' raw data: reports/results/bn/paper/README.md says how they came about."""
 
 from functools import cache
 

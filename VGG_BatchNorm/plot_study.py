@@ -4,8 +4,7 @@
 
 Reads the runs of one preset; writes its pictures, and README.md, which shows them with captions and
 sets the paper's claims against the numbers, to reports/figures/bn/<preset>/. Trains nothing; a
-picture whose runs are missing is left out.
-"""
+picture whose runs are missing is left out."""
 
 import sys
 from pathlib import Path

@@ -10,8 +10,7 @@ parameters, buffers, gradients and random state are the same bits as before. Eve
 at under the same random draws (dropout), those that the next training step would see. A batch is
 (inputs…, targets), as the model and the loss take them; of `DataParallel` and `torch.compile`, the
 module inside is probed, and its names count. Definitions: Santurkar et al. 2018 (arXiv
-1805.11604), section 3.1, figure 4 and definition 2.1.
-"""
+1805.11604), section 3.1, figure 4 and definition 2.1."""
 
 import contextlib
 import random
@@ -62,11 +61,9 @@ def probe(model: nn.Module, loss_fn: Loss, batch: Batch, lr: float, *,
         cosines: of ∇L(θ + s·u) and g.
         smoothness: d / ‖s·u‖, the effective β.
 
-    Raises:
-        ValueError: lr ≤ 0 or not finite, a step that lacks a parameter; and, here and below, no
-            trainable parameter, a batch that is not (inputs…, targets), a loss that is not one
-            real number, or one that is cut off from all parameters.
-    """
+    Raises ValueError: lr ≤ 0 or not finite, a step that lacks a parameter; and, here and below,
+    no trainable parameter, a batch that is not (inputs…, targets), a loss that is not one real
+    number, or one that is cut off from all parameters."""
     if not 0 < lr < float("inf"):
         raise ValueError(f"lr must be a number above 0, not {lr}")
     with _undisturbed(model) as model:
@@ -91,16 +88,13 @@ def probe(model: nn.Module, loss_fn: Loss, batch: Batch, lr: float, *,
 
 def curvature(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors | None = None) -> dict:
     """Return the limits of the effective β for ever smaller steps, by Hessian-vector products.
-
-    Args:
-        point: trainable parameters by name; default: where the model is.
+    `point`: trainable parameters by name; default: where the model is.
 
     Returns:
         hessian_norm: ‖H g‖ / ‖g‖.
         rayleigh: κ = gᵀ H g / ‖g‖².
         layer_rayleigh: κ of each weight tensor alone, by name; multiplied by ‖θ_l‖² it does not
-            change when the tensor is rescaled before a normalisation.
-    """
+            change when the tensor is rescaled before a normalisation."""
     # of attention's kernels, the plain one alone has a second derivative
     with _undisturbed(model) as model, sdpa_kernel(SDPBackend.MATH):
         point = point or trainable(model)
@@ -137,8 +131,7 @@ def curvature_from_losses(model: nn.Module, loss_fn: Loss, batch: Batch, sizes: 
         at: as in `probe`.
 
     Returns:
-        loss, gradient_norm: L(θ) and ‖g‖; curvature: κ(α), a list.
-    """
+        loss, gradient_norm: L(θ) and ‖g‖; curvature: κ(α), a list."""
     with _undisturbed(model) as model:
         start = trainable(model)
         loss, gradient = at or loss_and_gradient(model, loss_fn, batch, start)
@@ -158,15 +151,12 @@ def internal_covariate_shift(model: nn.Module, loss_fn: Loss, batch: Batch, befo
     G is W_i's gradient at `before`; G′ is its gradient once all parameters that were registered
     before W_i, those of normalisation layers too, have moved to `after`. That is the order of the
     forward pass where layers are registered in it, as in the VGG nets (in a group of CifarNet, all
-    convolutions come first, then all norms).
-
-    Args:
-        before, after: trainable parameters around one update, from `trainable`.
+    convolutions come first, then all norms). `before`, `after`: trainable parameters around one
+    update, from `trainable`.
 
     Returns:
         by name of W_i, in the model's order: difference ‖G − G′‖, relative ‖G − G′‖ / ‖G‖, cosine
-        of G and G′.
-    """
+        of G and G′."""
     result = {}
     with _undisturbed(model) as model:
         _, old = loss_and_gradient(model, loss_fn, batch, before)
@@ -196,9 +186,7 @@ def activation_statistics(model: nn.Module, loss_fn: Loss, batch: Batch) -> dict
         dead: share of the channels (or units; axis 1) that are never above 0 on the batch.
         gradient_norms: ‖∂L/∂input‖₂.
 
-    Raises:
-        ValueError: the model calls none.
-    """
+    Raises ValueError: the model calls none."""
     inputs = {}
 
     def keep(_, args):
@@ -270,8 +258,7 @@ def _evaluate(model: nn.Module, loss_fn: Loss, batch: Batch, point: Tensors,
 
     `functional_call` puts the model's own tensors back when the forward pass ends; but layers under
     activation checkpointing go forward again in the backward pass, which therefore runs inside it,
-    in the forward pass of a module around the model.
-    """
+    in the forward pass of a module around the model."""
     def run(model: nn.Module) -> Result:
         if not isinstance(batch, Sequence) or len(batch) < 2:
             raise ValueError("a batch is (inputs…, targets)")
@@ -349,11 +336,8 @@ def _ratio(a: float, b: float) -> float:
 def _undisturbed(model: nn.Module) -> Iterator[nn.Module]:
     """Yield what `_inside` returns, in float32 without TF32, autocast or compilation.
 
-    Gradients are on. The random state of CPU, CUDA, numpy and Python is put back at the end.
-
-    Raises:
-        ValueError: `model` has nothing to train.
-    """
+    Gradients are on. The random state of CPU, CUDA, numpy and Python is put back at the end. Raises
+    ValueError: `model` has nothing to train."""
     model = _inside(model)
     devices = {p.device for p in model.parameters() if p.requires_grad}
     if not devices:

@@ -1,8 +1,7 @@
 """What one run of the study is: its settings, its name and its network.
 
     run = Run("batch", lr=0.1, steps=1500, probe_every=50)
-    net = fresh_net(run)
-"""
+    net = fresh_net(run)"""
 
 import dataclasses
 import math
@@ -45,9 +44,8 @@ class Run:
         watch_every: steps between looks at dead units and first moments in the forward pass.
         test_every: steps between tests; the last step is tested too. No choice hangs on them.
 
-    Raises:
-        UserError: an unknown name, a number out of range, or settings that do not fit together.
-    """
+    Raises UserError: an unknown name, a number out of range, or settings that do not fit
+    together."""
 
     norm: str
     lr: float
@@ -104,8 +102,7 @@ def fresh_net(run: Run) -> nn.Module:
     """Return the run's network at its start.
 
     Whatever the norm and the head, filters and matrices are the same numbers for the same seed;
-    He's are Glorot's, enlarged layer by layer.
-    """
+    He's are Glorot's, enlarged layer by layer."""
     torch.manual_seed(run.seed)
     plain, net = VGG("A", width=run.width), VGG("A", **run.network)
     for kind in (nn.Conv2d, nn.Linear):

@@ -13,11 +13,7 @@ WITH_STATISTICS = ("batch", "own_batch", "noisy_batch", "noisy_batch_channel")
 
 def read_study_run(path: Path) -> dict:
     """Return the arrays of a run's file by name, and what its `about` holds: run, seconds_per_step,
-    device, ….
-
-    Raises:
-        UserError: missing, damaged, or older than what it should hold.
-    """
+    device, …. Raises UserError: missing, damaged, or older than what it should hold."""
     if not path.exists():
         raise UserError(f"{path} is missing; `make bn-landscape` makes it")
     content = read_npz(path)

@@ -4,8 +4,7 @@ A run's result is one .npz file of plain arrays. Along the first axis: `loss` an
 training step (batch cross-entropy in nats; right answers of the batch, before its update);
 `validation_*` by epoch; each other array by the steps in `probe_steps`, `fine_steps`, `edge_steps`,
 `watch_steps` or `test_steps`; `scale_*` by the factors in `scale`, `theorem_*` by channel;
-`validation_anew_accuracy` is one number.
-"""
+`validation_anew_accuracy` is one number."""
 
 import contextlib
 import dataclasses
@@ -45,11 +44,7 @@ LOOKED_AT = {"grid": [*GRID], "fine_grid": [*FINE_GRID], "edge_steps": [*EDGE_ST
 
 
 class StudyRun:
-    """A run in progress.
-
-    Raises:
-        UserError: there are fewer training images than the run takes.
-    """
+    """A run in progress. Raises UserError: there are fewer training images than the run takes."""
 
     def __init__(self, run: Run, train: Split, device: torch.device):
         if len(train.labels) < run.n_items:
@@ -108,8 +103,7 @@ class StudyRun:
         """Record, of the forward pass inside, the share of dead units and the first moments.
 
         Of each activation's input: channels (or units) that are ≤ 0 on the whole batch; mean and
-        standard deviation of the first `WATCHED` channels.
-        """
+        standard deviation of the first `WATCHED` channels."""
         dead, means, spreads = [], [], []
 
         def keep(_, args):
@@ -206,11 +200,8 @@ class StudyRun:
                         step=self.step, seconds=self.seconds, run=dataclasses.asdict(self.run))
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint of the same run.
-
-        Raises:
-            UserError: it is damaged, or of another run.
-        """
+        """Go on from a checkpoint of the same run. Raises UserError: it is damaged, or of another
+        run."""
         saved = load_checkpoint(path, self.device)
         if saved.get("run") != dataclasses.asdict(self.run):
             raise UserError(f"{path} is of a run with other settings, or of an older version; "
@@ -248,8 +239,7 @@ def rescaled(net: nn.Module, batch: probes.Batch, lr: float) -> dict[str, list[f
     """Return what becomes of the net when all its filters are multiplied by each c of `SCALES`.
 
     By name: c itself, the loss, the largest β on the paper's grid, and gᵀHg/‖g‖². Of a net whose
-    loss is not finite, all are NaN.
-    """
+    loss is not finite, all are NaN."""
     net.train()
     filters = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d)]
     result = {"scale": [], "scale_loss": [], "scale_smoothness": [], "scale_rayleigh": []}
@@ -287,8 +277,7 @@ def theorem(net: nn.Module, batch: probes.Batch) -> dict[str, np.ndarray]:
 def without_noise(study: StudyRun, validation: Split) -> dict[str, list[float]]:
     """Return accuracy and loss (nats) of the net, `validation_anew_*`, on held-out images in
     evaluation mode, where the running statistics are not those of training, but taken anew over
-    `REFIT` batches that pass without noise.
-    """
+    `REFIT` batches that pass without noise."""
     net = VGG("A", **study.run.network | {"norm": "batch"}).to(study.device)
     net.load_state_dict(study.net.state_dict())
     update_bn((x for x, _ in itertools.islice(study.loader.epoch(0), REFIT)), net)
@@ -307,9 +296,7 @@ def perform(run: Run, train: Split, validation: Split, device: torch.device, res
     Returns:
         whether there was anything to do.
 
-    Raises:
-        UserError: the file there is damaged, or of a run with other settings.
-    """
+    Raises UserError: the file there is damaged, or of a run with other settings."""
     path, checkpoint = results / f"{run.name}.npz", scratch / f"{run.name}.pt"
     if path.exists():
         found = read_study_run(path)

@@ -2,8 +2,7 @@
 
     trivial    one random operation of random strength an image (Müller & Hutter 2021)
     mixup      images and targets averaged with another example's (Zhang et al. 2018)
-    cutmix     a rectangle of another image, targets by area (Yun et al. 2019)
-"""
+    cutmix     a rectangle of another image, targets by area (Yun et al. 2019)"""
 
 from collections.abc import Callable
 
@@ -27,8 +26,7 @@ def image_transform(name: str) -> Callable[[Tensor], Tensor] | None:
 def batch_transform(name: str) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
     """Return what mixes images (B, 3, H, W) and target probabilities (B, C); None: nothing.
 
-    The share is drawn once a batch, uniform in 0 … 1, from torch's global random state.
-    """
+    The share is drawn once a batch, uniform in 0 … 1, from torch's global random state."""
     if name not in MIXING:
         return None
     from torchvision.transforms import v2

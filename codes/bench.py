@@ -9,8 +9,7 @@ Measures, in one run, on random images, in float32 and, where the hardware has i
   exceed 1), and the loader's share;
 - peak memory.
 
-The precisions take turns; the best of --repeats counts. Writes reports/results/bench.json.
-"""
+The precisions take turns; the best of --repeats counts. Writes reports/results/bench.json."""
 
 import sys
 from pathlib import Path

@@ -8,8 +8,7 @@ hardware has it, in bfloat16: its half precision becomes the one that is timed, 
 is run as it is written, nothing else. Whole recipes are compared: seconds of each kind of step
 times how many there are. Steps differ by whether the whitening's bias is still trained, ours by
 image size too. The mean of --steps steps of each kind counts, after one that does not; leave the
-machine alone meanwhile. Writes reports/results/peer.json; its `step_seconds` is the peer's mean.
-"""
+machine alone meanwhile. Writes reports/results/peer.json; its `step_seconds` is the peer's mean."""
 
 import importlib.util
 import sys
@@ -39,11 +38,8 @@ CPU = torch.device("cpu")
 
 
 def load_peer(path: Path) -> ModuleType:
-    """Return the peer's file as a module; nothing in it is compiled.
-
-    Raises:
-        UserError: missing, or not the file this was written for.
-    """
+    """Return the peer's file as a module; nothing in it is compiled. Raises UserError: missing, or
+    not the file this was written for."""
     if not path.is_file() or path.suffix != ".py":
         raise UserError(f"no Python file {path}; get it as --help says")
     spec = importlib.util.spec_from_file_location("peer", path)
@@ -108,8 +104,7 @@ def time_by_turns(peer: ModuleType, data_dir: Path, precision: str, steps: int) 
 
     def kind(number: int) -> tuple[int, int, bool]:
         """Make ours ready for a step; return the image size, the number of images that the net
-        trains on, and whether the bias is trained.
-        """
+        trains on, and whether the bias is trained."""
         ours.epoch = number // len(ours.loader)
         ours.start_epoch()
         return (image_size(number, ours.steps, settings), ours.images_kept(number),

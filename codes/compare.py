@@ -18,8 +18,7 @@ Leaves in reports/results/compare/<base>/ (a run that is there is not run again;
     base.json    the settings that all share
     runs.csv     a row a run: what differs from the base, seed, validation accuracy, cost
     curves.csv   the training loss of each run over steps and seconds
-    summary.csv  a row a variant: mean, standard deviation, difference from the first
-"""
+    summary.csv  a row a variant: mean, standard deviation, difference from the first"""
 
 import itertools
 import sys
@@ -54,8 +53,7 @@ class Tuned(NamedTuple):
         best_try: the best of `tries`; {} without any, or as long as some are missing.
         tries: the variant's, and those that an edge added.
         missing: changes of the tries that are to be run.
-        settled: nothing is missing, nor of the variants whose tries it takes over.
-    """
+        settled: nothing is missing, nor of the variants whose tries it takes over."""
 
     changes: dict
     best_try: dict
@@ -155,8 +153,7 @@ class Comparison:
     def announce(self, study: str, variant_rows: list[Variant], seeds: int) -> None:
         """Print how many runs are left and about how many minutes they take.
 
-        Tries that `beyond` may add later are not counted.
-        """
+        Tries that `beyond` may add later are not counted."""
         left = []
         for variant in self.tune(variant_rows, run=False).values():
             done = () if variant.missing else self.results.seeds(key(variant.changes, self.base))

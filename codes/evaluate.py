@@ -7,8 +7,7 @@ class, confusion matrix, expected calibration error. Written to evaluation.json 
 last.pt, to w.evaluation.json beside other weights w.pt, to reports/results/ for the shipped ones.
 
 Six views are taken of images whose first is unsure; the logits of a sure one, which enter the
-measures of six views too, are those of its one view. `views_per_image` is the mean number.
-"""
+measures of six views too, are those of its one view. `views_per_image` is the mean number."""
 
 import sys
 from pathlib import Path

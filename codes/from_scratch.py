@@ -168,11 +168,8 @@ def train(net: Network, loader: BatchLoader, epochs: int, lr: float) -> None:
 
 
 def runs_so_far(path: Path, **recipe) -> list[dict]:
-    """Return the rows of the file.
-
-    Raises:
-        UserError: it is damaged, or has a row of another `recipe`: columns and what they hold.
-    """
+    """Return the rows of the file. Raises UserError: it is damaged, or has a row of another
+    `recipe`: columns and what they hold."""
     rows = read_csv(path, SCRATCH_RUN)
     for row in rows:
         for name, value in recipe.items():

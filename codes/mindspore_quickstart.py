@@ -10,8 +10,7 @@ training, its logits of some test images, and its accuracy. The second run reads
 one writes (runs/mindspore/cifar-10-batches-bin/). With torch's trained weights it must give torch's
 logits, to 1e-4; then it trains from the same start, by the same recipe: SGD with momentum on
 batches of 128 images, which it shuffles in another order. On two CPU cores, MindSpore 2.10 takes
-1.2 seconds a step, nearly all of them for convolutions, so about nine minutes for an epoch.
-"""
+1.2 seconds a step, nearly all of them for convolutions, so about nine minutes for an epoch."""
 
 import sys
 from pathlib import Path

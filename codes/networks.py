@@ -40,8 +40,7 @@ POOLS = {"max": MaxPool2x2, "average": partial(nn.AvgPool2d, 2)}
 class DiracConv3x3(Conv3x3):
     """3×3 convolution whose first output channels start as the identity.
 
-    The identity ("Dirac") start passes the input on through a fresh net.
-    """
+    The identity ("Dirac") start passes the input on through a fresh net."""
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
@@ -76,8 +75,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 class SkipInitFactor(nn.Module):
     """A trained factor that starts at 0, at the end of a residual branch without norm: SkipInit
-    (De & Smith 2020, arXiv 2002.10444).
-    """
+    (De & Smith 2020, arXiv 2002.10444)."""
 
     def __init__(self):
         super().__init__()
@@ -99,8 +97,7 @@ class ConvGroup(nn.Module):
     """conv – pool – norm – activation, then (conv – norm – activation) × (depth − 1).
 
     (N, in_channels, H, W) to (N, out_channels, H/2, W/2). With `residual`, what comes out of the
-    first activation is added before the last one.
-    """
+    first activation is added before the last one."""
 
     def __init__(self, in_channels: int, out_channels: int, depth: int, activation: str, norm: str,
                  pool: str, dropout: float, residual: bool, pool_first: bool = False):
@@ -148,9 +145,7 @@ class CifarNet(nn.Module):
         freeze_share: the first group is fixed for the last share of the steps. Both shares count in
             whole epochs: what is trained changes where one begins.
 
-    Raises:
-        UserError: an unknown name, or a number out of range.
-    """
+    Raises UserError: an unknown name, or a number out of range."""
 
     WHITEN_CHANNELS = 24  # 3 · 2 · 2 directions, and each with the other sign
 
@@ -250,10 +245,7 @@ def said_of_arguments(name: str) -> dict[str, str]:
 
 def build(name: str, **config) -> nn.Module:
     """Return a fresh network, channels last, by the name and arguments that a checkpoint carries.
-
-    Raises:
-        UserError: unknown name or argument.
-    """
+    Raises UserError: unknown name or argument."""
     if name not in NETWORKS:
         raise UserError(f"unknown network {name!r}; choose from {', '.join(NETWORKS)}")
     try:

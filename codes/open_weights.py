@@ -1,8 +1,7 @@
 """Networks from files: checkpoints of this project, and a user's own state_dict.
 
     path, net = open_network("runs/strong-s0/last.pt")
-    net = restore(load_checkpoint(SHIPPED_WEIGHTS))
-"""
+    net = restore(load_checkpoint(SHIPPED_WEIGHTS))"""
 
 import inspect
 import itertools
@@ -37,19 +36,14 @@ def open_network(path: Path | str | None, device: torch.device | str = "cpu",
         path: default: the newest run's last.pt, else the shipped weights.
         network: as for `read_checkpoint`.
 
-    Raises:
-        UserError: as `read_checkpoint` and `restore` do.
-    """
+    Raises UserError: as `read_checkpoint` and `restore` do."""
     path = find_checkpoint(path)
     return path, restore(read_checkpoint(path, network)).to(device)
 
 
 def restore(checkpoint: dict) -> nn.Module:
     """Return the network of a checkpoint read by `load_checkpoint`, in evaluation mode, float32.
-
-    Raises:
-        UserError: the weights are of another network, not all finite, or not for CIFAR-10.
-    """
+    Raises UserError: the weights are of another network, not all finite, or not for CIFAR-10."""
     name = checkpoint["network"]
     hint = "" if is_ours(checkpoint) else (
         f"; if it has other arguments than the default ones, {WITH_ARGUMENTS}")
@@ -70,13 +64,9 @@ def restore(checkpoint: dict) -> nn.Module:
 
 def read_checkpoint(path: Path, network: str | None = None) -> dict:
     """Return a checkpoint as `restore` takes it: of this project, or a user's own state_dict.
+    `network`: name of the network that a state_dict is of; default: the one that it fits.
 
-    Args:
-        network: name of the network that a state_dict is of; default: the one that it fits.
-
-    Raises:
-        UserError: missing, damaged, no state_dict, of another network, or of more than one.
-    """
+    Raises UserError: missing, damaged, no state_dict, of another network, or of more than one."""
     content = read_file(path)
     if is_ours(content):
         if network not in (None, content["network"]):

@@ -6,8 +6,7 @@
 
 All take parameters or groups of them and keep their state in `state_dict`. OPTIMIZERS, at the end,
 names those that a run may have, torch's among them; a row there makes an optimizer a choice of
-`--optimizer`.
-"""
+`--optimizer`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -40,8 +39,7 @@ class SGD(Optimizer):
     """Gradient descent with heavy-ball or Nesterov momentum (Sutskever et al. 2013).
 
     With d = g + weight_decay · w and B ← momentum · B + d, the step is w ← w − lr · B, or, looking
-    ahead as Nesterov does, w ← w − lr · (d + momentum · B).
-    """
+    ahead as Nesterov does, w ← w − lr · (d + momentum · B)."""
 
     def __init__(self, params, lr: float, momentum: float = 0.0, weight_decay: float = 0.0,
                  nesterov: bool = False):
@@ -65,8 +63,7 @@ class Adam(Optimizer):
 
     w ← w − lr · m̂ / (√v̂ + eps). `weight_decay` adds weight_decay · w to the gradient
     (L2 in the loss); `decoupled`, it shrinks w by 1 − lr · weight_decay instead
-    (Loshchilov & Hutter 2019).
-    """
+    (Loshchilov & Hutter 2019)."""
 
     def __init__(self, params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0.0, decoupled: bool = False):
@@ -102,8 +99,7 @@ def orthogonalize(matrix: Tensor, steps: int = 3) -> Tensor:
     Newton–Schulz iteration X ← a X + (b A + c A²) X with A = X Xᵀ. It is applied to the singular
     values alone; the coefficients (Jordan 2024, kellerjordan.github.io/posts/muon) take them near 1
     fast, not exactly. From a hundredth of the matrix's norm on, 5 steps take them to about 0.7 …
-    1.2; after 3, those below a twentieth of it are still on their way up.
-    """
+    1.2; after 3, those below a twentieth of it are still on their way up."""
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
@@ -121,8 +117,7 @@ class Muon(Optimizer):
     A filter bank (K, C, h, w) is seen as a K × (C·h·w) matrix. Each step moves it by `lr` along the
     orthogonalised Nesterov momentum (computed in `precision`, a torch dtype by name; default: the
     parameter's own), after rescaling it to Frobenius norm √K (`rescale`; batch norm does not see
-    the scale, so this only keeps the relative step what `lr` says).
-    """
+    the scale, so this only keeps the relative step what `lr` says)."""
 
     def __init__(self, params, lr: float = 0.24, momentum: float = 0.6, steps: int = 3,
                  rescale: bool = True, precision: str | None = None, **more):
@@ -185,8 +180,7 @@ class DampedMuon(Muon):
     this puts σI: its noise has a shape, ours is alike in all directions. Ours is how σ is found.
 
     *Limits.* s is that of the noisy momentum: where all is noise, s is about σ / damping, so no
-    direction is ever left out. The evidence is in reports/figures/compare/quick/README.md.
-    """
+    direction is ever left out. The evidence is in reports/figures/compare/quick/README.md."""
 
     def __init__(self, params, lr: float = 0.24, momentum: float = 0.6, steps: int = 3,
                  rescale: bool = True, damping: float = 2.0, anneal: bool = True,
@@ -231,8 +225,7 @@ class Choice(NamedTuple):
         takes: settings of a run, by name, that it takes beside lr.
         start: settings to start from, where they are not the defaults.
         filters_only: it trains convolution filters, and SGD the rest, with bias_lr, head_lr and
-            weight_decay; otherwise it trains everything.
-    """
+            weight_decay; otherwise it trains everything."""
 
     make: Callable[..., torch.optim.Optimizer]
     about: str
@@ -285,10 +278,7 @@ BESIDE_MOMENTUM = 0.85  # of SGD beside an optimizer of filters
 
 def make_optimizers(net: nn.Module, settings) -> list[torch.optim.Optimizer]:
     """Return the optimizer of `settings`: for all, or for filters after SGD for the rest.
-
-    Args:
-        settings: a `Settings` of codes/settings.py, which imports this file.
-    """
+    `settings`: a `Settings` of codes/settings.py, which imports this file."""
     choice = OPTIMIZERS[settings.optimizer]
     more = {name: getattr(settings, name) for name in choice.takes}
     if "nesterov" in more:  # torch refuses it without momentum

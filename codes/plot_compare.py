@@ -5,8 +5,7 @@
 Reads the files that compare.py left; writes five pictures, and README.md, which shows them with
 captions, what each study advises, its table, and what is not shown to help, to
 reports/figures/compare/<base>/. Where a short and a long base share a variant, horizons.png is
-drawn beside that folder, and shown. Trains nothing.
-"""
+drawn beside that folder, and shown. Trains nothing."""
 
 import sys
 from pathlib import Path
@@ -50,11 +49,8 @@ INTRODUCED = {
 
 
 def page(runs: Comparisons, horizons: tuple | None) -> str:
-    """Return README.md.
-
-    Args:
-        horizons: what `read_horizons` gives, if there is a variant that both bases compare.
-    """
+    """Return README.md. `horizons`: what `read_horizons` gives, if there is a variant that both
+    bases compare."""
     machines = " and ".join(dict.fromkeys(row["device"].partition(",")[0] for row in runs.rows))
     text = ["# What makes the network better: one factor at a time\n",
             f"Drawn by `codes/plot_compare.py`; the base: {what_was_trained(runs)}; "

@@ -2,8 +2,7 @@
 
     python codes/plot_curves.py runs/strong-s0        # default: the newest run
 
-Reads the run's log.csv; writes training_curves.png beside it (or to --out).
-"""
+Reads the run's log.csv; writes training_curves.png beside it (or to --out)."""
 
 import sys
 from pathlib import Path

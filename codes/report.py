@@ -8,8 +8,7 @@ there is left out and named. Names may be in any script for which there is a fon
 Serif SC for Chinese (a package), or one of the system's. Pictures have as many pixels as are
 printed. No number is typed in report.typ: all come from the files, and so do the words that depend
 on which way a result fell ("loses", "makes no clear difference"). The same files give the same
-bytes. Ten seconds; needs the packages typst and pylopdf-fonts-zh-cn (requirements-dev.txt).
-"""
+bytes. Ten seconds; needs the packages typst and pylopdf-fonts-zh-cn (requirements-dev.txt)."""
 
 import importlib.util
 import io
@@ -51,10 +50,7 @@ def find_fonts(text: str) -> dict:
     """Return arguments for Typst with which it has a glyph for every character of `text`.
 
     Fonts of the system, which differ from one to another, are used only where they have to be.
-
-    Raises:
-        UserError: some character is in no font.
-    """
+    Raises UserError: some character is in no font."""
     import typst
 
     package = importlib.util.find_spec(FONTS.replace("-", "_"))
@@ -96,9 +92,7 @@ def for_print(source: Path, target: Path, share: float) -> Path:
     Returns:
         `target`, with the suffix of its format.
 
-    Raises:
-        UserError: the source is missing, or no picture.
-    """
+    Raises UserError: the source is missing, or no picture."""
     try:
         with Image.open(source) as picture:
             picture = picture.convert("RGB")
@@ -122,12 +116,8 @@ def for_print(source: Path, target: Path, share: float) -> Path:
 
 
 def set_pdf(content: dict, figures: Path) -> bytes:
-    """Return report.typ with this content, as a PDF without a date.
-
-    Raises:
-        UserError: no Typst, no font, a picture is missing, or the text asks for what is not in the
-            content.
-    """
+    """Return report.typ with this content, as a PDF without a date. Raises UserError: no Typst, no
+    font, a picture is missing, or the text asks for what is not in the content."""
     try:
         import typst
     except ImportError:

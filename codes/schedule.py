@@ -1,7 +1,6 @@
 """What changes over a run, as pure functions of the step: learning rate and image size.
 
-Here too: the settings of the proxy net that picks a run's hard examples.
-"""
+Here too: the settings of the proxy net that picks a run's hard examples."""
 
 import dataclasses
 
@@ -12,8 +11,7 @@ def schedule(step: int, steps: int, warmup: float = 0.0, end: float = 0.0) -> fl
     """Return the factor on the learning rate at `step` (from 0).
 
     A straight rise from 0 over the first `warmup` share of the steps, then a straight fall, which
-    would reach `end` at step `steps`; never above 1.
-    """
+    would reach `end` at step `steps`; never above 1."""
     rising = (step + 1) / (warmup * steps) if warmup else 1.0
     falling = (1 - step / steps) / (1 - warmup) if warmup < 1 else 1.0
     return min(1.0, rising, end + (1 - end) * falling)

@@ -4,8 +4,7 @@
     Settings.from_dict({"epochs": 4, "widths": [32, 64]})  # flat, as JSON, CSV and studies have it
 
 A preset names only what differs from the defaults; a flag overrides both. The network's arguments
-and their defaults are those of its constructor, in networks.py.
-"""
+and their defaults are those of its constructor, in networks.py."""
 
 import argparse
 import dataclasses
@@ -39,8 +38,7 @@ def _setting(default, kind, about: str | None = None):
     Args:
         kind: what reads its flag and raises where that is out of range; or the values to choose
             from; or bool.
-        about: the flag's help.
-    """
+        about: the flag's help."""
     return dataclasses.field(default=default, metadata={"kind": kind, "about": about})
 
 
@@ -76,11 +74,8 @@ NEEDS = {  # a setting, and the one without which it does nothing
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """All that a run depends on, but data and device.
-
-    Raises:
-        UserError: a value out of range, or an argument that the network does not take.
-    """
+    """All that a run depends on, but data and device. Raises UserError: a value out of range, or an
+    argument that the network does not take."""
 
     preset: str | None = None  # that these settings come from
     seed: int = _setting(0, count)
@@ -263,11 +258,8 @@ def choose_settings(args: argparse.Namespace, device: torch.device) -> Settings:
     Presets are for CifarNet, under Muon; other networks start from sgd, on whole images, and on all
     of each batch. Epochs, batch size, label smoothing, augmentation and averaging stay the preset's
     for them, too: VGG nets want flags for these. An --augment that mixes images does not go with
-    keep_share: the preset's is left out then.
-
-    Raises:
-        UserError: a flag that the network or the optimizer does not take, or a value out of range.
-    """
+    keep_share: the preset's is left out then. Raises UserError: a flag that the network or the
+    optimizer does not take, or a value out of range."""
     preset = args.preset or ("fast" if device.type == "cpu" else "best")
     arguments = {name for each in NETWORKS for name in network_arguments(each)}
     flags = {name: value for name, value in vars(args).items()

@@ -1,8 +1,7 @@
 """What `codes/compare.py` compares: the bases, and the variants of each study.
 
 A study is a list of variants; the first is what the others are compared with. To add one, write a
-function from the base's settings to such a list and put it into STUDIES.
-"""
+function from the base's settings to such a list and put it into STUDIES."""
 
 import itertools
 from typing import NamedTuple
@@ -38,8 +37,7 @@ class Variant(NamedTuple):
     Args:
         changes: settings in place of the base's.
         tries: further changes; the best on validation is kept (see `beyond`).
-        like: variants, earlier in the study, whose kept tries are taken over.
-    """
+        like: variants, earlier in the study, whose kept tries are taken over."""
 
     name: str
     changes: dict = {}
@@ -62,8 +60,7 @@ def beyond(tries: list[dict], scores: list[float]) -> list[dict] | None:
     """Return `tries` with one more value beyond the end at which the best one lies.
 
     None: the best lies inside, or the tries are not a geometric series (three or more, as rounded
-    as `series` rounds them).
-    """
+    as `series` rounds them)."""
     best = scores.index(max(scores))
     if len(tries) < 3 or 0 < best < len(tries) - 1 or len({tuple(one) for one in tries}) > 1:
         return None
@@ -168,8 +165,7 @@ def _optimizers(base: dict) -> list[Variant]:
 def _damped_muon(base: dict) -> list[Variant]:
     """What of DampedMuon does what: how much it damps, whether that is annealed, and the length of
     its steps, each over rates so near to each other that none of these is a rate in disguise.
-    Damping 2, annealed, and damping 1, constant, damp as much in the mean.
-    """
+    Damping 2, annealed, and damping 1, constant, damp as much in the mean."""
     kinds = {"Muon": "muon", "damping 2, annealed": "damped_muon",
              "damping 1, annealed": "damped_muon_half", "damping 2, constant": "damped_muon_flat",
              "damping 1, constant": "damped_muon_constant",
@@ -209,8 +205,7 @@ def flops_of_an_image(settings: Settings) -> float:
 def _recipe(base: dict) -> list[Variant]:
     """Ways to spend the base's FLOPs: each has as many epochs as they allow, to 5 %, at the base's
     rates where none is named. The whitening's bias is trained for whole epochs, longer where these
-    are few.
-    """
+    are few."""
     small = base["small_share"] or 0.4
     graded = {"small_share": small / 2, "middle_share": (1 + small) / 2}
     blocks, average, shifts = {"depth": 3, "residual": True}, {"average": 0.1}, {"translate": 4}
@@ -271,8 +266,7 @@ def _losses(base: dict) -> list[Variant]:
 
 def _losses_muon(base: dict) -> list[Variant]:
     """Under the base's optimizer. Muon's step is as long whatever the scale of a loss, so what is
-    tuned for each are the rates of SGD beside it, of biases and head.
-    """
+    tuned for each are the rates of SGD beside it, of biases and head."""
     beside = series(3.0, 1, bias_lr=base["bias_lr"], head_lr=base["head_lr"])
     return [*(Variant(name, changes, beside) for name, changes in LOSSES.items()),
             Variant("label smoothing + dropout", LOSSES["label smoothing"] | {"dropout": 0.1}, (),
@@ -287,10 +281,7 @@ STUDIES = {"optimizers": _optimizers, "damped_muon": _damped_muon, "whole_images
 
 def wanted(names: list[str] | None, rows: list[Variant]) -> list[Variant]:
     """Return the variants named, those they lean on, and the first, with which all are compared.
-
-    Raises:
-        UserError: no variant is called so.
-    """
+    Raises UserError: no variant is called so."""
     if not names:
         return rows
     known = {variant.name: variant for variant in rows}

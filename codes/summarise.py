@@ -6,8 +6,7 @@ A run that is in the file already is replaced; without arguments the tables alon
 the files in reports/results/. A table stands between <!-- name --> and <!-- /name -->. --ship
 writes a run's weights, in float16 and without optimizer state, to reports/models/cifarnet.pt, and
 its log to reports/results/cifarnet/, from which its training curves are drawn; --as NAME, to files
-of another name.
-"""
+of another name."""
 
 import re
 import sys
@@ -77,8 +76,7 @@ def ship(folder: Path, path: Path, log: Path) -> None:
     """Write the weights of a run to `path`, its log and result into the folder `log`.
 
     Filters and matrices are written in float16, two bytes a weight; vectors are few, and variances
-    may be too small for it.
-    """
+    may be too small for it."""
     files.read_json(folder / "result.json", "preset", "seed")  # a run that has not ended has none
     content = load_checkpoint(folder / "last.pt")
     weights = {name: t.half() if t.ndim > 1 else t

@@ -14,8 +14,7 @@ the test set once, at the end. (With --validation: trains on 45,000 of them, wat
     result.json  final accuracies, seconds, FLOPs
 
 With --tensorboard it leaves event files too: the loss of each step; accuracies and the filters'
-learning rate at the last step of each epoch.
-"""
+learning rate at the last step of each epoch."""
 
 import json
 import os
@@ -39,11 +38,8 @@ from VGG_BatchNorm.VGG import get_number_of_parameters
 
 
 def start_processes(device: str) -> None:
-    """Join the group that `torchrun` started, if it did.
-
-    Raises:
-        UserError: RANK alone is set, or there are more processes than GPUs.
-    """
+    """Join the group that `torchrun` started, if it did. Raises UserError: RANK alone is set, or
+    there are more processes than GPUs."""
     if "RANK" not in os.environ:
         return
     cuda = device in ("auto", "cuda") and torch.cuda.is_available()
@@ -63,11 +59,8 @@ def held_settings(folder: Path, wanted: dict, resume: bool) -> dict | None:
     """Return the settings of the run that was begun in `folder`; None if none was.
 
     They must be those `wanted`, the data's checksum among them. A setting that config.json lacks
-    was added to the code later; the run counts as having its default.
-
-    Raises:
-        UserError: it holds another run, or this one and --resume was not given.
-    """
+    was added to the code later; the run counts as having its default. Raises UserError: it holds
+    another run, or this one and --resume was not given."""
     if not (folder / "last.pt").exists():
         return None
     config = read_json(folder / "config.json", "settings", "data_md5")
@@ -119,10 +112,7 @@ def print_plan(trainer: Trainer, train: Split) -> int:
 
 
 def event_writer() -> type:
-    """Return torch's writer of event files.
-
-    Raises:
-        UserError: the package tensorboard is missing.
+    """Return torch's writer of event files. Raises UserError: the package tensorboard is missing.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -144,11 +134,8 @@ def write_events(events, trainer: Trainer, row: dict) -> None:
 
 
 def train_to_end(trainer: Trainer, folder: Path, held_out: Split, name: str, events=None) -> None:
-    """Run the epochs that remain; after each one log.csv and last.pt are whole.
-
-    Args:
-        events: a SummaryWriter, or None.
-    """
+    """Run the epochs that remain; after each one log.csv and last.pt are whole. `events`: a
+    SummaryWriter, or None."""
     while trainer.epoch < trainer.epochs:
         start, start_cpu = time.perf_counter(), time.process_time()
         row = {"epoch": trainer.epoch + 1, **trainer.train_epoch()}

@@ -45,11 +45,8 @@ def add_l1(net: nn.Module, factor: float) -> None:
 class Trainer:
     """A network, its optimizers, its data, and where it is in the schedule.
 
-    With `keep_share` below 1 it has a `proxy`, a Trainer of a small net, in step with it.
-
-    Raises:
-        UserError: one of several processes, and a batch norm that would see its images alone.
-    """
+    With `keep_share` below 1 it has a `proxy`, a Trainer of a small net, in step with it. Raises
+    UserError: one of several processes, and a batch norm that would see its images alone."""
 
     def __init__(self, settings: Settings, train: Split, device: torch.device):
         self.settings, self.device = settings, device
@@ -91,8 +88,7 @@ class Trainer:
     def images_kept(self, number: int) -> int:
         """Return how many images of step `number` the net trains on, of this process's share.
 
-        They are whole parts of `micro_batch` images, and at least one part.
-        """
+        They are whole parts of `micro_batch` images, and at least one part."""
         images, part = self.settings.batch_size // self.world, self.settings.micro_batch or 1
         if not self.proxy or number < self.settings.select_from * self.steps:
             return images
@@ -115,8 +111,7 @@ class Trainer:
     def step(self, x: Tensor, y: Tensor, number: int) -> tuple[Tensor, Tensor]:
         """Make one update; return the mean loss and the count of right answers, on the device.
 
-        Both are of the images that the net trains on.
-        """
+        Both are of the images that the net trains on."""
         targets = soft_targets(y, 10, self.settings.label_smoothing)
         if self.mix:
             x, targets = self.mix(x, targets)
@@ -132,8 +127,7 @@ class Trainer:
 
         They are those of highest cross-entropy before its update, in the batch's order. Each
         process selects from its own images. After "selective backpropagation" (Jiang et al. 2019,
-        arXiv 1910.00762), with a small net in place of the large one (Jordan 2024).
-        """
+        arXiv 1910.00762), with a small net in place of the large one (Jordan 2024)."""
         logits = self.proxy.learn(x, y, targets, number, len(x))[1]
         losses = F.cross_entropy(logits.float(), targets, reduction="none")
         return losses.argsort(descending=True, stable=True)[:self.images_kept(number)].sort().values
@@ -143,13 +137,9 @@ class Trainer:
         """Make update `number` from images; return [loss, right answers], and logits (N, classes).
 
         The images go through in parts of `micro_batch`, and the gradients add up: less memory, and
-        batch norm sees a part at a time ("ghost" statistics, Hoffer et al. 2017).
-
-        Args:
-            batch: number of images drawn before selection. Losses are divided by it, also where
-                only a part of them is trained on, so that a learning rate means the same with and
-                without selection.
-        """
+        batch norm sees a part at a time ("ghost" statistics, Hoffer et al. 2017). `batch`: number
+        of images drawn before selection. Losses are divided by it, also where only a part of them
+        is trained on, so that a learning rate means the same with and without selection."""
         x = resize(x, image_size(number, self.steps, self.settings))
         totals, logits = torch.zeros((2,), device=self.device), []
         parts = (t.split(self.settings.micro_batch or len(x)) for t in (x, y, targets))
@@ -197,10 +187,7 @@ class Trainer:
 
     def train_epoch(self, progress: bool = True) -> dict:
         """Run the next epoch; return mean loss and accuracy, in fractions, of what it trained on.
-
-        Raises:
-            NotFinite: a loss, or a weight at the end.
-        """
+        Raises NotFinite: a loss, or a weight at the end."""
         first = self.epoch * len(self.loader)
         self.start_epoch()
         losses, right, seen = [], [], 0

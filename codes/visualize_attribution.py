@@ -4,8 +4,7 @@
 
 Three methods (insight/attribution.py) on test images that a rule chooses. Leaves attribution.png in
 reports/figures/, and the numbers behind it in reports/results/attribution.npz, measured anew only
-for another checkpoint, data set or setting. A quarter of a minute on two CPU cores.
-"""
+for another checkpoint, data set or setting. A quarter of a minute on two CPU cores."""
 
 import sys
 from pathlib import Path

@@ -10,8 +10,7 @@ only for another checkpoint, data set, number of images or setting):
 
 t-SNE needs scikit-learn; where it is missing, and so are its numbers, that panel is left out. The
 four small nets (insight/small_nets.py), with batch norm and without, of two seeds each, are trained
-at the first call. Two and a half minutes on two CPU cores, then a few seconds.
-"""
+at the first call. Two and a half minutes on two CPU cores, then a few seconds."""
 
 import sys
 from pathlib import Path

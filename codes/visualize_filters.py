@@ -13,8 +13,7 @@ A few seconds.
 With --learned, the 3×3 filters that three small nets (insight/small_nets.py) learn, before and
 after training: VGG-A without and with batch norm, and a CifarNet without whitening. Leaves
 learned_filters.png, and learned_filters.npz, likewise. They are trained at the first call: two
-minutes on two CPU cores.
-"""
+minutes on two CPU cores."""
 
 import sys
 from pathlib import Path

@@ -16,8 +16,7 @@ the top eigenvalue of the Hessian, by power iteration. The net itself is left as
     runs/small/                  the small nets (insight/small_nets.py), trained if not there
 
 Numbers are kept row by row: a kill costs one, the same command goes on. Those of the same weights
-and settings are only drawn again, a frozen plane of these, too; one of others is deleted.
-"""
+and settings are only drawn again, a frozen plane of these, too; one of others is deleted."""
 
 import sys
 from collections.abc import Sequence

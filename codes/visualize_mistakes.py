@@ -6,8 +6,7 @@ Leaves four pictures in reports/figures/: confusion.png, mistakes.png (the most 
 calibration.png and look_alikes.png; the numbers behind them in reports/results/mistakes.npz,
 measured anew only for another checkpoint, data set or setting, and those for a report in
 mistakes.json beside it. Two minutes on two CPU cores: six views of the test images, one of the
-training images. All is of one view but for the right half of calibration.png.
-"""
+training images. All is of one view but for the right half of calibration.png."""
 
 import sys
 from pathlib import Path

@@ -6,8 +6,7 @@ Leaves patches.png (the patches of test images that excite a channel the most, f
 a layer in each group) and feature_maps.png (a row of feature maps for each convolution) in
 reports/figures/, and the numbers behind them in reports/results/patches.npz, measured anew only for
 another checkpoint, data set, image or setting. Half a minute on two CPU cores. `make filters` draws
-the first layer.
-"""
+the first layer."""
 
 import sys
 from pathlib import Path

@@ -38,9 +38,7 @@ def save_checkpoint(path: Path, network: str, config: dict, weights: dict, **ext
         extra: anything else of plain types and tensors (optimizer state, epoch, log rows). Numbers
             and arrays of numpy become plain numbers and tensors.
 
-    Raises:
-        TypeError: something that `load_checkpoint` would refuse.
-    """
+    Raises TypeError: something that `load_checkpoint` would refuse."""
     buffer = io.BytesIO()  # torch.save wraps a full disk in a RuntimeError; write() does not
     torch.save(_plain(dict(format=CHECKPOINT_FORMAT, network=network, config=config,
                            weights=weights, **extra)), buffer)
@@ -69,11 +67,8 @@ def _plain(value, place: str = "checkpoint"):
 
 
 def read_file(path: Path, device: torch.device | str = "cpu"):
-    """Return what torch.save put into a file, without running any code that it may hold.
-
-    Raises:
-        UserError: missing, damaged, or objects other than tensors and plain types.
-    """
+    """Return what torch.save put into a file, without running any code that it may hold. Raises
+    UserError: missing, damaged, or objects other than tensors and plain types."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on the pickle protocol of foreign files
@@ -100,11 +95,8 @@ def is_ours(content) -> bool:
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict:
-    """Return what a checkpoint of this project holds, without running any code in it.
-
-    Raises:
-        UserError: missing, damaged, or not a checkpoint of this project.
-    """
+    """Return what a checkpoint of this project holds, without running any code in it. Raises
+    UserError: missing, damaged, or not a checkpoint of this project."""
     content = read_file(path, device)
     if not is_ours(content):
         raise UserError(f"{path} is a checkpoint of another format; this project's come from "
@@ -116,8 +108,7 @@ def state_dict_in(content) -> dict[str, torch.Tensor] | None:
     """Return the state_dict that a file of other making is, or holds beside other things.
 
     What DataParallel, torch.compile and weight averaging put into its names is left out, and a name
-    of `NESTED` that all begin with, as where a module of training steps holds the network.
-    """
+    of `NESTED` that all begin with, as where a module of training steps holds the network."""
     if not isinstance(content, dict):
         return None
     if content and all(isinstance(t, torch.Tensor) for t in content.values()):

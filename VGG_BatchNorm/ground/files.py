@@ -27,11 +27,8 @@ SHIPPED_WEIGHTS = ROOT / "reports" / "models" / "cifarnet.pt"
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[io.BufferedWriter]:
-    """Open a temporary file beside `path`; rename it to `path` once it is whole and on disk.
-
-    Raises:
-        OSError: no space, no permission; `path` is then as it was, and the temporary file gone.
-    """
+    """Open a temporary file beside `path`; rename it to `path` once it is whole and on disk. Raises
+    OSError: no space, no permission; `path` is then as it was, and the temporary file gone."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
@@ -72,10 +69,7 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 def read_json(path: Path, *needed: str) -> dict:
     """Return what the file holds; `UserError` if it is missing, not JSON, or lacks what is needed.
-
-    Args:
-        needed: names that the dict must have.
-    """
+    `needed`: names that the dict must have."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -89,11 +83,8 @@ def read_json(path: Path, *needed: str) -> dict:
 
 
 def newest(folder: Path, pattern: str, missing: str = "") -> Path | None:
-    """Return the file in `folder` that matches and was written last; None if there is none.
-
-    Raises:
-        UserError: there is none, and `missing` says what to do about it.
-    """
+    """Return the file in `folder` that matches and was written last; None if there is none. Raises
+    UserError: there is none, and `missing` says what to do about it."""
     found = max(folder.glob(pattern), key=lambda path: path.stat().st_mtime, default=None)
     if missing and not found:
         raise UserError(missing)
@@ -113,13 +104,9 @@ def shown_path(path: Path) -> str:
 
 def read_csv(path: Path, types: dict[str, type]) -> list[dict]:
     """Return the rows of a CSV file, each a dict by column; none where the file is missing.
+    `types`: of columns: int, float or bool. What is not named is text; an empty cell is None.
 
-    Args:
-        types: of columns: int, float or bool. What is not named is text; an empty cell is None.
-
-    Raises:
-        UserError: rows of differing lengths, not text, or a cell that is not of its type.
-    """
+    Raises UserError: rows of differing lengths, not text, or a cell that is not of its type."""
     if not path.exists():
         return []
     try:
@@ -144,8 +131,7 @@ def write_npz(path: Path, about: dict, arrays: dict) -> None:
 
     Args:
         about: of what JSON knows.
-        arrays: of numpy; tensors of torch, numbers and lists become such.
-    """
+        arrays: of numpy; tensors of torch, numbers and lists become such."""
     plain = {name: np.asarray(value.cpu() if hasattr(value, "cpu") else value)
              for name, value in arrays.items()}
     with atomic_write(path) as file:
@@ -153,11 +139,8 @@ def write_npz(path: Path, about: dict, arrays: dict) -> None:
 
 
 def read_npz(path: Path) -> dict:
-    """Return what `write_npz` wrote: the arrays by name, and `about`.
-
-    Raises:
-        UserError: missing, damaged, or without `about`.
-    """
+    """Return what `write_npz` wrote: the arrays by name, and `about`. Raises UserError: missing,
+    damaged, or without `about`."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

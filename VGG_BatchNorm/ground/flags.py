@@ -1,8 +1,7 @@
 """The flags that scripts have in common.
 
     args = flag_parser(__doc__, "--data-dir", "--device").parse_args()
-    args = picture_parser(__doc__).parse_args()
-"""
+    args = picture_parser(__doc__).parse_args()"""
 
 import argparse
 from pathlib import Path
@@ -38,8 +37,7 @@ def picture_parser(manual: str, results: Path = RESULTS_DIR, out: Path = FIGURES
 
     Args:
         results, out: defaults of these flags.
-        net: flags that say which net is measured.
-    """
+        net: flags that say which net is measured."""
     parser = flag_parser(manual, *net, "--data-dir", "--device")
     parser.add_argument("--results", type=user_path, default=results, help="folder of the numbers")
     parser.add_argument("--out", type=lambda text: _file_or_folder(text, out), default=out,

@@ -4,8 +4,7 @@
     call("max_pool", x, y)             on tensors (N, H, W, C), contiguous, of one dtype
 
 The compiler is the machine's own (CC in the environment, else cc). Where there is none, torch's own
-operations do the same work, more slowly, and one line says so.
-"""
+operations do the same work, more slowly, and one line says so."""
 
 import ctypes
 import functools
@@ -37,10 +36,7 @@ def traced() -> bool:
 
 def call(name: str, *tensors: torch.Tensor) -> None:
     """Call a function of kernels.c; the first tensor (N, H, W, C) says sizes, the last the dtype.
-
-    Raises:
-        ValueError: a tensor is not contiguous, or of another dtype.
-    """
+    Raises ValueError: a tensor is not contiguous, or of another dtype."""
     dtype, sums = tensors[-1].dtype, name == "transform_filter_adjoint"  # its first is float32
     if (any(tensor.dtype != dtype for tensor in tensors[sums:])
             or not all(tensor.is_contiguous() for tensor in tensors)):
@@ -52,8 +48,7 @@ def call(name: str, *tensors: torch.Tensor) -> None:
 def empty_images(n: int, c: int, height: int, width: int, dtype: torch.dtype) -> torch.Tensor:
     """Return room for images (N, C, H, W), channels last, as a Function may return them.
 
-    It is no view: a layer that follows may write its result in their place.
-    """
+    It is no view: a layer that follows may write its result in their place."""
     return torch.empty((n, c, height, width), dtype=dtype, device="cpu",
                        memory_format=torch.channels_last)
 
@@ -98,10 +93,7 @@ def share_threads() -> None:
 
 def openmp(maps: str) -> str | None:
     """Return the path of the OpenMP library among a process's mapped files: torch's, if it has one.
-
-    Args:
-        maps: lines as in /proc/self/maps, with a path from the sixth field on.
-    """
+    `maps`: lines as in /proc/self/maps, with a path from the sixth field on."""
     paths = [line.split(maxsplit=5)[-1] for line in maps.splitlines()]
     known = [path for path in dict.fromkeys(paths)
              if Path(path).name.startswith(("libgomp", "libomp", "libiomp"))]

@@ -1,8 +1,7 @@
 """Max pooling and GELU as torch has them, faster in training on a CPU, by functions of kernels.c.
 
 Pooling gives the same bits; GELU, in bfloat16 alone, is the exact one, but for the last digit.
-What the kernels do not take goes to torch.
-"""
+What the kernels do not take goes to torch."""
 
 import torch
 from torch import nn
@@ -34,8 +33,7 @@ class GELU(nn.GELU):
 class _Kernel(torch.autograd.Function):
     """The layer `name` of kernels.c; `plain` is torch's own, for second derivatives.
 
-    Its output has 1/`side` of the height and of the width of x (N, C, H, W).
-    """
+    Its output has 1/`side` of the height and of the width of x (N, C, H, W)."""
 
     @staticmethod
     def forward(ctx, x, name, plain, side):

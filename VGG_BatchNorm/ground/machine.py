@@ -17,11 +17,8 @@ def use_device(name: str = "auto", threads: int | None = None) -> torch.device:
     """Return the device that a script works on, set up for long work on it.
 
     `auto` takes cuda, then mps, then cpu. A CPU keeps freed memory (`keep_freed_memory`) and uses
-    so many threads; by default torch's choice.
-
-    Raises:
-        UserError: the device is not one of torch's, or not on this machine.
-    """
+    so many threads; by default torch's choice. Raises UserError: the device is not one of torch's,
+    or not on this machine."""
     keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
@@ -43,8 +40,7 @@ def pick_precision(name: str, device: torch.device) -> str:
     """Return the precision to train in: `name`, but for "auto", which takes the faster one.
 
     That is bfloat16 where the device multiplies it in hardware, else float32: a CPU without such
-    units computes bfloat16 some ten times slower.
-    """
+    units computes bfloat16 some ten times slower."""
     if name != "auto":
         return name
     if device.type == "cuda":
@@ -56,8 +52,7 @@ def pick_precision(name: str, device: torch.device) -> str:
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
     """Return a context in which convolutions and matrix products are computed in `precision`.
 
-    Weights and the loss stay float32.
-    """
+    Weights and the loss stay float32."""
     if precision == "float32" and not torch.amp.is_autocast_available(device.type):
         return contextlib.nullcontext()  # torch 2.4 has none on mps, not even one that is off
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
@@ -67,8 +62,7 @@ def keep_freed_memory() -> None:
     """Tell glibc's allocator to keep freed memory for the next step.
 
     By default every tensor above 32 MiB is mapped afresh and cleared page by page at each
-    step, which costs a CPU training step about a tenth of its time. Does nothing elsewhere.
-    """
+    step, which costs a CPU training step about a tenth of its time. Does nothing elsewhere."""
     if platform.libc_ver()[0] == "glibc":
         import ctypes
 
@@ -104,8 +98,7 @@ def peak_memory(device: torch.device) -> int:
 def environment(device: torch.device) -> dict:
     """Return what a reader needs to place a number: versions, device, threads and commit.
 
-    By ", " and the instruction set at the end of its name, a CPU is told from a GPU later.
-    """
+    By ", " and the instruction set at the end of its name, a CPU is told from a GPU later."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     elif device.type != "cpu":

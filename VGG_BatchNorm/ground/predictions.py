@@ -20,8 +20,7 @@ def predict(net: nn.Module, split: Split, views: Callable | None = None,
 
     Args:
         views: what to compute of (net, batch of images); default: net(images).
-        progress: show a bar.
-    """
+        progress: show a bar."""
     training = net.training
     net.eval()
     batches = tqdm(split.images.split(batch_size), "evaluation", leave=False, disable=not progress)
@@ -47,8 +46,7 @@ def one_and_six_views(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
     Half the weight is on the image and its mirror image, half on both of them shifted by one
     pixel up and left, or down and right (Jordan 2024, arXiv 2404.00498). An image whose first view
     is sure (see `unsure`) is given no other: its average is its one view. Of the shipped weights on
-    the test images, that takes 1.9 views in place of 6.
-    """
+    the test images, that takes 1.9 views in place of 6."""
     one = net(x)
     six, rows = one.clone(), unsure(one)
     if rows.any():
@@ -74,8 +72,7 @@ def confusion_matrix(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
 def reliability(logits: torch.Tensor, labels: torch.Tensor, bins: int = 15) -> torch.Tensor:
     """Return (3, bins): images, mean confidence and accuracy in equal bins of confidence.
 
-    Of an empty bin, the latter two are NaN. Guo et al. 2017 (arXiv 1706.04599), section 2.
-    """
+    Of an empty bin, the latter two are NaN. Guo et al. 2017 (arXiv 1706.04599), section 2."""
     confidence, predicted = logits.softmax(1).max(1)
     index = (confidence * bins).long().clamp(max=bins - 1)
     rows = torch.stack([torch.ones_like(confidence), confidence, (predicted == labels).float()])

@@ -9,11 +9,8 @@ LEVEL = 0.05  # the probability of error that is accepted
 
 
 def t_probability(t: float, freedom: int) -> float:
-    """Return the probability that |T| ≥ |t|, for T of Student's distribution.
-
-    Args:
-        freedom: degrees of freedom, 1 or more; the sums are exact (Abramowitz & Stegun 26.7.3–4).
-    """
+    """Return the probability that |T| ≥ |t|, for T of Student's distribution. `freedom`: degrees of
+    freedom, 1 or more; the sums are exact (Abramowitz & Stegun 26.7.3–4)."""
     angle = math.atan2(abs(t), math.sqrt(freedom))
     odd, cosine = freedom % 2, math.cos(angle)
     term = cosine if odd else 1.0
@@ -58,8 +55,7 @@ def p_value(differences: Sequence[float]) -> float | None:
 def holm(p_values: Sequence[float | None]) -> list[bool]:
     """Return which of several differences are clear: with 95 % probability none of these is luck.
 
-    From the smallest p up, each is compared with LEVEL over how many are left (Holm 1979).
-    """
+    From the smallest p up, each is compared with LEVEL over how many are left (Holm 1979)."""
     known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     clear = [False] * len(p_values)
     for rank, (p, i) in enumerate(known):
@@ -72,10 +68,7 @@ def holm(p_values: Sequence[float | None]) -> list[bool]:
 def expected_calibration_error(table: np.ndarray) -> float:
     """Return the mean distance between confidence and accuracy, weighted by images, in [0, 1].
 
-    Guo et al. 2017 (arXiv 1706.04599), eq. 3.
-
-    Args:
-        table: (3, bins), as `VGG_BatchNorm.ground.predictions.reliability` gives it.
-    """
+    Guo et al. 2017 (arXiv 1706.04599), eq. 3. `table`: (3, bins), as
+    `VGG_BatchNorm.ground.predictions.reliability` gives it."""
     images, confidence, accuracy = table
     return float(np.nansum(images * abs(accuracy - confidence)) / images.sum())

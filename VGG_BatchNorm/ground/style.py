@@ -48,8 +48,7 @@ def contact_sheet(pictures: np.ndarray, columns: int, factor: int = 1,
     Args:
         columns: pictures in a row; the last one is filled up white.
         factor: by which each picture is enlarged.
-        border: pixels right of each picture and below it.
-    """
+        border: pixels right of each picture and below it."""
     white = 255 if pictures.dtype == np.uint8 else 1
     pictures = pictures.repeat(factor, 1).repeat(factor, 2)
     ends = (0, -len(pictures) % columns), (0, border), (0, border), (0, 0)
@@ -60,11 +59,8 @@ def contact_sheet(pictures: np.ndarray, columns: int, factor: int = 1,
 
 
 def draw_samples(images: np.ndarray, labels: np.ndarray, path: Path) -> None:
-    """Write a grid of the first ten images of each class, a row a class.
-
-    Args:
-        images, labels: uint8 (N, 3, 32, 32) and (N,).
-    """
+    """Write a grid of the first ten images of each class, a row a class. `images`, `labels`: uint8
+    (N, 3, 32, 32) and (N,)."""
     figure, axes = plt.subplots(10, 10, figsize=(3.9, 3.2))
     figure.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
     for label, row in enumerate(axes):

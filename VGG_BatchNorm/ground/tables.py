@@ -5,11 +5,8 @@ from typing import NamedTuple
 
 
 class Table(NamedTuple):
-    """A head and rows of as many cells, in which `code` and **strong** words are marked.
-
-    Args:
-        note: what is said of the whole: a caption, or a line below.
-    """
+    """A head and rows of as many cells, in which `code` and **strong** words are marked. `note`:
+    what is said of the whole: a caption, or a line below."""
 
     note: str
     head: Sequence[str]

@@ -1,7 +1,6 @@
 """What work costs: FLOPs of a training step; stop-watches, and a matrix product's rate beside them.
 
-No time from here enters a training run: a result does not depend on how busy the machine was.
-"""
+No time from here enters a training run: a result does not depend on how busy the machine was."""
 
 import copy
 import time
@@ -20,11 +19,7 @@ def training_flops(net: nn.Module, size: int = 32) -> int:
 
     What is frozen in `net` needs no gradient, nor do layers before it. Counted on direct
     convolutions, whatever algorithm computes them, and on torch's "meta" device, where shapes flow
-    but nothing is computed.
-
-    Raises:
-        UserError: the net pools images of this size away.
-    """
+    but nothing is computed. Raises UserError: the net pools images of this size away."""
     net = copy.deepcopy(net).to("meta").train()
     with FlopCounterMode(display=False) as counter:
         try:
@@ -50,8 +45,7 @@ def gemm_rate(device: torch.device, repeats: int, precision: str = "float32",
               n: int = 2048) -> float:
     """Return the FLOP/s of an n×n×n matrix product (GEMM), of the faster of two ways.
 
-    As torch.mm and as a 1×1 convolution, which may come from another library.
-    """
+    As torch.mm and as a 1×1 convolution, which may come from another library."""
     a, b, out = (torch.randn(n, n, device=device).to(getattr(torch, precision)) for _ in range(3))
     pixels, filters = a.view(1, n, 1, n).permute(0, 3, 1, 2), b.view(n, n, 1, 1)
     return 2 * n**3 / min(best_seconds(lambda: torch.mm(a, b, out=out), 5 * repeats, device),

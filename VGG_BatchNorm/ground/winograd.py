@@ -14,8 +14,7 @@ and ∞, not the usual 0, ±1, ±2 and ∞: values of more even size lose half a
 relative error is 1e-6 in float32, 2e-6 that of a filter's gradient; in bfloat16 it is 1.6 %, where
 that of a direct convolution, whose output alone is rounded, is 0.2 %.
 
-convolution.py says where it is used.
-"""
+convolution.py says where it is used."""
 
 from collections.abc import Iterator
 
@@ -30,8 +29,7 @@ class Winograd(torch.autograd.Function):
     """`F.conv2d(x, weight, padding=1)` for x (N, C, H, W) and weight (K, C, 3, 3), channels last.
 
     C and K are multiples of `kernels.LANES`. Second derivatives are those of the direct
-    convolution.
-    """
+    convolution."""
 
     @staticmethod
     def forward(ctx, x, weight):
@@ -81,8 +79,7 @@ def direct_backward(dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor,
 
 def _chunks(x: torch.Tensor, u: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
     """Yield slices of images x (N, H, W, C), with room for their tiles (36, tiles, C) and for the
-    products (36, tiles, K) with transformed filters u (36, K, C).
-    """
+    products (36, tiles, K) with transformed filters u (36, K, C)."""
     (n, height, width, _), (_, k, c) = x.shape, u.shape
     tiles = -(-height // 4) * -(-width // 4)  # an image
     size = max(1, min(n, CHUNK_BYTES // (36 * tiles * max(c, k) * x.element_size())))

@@ -55,8 +55,7 @@ def study_bench_table(bench: dict) -> Table:
 def direct_text(direct: list[dict], runs: list[dict]) -> str:
     """Return errors and minutes of presets, and of the same trained by torch's own operations.
 
-    `runs` are those of runs.csv, of more presets and other machines, too.
-    """
+    `runs` are those of runs.csv, of more presets and other machines, too."""
     now = by_preset([row for row in runs if row["device"] == direct[0]["device"]])
 
     def words(rows: list[dict]) -> str:

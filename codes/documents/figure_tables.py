@@ -1,7 +1,6 @@
 """The main numbers behind the figures of the page of `make gallery`, as tables.
 
-    TABLES["confusion.png"](results)   # from files in the folder of results; notes are captions
-"""
+    TABLES["confusion.png"](results)   # from files in the folder of results; notes are captions"""
 
 from collections.abc import Callable
 from functools import partial

@@ -85,11 +85,8 @@ CLEAR = {  # whether they are called clear after correction for the number of cl
 
 
 def found_text(runs: measures.Runs) -> str:
-    """Return what was found of batch norm, in a few sentences.
-
-    Raises:
-        NotRun: runs that it needs are not there.
-    """
+    """Return what was found of batch norm, in a few sentences. Raises NotRun: runs that it needs
+    are not there."""
     bands = {norm: band(measures.find(runs, "envelope", optimizer="adam", norm=norm))
              for norm in ("none", "batch")}
     return "\n".join(textwrap.fill(" ".join(point.split()), 110, subsequent_indent="  ",
@@ -98,12 +95,8 @@ def found_text(runs: measures.Runs) -> str:
 
 
 def measured_table(runs: measures.Runs) -> Table:
-    """Return numbers behind what was found of batch norm.
-
-    Raises:
-        KeyError: a claim is not there.
-        UserError: it says something else than FOUND and report.typ presume.
-    """
+    """Return numbers behind what was found of batch norm. Raises KeyError: a claim is not there.
+    Raises UserError: it says something else than FOUND and report.typ presume."""
     shown, right = claims.effects(runs), noise(runs)
     effects, clear, rows = {each.claim.quantity: each for each in shown}, claims.clear(shown), []
     presumed = PRESUMED | {quantity: says for _, quantity, says in MEASURED}

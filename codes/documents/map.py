@@ -16,11 +16,7 @@ ROOMS = {  # folder: what belongs there
 
 
 def first_sentence(path: Path) -> str:
-    """Return the first sentence of a module's docstring.
-
-    Raises:
-        ValueError: it has none.
-    """
+    """Return the first sentence of a module's docstring. Raises ValueError: it has none."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     if not text:
         raise ValueError(f"{path} has no docstring")

@@ -2,8 +2,7 @@
 
     html = build(Places(path, figures, results), read_npz(results / "gallery.npz"))
 
-Its template is page.html.j2. What is shown are files in the folders of figures and results.
-"""
+Its template is page.html.j2. What is shown are files in the folders of figures and results."""
 
 import base64
 import io
@@ -62,10 +61,7 @@ def data_uri(picture: Image.Image | np.ndarray) -> str:
 
 def plate(figure: registry.Figure, places: Places) -> dict:
     """Return what the page shows of a figure; of an animation its last frame, and how to play it.
-
-    Raises:
-        UserError: the file is no picture.
-    """
+    Raises UserError: the file is no picture."""
     path = places.figures / figure.file
     source = link = places.link(path)
     try:
@@ -192,14 +188,10 @@ def template(name: str) -> jinja2.Template:
 
 
 def build(places: Places, data: dict) -> str:
-    """Return the whole page.
+    """Return the whole page. `data`: what `codes.insight.gallery.measure` found.
 
-    Args:
-        data: what `codes.insight.gallery.measure` found.
-
-    Raises:
-        UserError: a file of results has another shape than expected, or a figure is no picture.
-    """
+    Raises UserError: a file of results has another shape than expected, or a figure is no
+    picture."""
     try:
         parts = {"accuracy": run_tables(places.results), "claims": claim_tables(places.results),
                  "figures": plates(places), "planes": surfaces(places.results),

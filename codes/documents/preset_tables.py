@@ -66,11 +66,8 @@ def from_scratch_text(rows: list[dict]) -> str:
 
 
 def of_shipped_weights(path: Path) -> dict:
-    """Return what a JSON file says that was measured on the shipped weights.
-
-    Raises:
-        UserError: it is missing, or was measured on other weights.
-    """
+    """Return what a JSON file says that was measured on the shipped weights. Raises UserError: it
+    is missing, or was measured on other weights."""
     found = read_json(path)
     about = found.get("about", found)
     if about.get("sha1") != digest(SHIPPED_WEIGHTS):
@@ -81,10 +78,7 @@ def of_shipped_weights(path: Path) -> dict:
 
 def model_card(results: Path) -> Table:
     """Return what MODEL_CARD.md says of the shipped weights: errors, calibration, mistakes, cost.
-
-    Raises:
-        UserError: a file is missing, or was measured on other weights.
-    """
+    Raises UserError: a file is missing, or was measured on other weights."""
     shipped, mistakes, robust = (of_shipped_weights(results / f"{name}.json")
                                  for name in ("evaluation", "mistakes", "robustness"))
     run = read_json(results / "cifarnet/result.json")

@@ -4,8 +4,7 @@ depend on which way a result fell ("loses", "makes no clear difference").
     from codes.documents.report_numbers import collect
     collect(RESULTS_DIR)["presets"]["strong"]["error"]    # "6.66 ± 0.10"
 
-PARTS names the files, what makes each, and the function that reads it.
-"""
+PARTS names the files, what makes each, and the function that reads it."""
 
 import contextlib
 from collections.abc import Callable
@@ -447,11 +446,8 @@ PARTS = {  # a file, what makes it, and what reads it
 
 
 def collect(results: Path) -> dict:
-    """Return all that report.typ shows, by the name of the part.
-
-    Raises:
-        UserError: a file is missing or of another shape; names it, and what makes it.
-    """
+    """Return all that report.typ shows, by the name of the part. Raises UserError: a file is
+    missing or of another shape; names it, and what makes it."""
     found = {}
     for name, (file, maker, read) in PARTS.items():
         path = results / file

@@ -1,7 +1,6 @@
 """Drawings of which pixels made a network say what it says: codes/insight/attribution.py.
 
-    pixels = explanations(read_npz(results / "gallery.npz"))  # small pictures, for the page
-"""
+    pixels = explanations(read_npz(results / "gallery.npz"))  # small pictures, for the page"""
 
 import numpy as np
 from PIL import Image
@@ -19,10 +18,7 @@ def coloured(values: np.ndarray, colours: str) -> np.ndarray:
 
 def red_and_blue(values: np.ndarray, share: float) -> np.ndarray:
     """Return values (N, h, w) as uint8 pictures (N, h, w, 3): 0 is white, red is above, blue below.
-
-    Args:
-        share: of the values of a picture; only the largest ones beyond it are cut off.
-    """
+    `share`: of the values of a picture; only the largest ones beyond it are cut off."""
     limits = np.quantile(abs(values), share, axis=(1, 2), keepdims=True).clip(1e-12)
     return coloured(values / limits / 2 + 0.5, DIVERGING)
 

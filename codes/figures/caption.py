@@ -17,7 +17,6 @@ def caption(draw: Callable, settings: dict) -> str:
     """Return the docstring of `draw` as one paragraph, in which a second one is marked as finding.
 
     A field in it, such as `{size}` or `{nets[vgg][width]}`, becomes that of the settings; "…" where
-    it is not known.
-    """
+    it is not known."""
     text = draw.__doc__.replace("\n\n", " **Finding:** ")
     return " ".join(text.format_map(Unknown(settings)).split())

@@ -1,7 +1,6 @@
 """What the comparisons found: drawings, by name, of what codes/results/comparisons.py loads.
 
-A function's docstring is the caption of its figure.
-"""
+A function's docstring is the caption of its figure."""
 
 import statistics
 import textwrap
@@ -40,8 +39,7 @@ def effect_panels(rows: dict[str, list[dict]],
 
     Args:
         rows: {study: its rows, the lowest line first}.
-        pitch: of the lines, in inches.
-    """
+        pitch: of the lines, in inches."""
     columns = [[] for _ in range(min(2, len(rows)))]
     for study in sorted(rows, key=lambda study: -len(rows[study])):
         min(columns, key=lambda mine: sum(len(rows[one]) + 3 for one in mine)).append(study)
@@ -206,8 +204,7 @@ def small_multiples(figure, lines: int, columns: int, names: list[str], curves: 
 
     Args:
         figure: or a part of one.
-        curves: (x, y) of each.
-    """
+        curves: (x, y) of each."""
     axes = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
     for axis, name, curve in zip(axes.flat, names, curves, strict=False):
         for other in curves:

@@ -8,12 +8,8 @@ from VGG_BatchNorm.ground.style import TEST, TRAIN, VALIDATION, plt
 
 
 def read_log(folder: Path) -> tuple[str, dict[str, list[float]], dict]:
-    """Return the name of a run's folder, the columns of its log.csv, and its result.json
-    ({} before its end).
-
-    Raises:
-        UserError: the log is missing, empty, or not numbers.
-    """
+    """Return the name of a run's folder, the columns of its log.csv, and its result.json ({} before
+    its end). Raises UserError: the log is missing, empty, or not numbers."""
     path, result = folder / "log.csv", folder / "result.json"
     if not path.exists():
         raise UserError(f"no log.csv in {folder}; `make train` makes one")

@@ -17,8 +17,7 @@ PALE = ("airbench95", "WRN-40-2, AutoAugment", "HCGNet-A1", "DARTS",
 def read_front(paths: list[Path]) -> tuple[list[dict], list[dict]]:
     """Return the presets, means over seeds, and published nets: {name, parameters, flops, errors}.
 
-    Errors are in percent, by the number of views; a number that is not known is None.
-    """
+    Errors are in percent, by the number of views; a number that is not known is None."""
     runs, published = map(read_csv, paths, (PRESET_RUN, PUBLISHED))
     ours = []
     for preset, mine in by_preset(runs).items():

@@ -19,8 +19,7 @@ def read_horizons(short: Path, long: Path) -> tuple[dict, dict, Pairs]:
     """Return the settings of two bases, and the rows of each variant that both compare.
 
     A study's first variant must be the same at both; its rows stand first. Variants are matched by
-    their short names. Left out is what failed, and the study `final`, which is of the test set.
-    """
+    their short names. Left out is what failed, and the study `final`, which is of the test set."""
     rows, others = by_study(short), by_study(long)
     pairs = {}
     for study in (name for name in rows if name in others and name != "final"):

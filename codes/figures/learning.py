@@ -1,7 +1,6 @@
 """The animation of a small net while it learns.
 
-    write_gif(draw_frames(read_npz(results / "learning" / "learning.npz")), path)
-"""
+    write_gif(draw_frames(read_npz(results / "learning" / "learning.npz")), path)"""
 
 from pathlib import Path
 

@@ -50,8 +50,7 @@ def place_labels(axis: plt.Axes, points: Sequence[tuple[str, str, float, Sequenc
         points: (name, colour, x, the y of each mark, the best to stand beside first), in data's
             units; a mark whose name is empty is left free.
         lines: the two ends (x, y) of each, level or upright, in data's units.
-        look: of the names, as `annotate` has it, such as their `fontsize`.
-    """
+        look: of the names, as `annotate` has it, such as their `fontsize`."""
     taken = []
     for _, _, x, ys in points:
         corners = axis.transData.transform([(x, min(ys)), (x, max(ys))])

@@ -7,8 +7,7 @@ To add one, write its drawing function in a file of this folder, with the captio
 and a row here: codes/draw_figures.py draws it, and the page of `make gallery` shows it. So the row
 of robustness.png: `sources` are robustness.npz and robustness_noise.npz; `read` makes (data, noise)
 of them; draw_robustness(data, noise) draws; caption_words(data, noise) gives {"images": "2,000", …}
-for the fields of its docstring, such as {images}.
-"""
+for the fields of its docstring, such as {images}."""
 
 import inspect
 import sys
@@ -46,11 +45,8 @@ def read_folder(read: Callable[[Path], object], folder: Path) -> tuple:
 
 
 def read_comparisons(folder: Path, name: str) -> tuple[Comparisons]:
-    """Return the comparisons in `folder`, if they hold what the figure `name` draws.
-
-    Raises:
-        measures.NotRun: they do not.
-    """
+    """Return the comparisons in `folder`, if they hold what the figure `name` draws. Raises
+    measures.NotRun: they do not."""
     found, = read_folder(Comparisons, folder)
     if not comparisons.shows(name, found):
         raise measures.NotRun
@@ -69,8 +65,7 @@ class Figure(NamedTuple):
         verb: measures the numbers.
         beside: patterns of further files, that hold numbers behind it.
         read: given the files of `sources`, returns the arguments of `draw`.
-        caption_words: given the same arguments, returns those that the caption names.
-    """
+        caption_words: given the same arguments, returns those that the caption names."""
 
     section: str
     file: str
@@ -191,12 +186,9 @@ def out_of_date(figure: Figure, results: Path, folder: Path) -> bool:
 
 
 def draw(figure: Figure, results: Path, folder: Path) -> None:
-    """Write the picture into `folder`, from files in `results` alone.
-
-    Raises:
-        UserError: these are damaged, or of different checkpoints, or of one that has changed since.
-        measures.NotRun: runs that it needs are missing.
-    """
+    """Write the picture into `folder`, from files in `results` alone. Raises UserError: these are
+    damaged, or of different checkpoints, or of one that has changed since. Raises measures.NotRun:
+    runs that it needs are missing."""
     given = figure.read(sources(figure, results))
     abouts = [one["about"] for one in given
               if isinstance(one, dict) and "checkpoint" in one.get("about", {})]

@@ -8,8 +8,7 @@
 Functions of a classifier in evaluation mode, in which images do not touch each other: x
 (N, 3, H, W) to logits (N, classes). Images are normalised, so that 0 is the mean colour of the
 training set. `classes` (N,) are those whose logits are explained. Nothing of the net is changed.
-All three agreed with captum once; it is left out, as the numpy that it pins did not fit.
-"""
+All three agreed with captum once; it is left out, as the numpy that it pins did not fit."""
 
 from itertools import product
 
@@ -41,8 +40,7 @@ def grad_cam(net: nn.Module, x: Tensor, classes: Tensor, layer: nn.Module) -> Te
 
     relu(Σ_k α_k A_k), α_k the mean over the map of ∂logit/∂A_k (Selvaraju et al. 2017, arXiv
     1610.02391, eq. 1 and 2). Behind global pooling, mean or max, and one linear layer, α_k is the
-    head's weight up to a factor, and the map that of CAM (Zhou et al. 2016, arXiv 1512.04150).
-    """
+    head's weight up to a factor, and the map that of CAM (Zhou et al. 2016, arXiv 1512.04150)."""
     kept = []
 
     def keep(_, __, output: Tensor) -> Tensor:
@@ -61,8 +59,7 @@ def integrated_gradients(net: nn.Module, x: Tensor, classes: Tensor,
 
     (x − b) times the mean gradient on the way, by the midpoint rule (Sundararajan et al. 2017,
     arXiv 1703.01365, eq. 1 and 3). "Complete": the sum over an image is its logit less that of the
-    baseline.
-    """
+    baseline."""
     way, total = x - baseline, torch.zeros_like(x)
     for i in range(steps):
         point = (baseline + (i + 0.5) / steps * way).detach().requires_grad_()
@@ -76,8 +73,7 @@ def occlusion(net: nn.Module, x: Tensor, classes: Tensor, size: int = 6,
     """Return (N, rows, columns): by how much the logit falls when the mean colour covers a square.
 
     The square of entry (i, j) begins at row i·stride and column j·stride; its side is `size` pixels
-    (Zeiler & Fergus 2014, arXiv 1311.2901, section 4.2).
-    """
+    (Zeiler & Fergus 2014, arXiv 1311.2901, section 4.2)."""
     tops, lefts = (range(0, length - size + 1, stride) for length in x.shape[2:])
     whole, falls = _logits(net(x), classes), []
     for top, left in product(tops, lefts):
@@ -93,8 +89,7 @@ def explain(net: nn.Module, x: Tensor, classes: Tensor, size: int, stride: int,
 
     Args:
         size, stride: as for `occlusion`.
-        steps: as for `integrated_gradients`.
-    """
+        steps: as for `integrated_gradients`."""
     return {"grad_cam": grad_cam(net, x, classes, last_maps(net, x)),
             "integrated_gradients": integrated_gradients(net, x, classes, steps=steps).sum(1),
             "occlusion": occlusion(net, x, classes, size, stride)}
@@ -104,8 +99,7 @@ def most_confident_pairs(logits: Tensor, labels: Tensor, rows: int) -> Tensor:
     """Return numbers (rows, 2): a class's most confident right answer and mistake.
 
     The classes are those whose mistakes are the most confident, in this order; −1 where a class has
-    no right answer, or no mistake.
-    """
+    no right answer, or no mistake."""
     confidence, predicted = logits.softmax(1).max(1)
     of_class = labels == torch.arange(logits.shape[1], device=labels.device)[:, None]
     columns = [torch.where(of_class & kind, confidence, -1.0).max(1)
@@ -116,10 +110,7 @@ def most_confident_pairs(logits: Tensor, labels: Tensor, rows: int) -> Tensor:
 
 def measure(net: nn.Module, test: Split, rows: int, size: int, stride: int, steps: int) -> dict:
     """Return the images chosen, row by row, right answers before mistakes, and their explanations.
-
-    Args:
-        rows: classes; the others are as for `explain`.
-    """
+    `rows`: classes; the others are as for `explain`."""
     logits = predict(net, test)
     numbers = most_confident_pairs(logits, test.labels, rows).flatten()
     images, labels = test.take(numbers)  # −1, the last image, is not drawn

@@ -4,8 +4,7 @@ Definitions and strengths are those of CIFAR-10-C (Hendrycks & Dietterich 2019, 
 and the authors' make_cifar_c.py), but for three things of ours: the corruption `shift`, the seed of
 the noise, and that pixel values are rounded to the nearest, where theirs are cut. The functions
 behind `CORRUPTIONS` take images (N, 3, 32, 32) in [0, 1] on the CPU, a strength, and a generator,
-which only noise and shift use; their results may leave [0, 1].
-"""
+which only noise and shift use; their results may leave [0, 1]."""
 
 import io
 

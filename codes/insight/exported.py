@@ -91,10 +91,7 @@ class Tracer(fx.Tracer):
 
 def layer_of(node: fx.Node, net: nn.Module) -> dict | None:
     """Return what a step of the forward pass is, without weights' names; None: it does nothing.
-
-    Raises:
-        NotExportable: it is none of what the page knows.
-    """
+    Raises NotExportable: it is none of what the page knows."""
     given = (*node.args[1:], *node.kwargs.values())
     if node.op == "call_module":
         module = net.get_submodule(node.target)
@@ -118,10 +115,7 @@ def layer_of(node: fx.Node, net: nn.Module) -> dict | None:
 
 def exported(net: nn.Module) -> dict:
     """Return the layers of a net in evaluation mode, on the CPU, and what they need of an image.
-
-    Raises:
-        NotExportable: the net has a layer or a step that the page does not know.
-    """
+    Raises NotExportable: the net has a layer or a step that the page does not know."""
     net = net.requires_grad_(False)
     try:
         graph = Tracer().trace(net)

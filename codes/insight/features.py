@@ -1,8 +1,7 @@
 """What the last layer of a net is given, in a plane; and how alike blocks of small nets are.
 
     plane = principal_points(net, test)
-    neighbours = neighbour_points(net, test, images=2000, perplexity=30)
-"""
+    neighbours = neighbour_points(net, test, images=2000, perplexity=30)"""
 
 import torch
 from torch import nn
@@ -22,10 +21,7 @@ def principal_points(net: nn.Module, test: Split) -> dict:
 
 def neighbour_points(net: nn.Module, test: Split, images: int, perplexity: float) -> dict:
     """Return the first `images` test images by t-SNE of features (van der Maaten & Hinton 2008).
-
-    Raises:
-        ImportError: scikit-learn is not installed.
-    """
+    Raises ImportError: scikit-learn is not installed."""
     from sklearn.manifold import TSNE  # here: only this panel needs it
 
     some = test.take(slice(images))
@@ -41,8 +37,7 @@ def compare_nets(train: Split, test: Split, images: int, pairs: list, nets: list
     Args:
         images: so many test images, the first ones, are compared.
         pairs: of nets, each its name and seed.
-        nets: the settings (`net_settings`) of the nets in `pairs`, in the order of `nets_of`.
-    """
+        nets: the settings (`net_settings`) of the nets in `pairs`, in the order of `nets_of`."""
     train, validation = split_validation(train)
     x, outputs, right, names = normalize(test.images[:images]), [], [], nets_of(pairs)
     for (name, _), settings in zip(names, nets, strict=True):

@@ -1,8 +1,7 @@
 """The filters of a network's first convolution, and the feature maps of its first ones.
 
     data = measure(net, test, image=7, maps=24)
-    data = learned(train, validation, nets={"vgg": net_settings("vgg", 0, data_checksum())})
-"""
+    data = learned(train, validation, nets={"vgg": net_settings("vgg", 0, data_checksum())})"""
 
 import torch
 from torch import Tensor, nn
@@ -52,8 +51,7 @@ def learned(train: Split, validation: Split, *, nets: dict[str, dict]) -> dict:
         nets: `net_settings` by name.
 
     Returns:
-        by name, (2, K, 3, h, w); accuracy (nets,) after training, in fractions of `validation`.
-    """
+        by name, (2, K, 3, h, w); accuracy (nets,) after training, in fractions of `validation`."""
     found, right = {}, []
     for name, one in nets.items():
         both = fresh(one, train).net, opened(name, one, train)

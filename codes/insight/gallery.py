@@ -38,8 +38,7 @@ def measure(net: nn.Module, train: Split, test: Split, *, right: int, wrong: int
     Args:
         right, wrong: images of a class, as for `first_right_and_surest_wrong`.
         neighbours: training images beside each.
-        size, stride, steps: as for `explain`.
-    """
+        size, stride, steps: as for `explain`."""
     logits = predict(net, test)
     numbers = first_right_and_surest_wrong(logits, test.labels, right, wrong)
     some, logits = test.take(numbers), logits[numbers]

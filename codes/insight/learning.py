@@ -1,7 +1,6 @@
 """A small net while it learns: its first filters, its path, and how well it does, step by step.
 
-    watch(train, validation, recipe=small_recipe(0, device), frames=40, validation_images=2000)
-"""
+    watch(train, validation, recipe=small_recipe(0, device), frames=40, validation_images=2000)"""
 
 import itertools
 
@@ -43,8 +42,7 @@ def watch(train: Split, validation: Split, *, recipe: dict, frames: int,
     Returns:
         steps (M,); filters (M, K, 3, 3, 3); loss (nats, without label smoothing) and accuracy (M,);
         path (M, 2), the parameters along their first two principal components, and those' shares of
-        the variance (2,).
-    """
+        the variance (2,)."""
     trainer = Trainer(Settings.from_dict(recipe), train, train.labels.device)
     validation = validation.take(slice(validation_images))
     steps = sorted({round(trainer.steps * (i / (frames - 1)) ** 1.5) for i in range(frames)})

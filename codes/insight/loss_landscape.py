@@ -7,8 +7,7 @@
     way = filter_normalized(centre, draw)
     loss_at(for_landscape(net), displaced(centre, (0.5, way)), (images, labels))
 
-The net, its buffers and gradients stay the same bits: what is moved is a copy.
-"""
+The net, its buffers and gradients stay the same bits: what is moved is a copy."""
 
 import copy
 import json
@@ -39,14 +38,10 @@ def for_landscape(net: nn.Module, frozen: bool = False) -> nn.Module:
     Running statistics belong to the weights under which they were gathered; anywhere else they have
     to be computed anew. Here that takes no pass of its own: each layer normalises by the batch that
     the loss is taken of. But for n/(n − 1) in a variance of n values, this is evaluation mode after
-    the statistics were recomputed from the same images.
+    the statistics were recomputed from the same images. `frozen`: keep the running statistics of
+    `net` instead, wherever its weights are moved.
 
-    Args:
-        frozen: keep the running statistics of `net` instead, wherever its weights are moved.
-
-    Raises:
-        UserError: `frozen`, and it has none; or a batch norm that draws noise in training.
-    """
+    Raises UserError: `frozen`, and it has none; or a batch norm that draws noise in training."""
     net = copy.deepcopy(net).eval()
     layers = with_running_statistics(net)
     if frozen and not layers:
@@ -64,8 +59,7 @@ def loss_at(net: nn.Module, point: Tensors, batch: Batch) -> Tensor:
     Args:
         net: from `for_landscape`.
         point: parameters by name; those left out are the net's.
-        batch: normalized images (N, 3, S, S) and labels (N,); they go through at once.
-    """
+        batch: normalized images (N, 3, S, S) and labels (N,); they go through at once."""
     buffers = {name: b.clone() for name, b in net.named_buffers()}
     return F.cross_entropy(functional_call(net, (point, buffers), (batch[0],)), batch[1])
 
@@ -75,8 +69,7 @@ def filter_normalized(centre: Tensors, generator: torch.Generator) -> Tensors:
 
     Li et al. 2018 (arXiv 1712.09913, section 4). A filter is all that makes one output channel or
     unit: w[k] of a parameter w with two or more axes. Biases and the parameters of normalisation
-    stay (0). Drawn on the CPU: the same on every device.
-    """
+    stay (0). Drawn on the CPU: the same on every device."""
     direction = {}
     for name, p in centre.items():
         if p.ndim < 2:
@@ -122,8 +115,7 @@ def top_eigenvalue(loss: Callable[[], Tensor], parameters: Iterable[Tensor],
         tolerance: stop where ‖Hv − λv‖ is within this share of |λ|.
 
     Returns:
-        λ, and ‖Hv − λv‖: some eigenvalue is that near to λ.
-    """
+        λ, and ‖Hv − λv‖: some eigenvalue is that near to λ."""
     parameters = list(parameters)
     grad = partial(torch.autograd.grad, inputs=parameters, materialize_grads=True)
     gradient = flat(grad(loss(), create_graph=True))
@@ -155,15 +147,12 @@ def _largest(product: Callable[[Tensor], Tensor], vector: Tensor, iterations: in
 
 def principal_plane(path: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the plane in which a path's points vary most, moved so that it holds the last of them.
-
-    Args:
-        path: (K, P), K ≥ 2 points in order.
+    `path`: (K, P), K ≥ 2 points in order.
 
     Returns:
         directions: (2, P) float64, orthonormal: the first two principal components.
         coordinates: (K, 2), of the points along them, counted from the last point.
-        explained: (2,), shares of the variance about the mean.
-    """
+        explained: (2,), shares of the variance about the mean."""
     path = path.double()
     _, values, directions = torch.linalg.svd(path - path.mean(0), full_matrices=False)
     explained = values.square() / values.square().sum()
@@ -185,8 +174,7 @@ def random_plane(net: nn.Module, batch: Batch, *, n_items: int, hessian_images: 
         points: of the grid, along each direction; odd.
         span: of the directions, to either side.
         seed: of the directions.
-        frozen: leave the batch-norm statistics as they are.
-    """
+        frozen: leave the batch-norm statistics as they are."""
     net = for_landscape(net.to(batch[0].device), frozen)
     batch = tuple(part[:n_items] for part in batch)
     centre, draw = trainable(net), torch.Generator().manual_seed(seed)
@@ -240,9 +228,7 @@ def fill(path: Path, about: dict, prepare: Callable[..., tuple], **settings) -> 
         prepare: given the settings, returns xs, ys, loss(x, y) and a function whose result, numbers
             and arrays by name, is computed before the rows; not called for a complete file.
 
-    Raises:
-        UserError: the file is damaged.
-    """
+    Raises UserError: the file is damaged."""
     about = {**about, "settings": settings}
     held = read_npz(path) if path.exists() else {}
     known = deviating(held.get("about")) == deviating(about)

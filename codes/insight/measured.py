@@ -3,8 +3,7 @@
     about = made_from(checkpoint, args.data_dir)
     measured(args.results / "patches.npz", about, measure, net, test, image=7, channels=6)
 
-A drawing reads the file alone (`VGG_BatchNorm.ground.files.read_npz`), and the settings with it.
-"""
+A drawing reads the file alone (`VGG_BatchNorm.ground.files.read_npz`), and the settings with it."""
 
 import argparse
 from collections.abc import Callable
@@ -33,12 +32,8 @@ def made_from(checkpoint: Path, data_dir: Path, network: str | None = None) -> d
 
 def net_and_data(args: argparse.Namespace) -> tuple[dict, nn.Module, Split, Split]:
     """Return `made_from` of --ckpt and --data-dir, the net in evaluation mode, and the training and
-    the test split, all on --device.
-
-    Raises:
-        UserError: the checkpoint, the data or the device is missing or does not fit, or there is no
-            test image of the number --image.
-    """
+    the test split, all on --device. Raises UserError: the checkpoint, the data or the device is
+    missing or does not fit, or there is no test image of the number --image."""
     device = use_device(args.device)
     path, net = open_network(args.ckpt, device, args.network)
     train, test = (split.to(device) for split in load_cifar10(args.data_dir))
@@ -49,11 +44,8 @@ def net_and_data(args: argparse.Namespace) -> tuple[dict, nn.Module, Split, Spli
 
 
 def training_parts(args: argparse.Namespace) -> tuple[Split, Split, str]:
-    """Return the training and the validation images, on --device, and the data's checksum.
-
-    Raises:
-        UserError: the data or the device is missing.
-    """
+    """Return the training and the validation images, on --device, and the data's checksum. Raises
+    UserError: the data or the device is missing."""
     device, (whole, _) = use_device(args.device), load_cifar10(args.data_dir)
     train, validation = (part.to(device) for part in split_validation(whole))
     return train, validation, data_checksum(args.data_dir)
@@ -73,14 +65,10 @@ def measured(path: Path, about: dict, measure: Callable[..., dict], *inputs, **s
     """Return the arrays in the npz file `path` by name, and `about`, which holds the settings too.
 
     Where the file is missing, or of something else, or of other settings, it is written first, with
-    the arrays (tensors, numbers or lists) that `measure(*inputs, **settings)` gives.
+    the arrays (tensors, numbers or lists) that `measure(*inputs, **settings)` gives. `about`: what
+    the numbers are of, as JSON gives it back (see `made_from`).
 
-    Args:
-        about: what the numbers are of, as JSON gives it back (see `made_from`).
-
-    Raises:
-        UserError: the file is damaged.
-    """
+    Raises UserError: the file is damaged."""
     about = {**about, "settings": settings}
     held = read_npz(path) if path.exists() else {}
     if deviating(held.get("about")) != deviating(about):

@@ -1,7 +1,6 @@
 """What a network gets wrong, how well it knows, and which images are hard to tell apart.
 
-    data = measure(net, train, test, bins=15, mistakes=24)
-"""
+    data = measure(net, train, test, bins=15, mistakes=24)"""
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +23,7 @@ def measure(net: nn.Module, train: Split, test: Split, bins: int, mistakes: int)
 
     Args:
         bins: of confidence.
-        mistakes: so many images that the net is surest of and wrong about.
-    """
+        mistakes: so many images that the net is surest of and wrong about."""
     logits, averaged = predict(net, test, predictions.one_and_six_views).unbind(1)
     confidence, said = logits.softmax(1).max(1)
     wrong = said != test.labels

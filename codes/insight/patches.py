@@ -2,8 +2,7 @@
 
     from codes.insight.patches import peaks, stages
     for field, maps in stages(net, x):  # x (N, 3, H, W), normalised
-        print(field.name, field.size, maps.shape)
-"""
+        print(field.name, field.size, maps.shape)"""
 
 from typing import NamedTuple
 
@@ -36,8 +35,7 @@ def stages(net: nn.Module, x: Tensor) -> list[tuple[Field, Tensor]]:
     from kernels, strides and paddings alone (Dumoulin & Visin 2016, arXiv 1603.07285): for chains
     of layers without dilation; the shortcuts of a residual net are shorter ways and widen nothing.
     CifarNet's whitening stem is padded at the right and below, outside the layer, which moves no
-    `start`.
-    """
+    `start`."""
     found, field = [], Field("")
 
     def note(name: str, layer: nn.Module, output: Tensor) -> None:
@@ -93,12 +91,9 @@ def cut(image: Tensor, field: Field, place: int) -> Tensor:
 
 def strongest(field: Field, images: Tensor, peak: Tensor, place: Tensor,
               mean: Tensor, channels: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the channels (K,) whose `count` highest peaks exceed their mean response the most;
-    the numbers (K, count) of the images with these peaks; and what is seen there, (…, s, s, 3).
-
-    Args:
-        images, peak, place, mean: as `peaks` takes and gives them.
-    """
+    """Return the channels (K,) whose `count` highest peaks exceed their mean response the most; the
+    numbers (K, count) of the images with these peaks; and what is seen there, (…, s, s, 3).
+    `images`, `peak`, `place`, `mean`: as `peaks` takes and gives them."""
     best = peak.topk(min(count, len(peak)), dim=0)
     contrast = best.values.mean(0) / mean.clamp(min=1e-12)
     chosen = contrast.topk(min(channels, len(contrast))).indices
@@ -125,8 +120,7 @@ def measure(net: nn.Module, test: Split, *, image: int, channels: int, patches: 
     Args:
         image: number of the test image whose feature maps are drawn.
         channels, patches: so many channels of a layer, and so many patches of a channel.
-        maps: so many feature maps of a convolution.
-    """
+        maps: so many feature maps of a convolution."""
     pixels, layers = test.images[image], peaks(net, test.images)
     result = {"image": pixels.permute(1, 2, 0), "label": test.labels[image],
               "layers": [field.name for field in layers], "sizes": [field.size for field in layers]}

@@ -1,8 +1,7 @@
 """How a net bears corrupted and adversarial images, in accuracies; and two small nets under noise.
 
     about = made_from(checkpoint, data_dir)
-    data = measured(path, about, measure, net, test, images=2000, attacked=500, **SETTINGS)
-"""
+    data = measured(path, about, measure, net, test, images=2000, attacked=500, **SETTINGS)"""
 
 import json
 from functools import partial
@@ -42,10 +41,7 @@ def fgsm(net: nn.Module, x: Tensor, labels: Tensor, eps: float, _=None) -> Tenso
 def pgd(net: nn.Module, x: Tensor, labels: Tensor, eps: float, generator: torch.Generator,
         steps: int = 10) -> Tensor:
     """Take `steps` steps of PGD_STEP · eps / steps within eps of x (N, 3, H, W) and in [0, 1].
-
-    Args:
-        generator: on the CPU; draws the start, uniform within eps.
-    """
+    `generator`: on the CPU; draws the start, uniform within eps."""
     start = 2 * torch.rand(x.shape, generator=generator).to(x.device) - 1
     moved = (x + eps * start).clamp(0, 1)
     for _ in range(steps if eps else 0):
@@ -104,8 +100,7 @@ def measure(net: nn.Module, test: Split, *, images: int, attacked: int,
 
     Returns:
         clean; corruptions (C, S); attacks (2, E), FGSM and PGD; pictures and label of the example;
-        and the environment, as JSON.
-    """
+        and the environment, as JSON."""
     device = next(net.parameters()).device
     test, one = test.take(slice(images)), test.take(slice(example, example + 1))
     whole, some = test.to(device), test.take(slice(attacked)).to(device)
@@ -123,8 +118,7 @@ def noise_by_first_layer(train: Split, test: Split, *, images: int, nets: dict[s
     Args:
         train: what they are trained on, on the device they run on.
         test: on the CPU.
-        nets: `net_settings` by name.
-    """
+        nets: `net_settings` by name."""
     test, device, found = test.take(slice(images)), train.labels.device, []
     for name, one in nets.items():
         net = opened(name, one, train)

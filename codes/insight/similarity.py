@@ -5,8 +5,7 @@
 
 Centred kernel alignment compares which images a layer holds to be alike, not its channels: it is 1
 for features that differ by a rotation and a factor, near 0 for unrelated ones (Kornblith et al.
-2019, arXiv 1905.00414).
-"""
+2019, arXiv 1905.00414)."""
 
 import contextlib
 from collections.abc import Callable
@@ -30,8 +29,7 @@ def gram(features: Tensor) -> Tensor:
 def cka_matrix(first: list[Tensor], second: list[Tensor]) -> Tensor:
     """Return (len(first), len(second)) values of linear CKA (eq. 4) of features (N, D).
 
-    A value is the cosine of two Gram matrices: ‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖) of centred X and Y.
-    """
+    A value is the cosine of two Gram matrices: ‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖) of centred X and Y."""
     rows, columns = (torch.stack([gram(x) for x in some]).flatten(1) for some in (first, second))
     return rows @ columns.T
 
@@ -39,10 +37,7 @@ def cka_matrix(first: list[Tensor], second: list[Tensor]) -> Tensor:
 def run_and_tell_layers(net: nn.Module, x: Tensor,
                         note: Callable[[str, nn.Module, Tensor], None]) -> None:
     """Run `net` on x; call `note` with name, layer and output of each innermost layer that runs.
-
-    Raises:
-        UserError: it has no convolution, and so no feature maps.
-    """
+    Raises UserError: it has no convolution, and so no feature maps."""
     if not any(isinstance(layer, nn.Conv2d) for layer in net.modules()):
         raise UserError("this net has no convolution, so there are no feature maps to look at; "
                         "visualize_mistakes.py and visualize_landscape.py take it")
@@ -78,11 +73,8 @@ def layer_outputs(net: nn.Module, x: Tensor, batch_size: int = 250) -> list[Tens
 
 
 def penultimate(net: nn.Module, x: Tensor) -> Tensor:
-    """Return (N, D): what the last linear layer of `net` is given for normalised images x.
-
-    Raises:
-        UserError: it has none.
-    """
+    """Return (N, D): what the last linear layer of `net` is given for normalised images x. Raises
+    UserError: it has none."""
     seen, layers = [], [layer for layer in net.modules() if isinstance(layer, nn.Linear)]
     if not layers:
         raise UserError("this net has no linear layer, whose input would be its features")

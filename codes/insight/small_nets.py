@@ -5,8 +5,7 @@
 
 The base `quick` (studies.py), trained now if it is not there: half a minute on two CPU cores. Kept
 in runs/small/<name>-s<seed>/: last.pt, and path.npz, its trained weights at every so many steps,
-float16.
-"""
+float16."""
 
 from pathlib import Path
 
@@ -65,22 +64,16 @@ def net_settings(name: str, seed: int, data_md5: str) -> dict:
 
 
 def fresh(settings: dict, train: Split) -> PathTrainer:
-    """Return the trainer of a net of these `net_settings` before its first step.
-
-    Args:
-        train: the training images of `split_validation`, on the device that trains.
-    """
+    """Return the trainer of a net of these `net_settings` before its first step. `train`: the
+    training images of `split_validation`, on the device that trains."""
     recipe = {key: settings[key] for key in settings if key not in ("data_md5", "every")}
     return PathTrainer(Settings.from_dict(recipe), train, train.labels.device,
                        every=settings["every"])
 
 
 def small_net(name: str, seed: int, train: Split, data_md5: str) -> Path:
-    """Return the checkpoint of a net of NETS, its path.npz beside it.
-
-    Args:
-        train: the training images of `split_validation`.
-    """
+    """Return the checkpoint of a net of NETS, its path.npz beside it. `train`: the training images
+    of `split_validation`."""
     device = train.labels.device
     settings = net_settings(name, seed, data_md5) | {
         "precision": "bfloat16" if device.type == "cuda" else "float32"}
@@ -104,9 +97,6 @@ def opened(name: str, settings: dict, train: Split) -> nn.Module:
 
 
 def read_path(ckpt: Path) -> Tensor:
-    """Return (K, P) float16: the weights kept beside a `small_net`, first to last.
-
-    Raises:
-        UserError: they are missing or damaged.
-    """
+    """Return (K, P) float16: the weights kept beside a `small_net`, first to last. Raises
+    UserError: they are missing or damaged."""
     return torch.from_numpy(read_npz(ckpt.with_name("path.npz"))["weights"])

@@ -18,11 +18,8 @@ SUMMARY = {"n": int, "failures": int, "accuracy": float, "deviation": float, "di
 
 
 class Results:
-    """runs.csv and curves.csv in `folder`, whole at every moment.
-
-    Raises:
-        UserError: the folder holds runs of another base, or a damaged file.
-    """
+    """runs.csv and curves.csv in `folder`, whole at every moment. Raises UserError: the folder
+    holds runs of another base, or a damaged file."""
 
     def __init__(self, folder: Path, base: dict | None = None):
         self.folder = folder
@@ -69,11 +66,8 @@ class Results:
 
 
 def key(changes: dict, base: dict) -> str:
-    """Return what differs from the base, as runs.csv has it.
-
-    Raises:
-        UserError: something that is no setting of the base.
-    """
+    """Return what differs from the base, as runs.csv has it. Raises UserError: something that is no
+    setting of the base."""
     if unknown := changes.keys() - base.keys():
         raise UserError(f"a variant changes {min(unknown)}, which is no setting of the base")
     names = (name for name in sorted(changes) if changes[name] != base[name])
@@ -101,8 +95,7 @@ def summary_rows(study: str, settled: dict[str, dict], tried: dict[str, list[dic
         n, failures: of the seeds counted; seed 0 tunes and does not count.
         tries, edge: how many rates or strengths the grid that is used now has; whether the one that
             was kept is its first or its last.
-        seconds: their median, of the runs that were not made beside others.
-    """
+        seconds: their median, of the runs that were not made beside others."""
     runs = {name: results.seeds(key(changes, results.base)) for name, changes in settled.items()}
     runs = {name: by_seed for name, by_seed in runs.items() if by_seed}
     paired_with = next(iter(runs.values()), {})

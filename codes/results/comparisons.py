@@ -47,8 +47,7 @@ class Comparisons(Results):
         """Return (learning rate, accuracy in % on seed 0) pairs of all tries, sorted, and the pair
         that was kept.
 
-        Rates that are no powers of FACTOR away from the one kept are another study's tries.
-        """
+        Rates that are no powers of FACTOR away from the one kept are another study's tries."""
         changes = json.loads(row["changes"])
         kept, others = self.lr(changes), {k: v for k, v in changes.items() if k != "lr"}
         runs = [(json.loads(run["changes"]), run) for run in self.rows
@@ -110,11 +109,8 @@ def without_effect_table(studies: dict[str, list[dict]]) -> Table:
 
 
 def changes_table(compare: Path) -> Table:
-    """Return what one change does to both bases, in points; bold: clear after correction.
-
-    Raises:
-        KeyError: a variant, or a whole summary.csv, is not there.
-        UserError: a base.json is not.
+    """Return what one change does to both bases, in points; bold: clear after correction. Raises
+    KeyError: a variant, or a whole summary.csv, is not there. Raises UserError: a base.json is not.
     """
     columns, heads, firsts = [], [], []
     for name in ("quick", "long"):
