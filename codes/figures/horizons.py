@@ -77,8 +77,9 @@ def draw_horizons(short: dict, long: dict, pairs: Pairs):
     """What changes with a wider net and longer training. The difference in validation accuracy from
     the study's first variant (dashed line) at widths {short} (orange circles) and at {long} (blue
     squares), joined by a line, with 95 % intervals over seeds (Student's t) where there are two or
-    more; filled where Holm's rule over the study's variants calls it clear. Each panel has its own
-    scale; of losses with a regulariser, those of cross-entropy are drawn. {told} {one_seed}
+    more; filled where Holm's rule over the study's variants calls it clear, which more seeds (in
+    brackets) make easier. Rates and strengths of regularisers are each length's own. Each panel has
+    its own scale; of losses with a regulariser, those of cross-entropy are drawn. {told} {one_seed}
     {largest} {alone} {other}"""
     if not pairs:
         raise NotRun
