@@ -23,7 +23,8 @@ def comparisons_for_report(path: Path) -> dict:
                      "batch_size": base["batch_size"],
                      "widths": ", ".join(map(str, base["widths"])),
                      "small_share": percent(base["small_share"], 0),
-                     "seeds": seeds(sum(runs.studies.values(), [])), **fit(runs, "{}")},
+                     "seeds": seeds([row for name, rows in runs.studies.items()
+                                     if name != "final" for row in rows]), **fit(runs, "{}")},
             "component_fit": fit(runs, runs.studies["components"][0]["changes"]),
             "studies": {name: study_for_report(rows) for name, rows in runs.studies.items()},
             "tuning": {"table": [TUNING, *(row for row, _ in sensitivity)], "factor": f"{FACTOR:g}",
