@@ -59,7 +59,7 @@ def recipe_for_report(path: Path) -> dict | None:
 def repeated_for_report(path: Path) -> dict:
     """compare-xeon/quick, which was run first, on another CPU, beside compare/quick: how many
     differences both have, how many of them lie outside of their first interval, how many were
-    clear, and how many of these are so again, in the same direction; the first variant's accuracy
+    clear, and which of these are not so again, in the same direction; the first variant's accuracy
     (%) both times; seconds of each optimizer's runs on that CPU, when nothing else ran."""
     first, again = by_study(path.parent), by_study(path.parents[2] / "compare" / "quick")
     pairs = [(row, new) for study, rows in first.items() for row in rows[1:]
@@ -71,8 +71,8 @@ def repeated_for_report(path: Path) -> dict:
     return {"device": Comparisons(path.parent).rows[0]["device"].partition("(")[0],
             "seeds": seeds(sum(first.values(), [])), "differences": len(pairs),
             "outside": sum(outside), "clear": len(clear),
-            "again": sum(new["clear"] and new["difference"] * row["difference"] > 0
-                         for row, new in clear),
+            "lost": listed([f"“{short(row)}”" for row, new in clear
+                            if not new["clear"] or new["difference"] * row["difference"] < 0]),
             "accuracy": [with_spread(rows["activations"][0]["accuracy"],
                                      rows["activations"][0]["deviation"])
                          for rows in (first, again)],

@@ -27,7 +27,8 @@ OUTCOMES = {"better": ("clearly better", PALETTE[0], PALETTE[0]),  # label, line
 
 def what_was_trained(runs: Comparisons, seeds: str = "") -> str:
     """Return what the pictures are of, for their faces."""
-    seeds = seeds or advice.seeds([row for rows in runs.studies.values() for row in rows])
+    seeds = seeds or advice.seeds([row for rows in runs.studies.values() if len(rows) > 1
+                                    for row in rows])
     return f"{advice.what_was_trained(runs.base)}; {seeds}"
 
 
