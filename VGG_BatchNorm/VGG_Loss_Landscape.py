@@ -162,8 +162,8 @@ def minutes(runs: list[Run], train: Split, device: torch.device) -> float:
 
 
 def done(run: Run, folder: Path) -> bool:
-    """Return whether the run's file is there, of as many steps or more, in either precision. Raises
-    UserError: it is of a run with other settings."""
+    """Return whether the run's file is there, of as many steps or more, in either precision.
+    Raises UserError: it is of a run with other settings."""
     paths = [folder / f"{dataclasses.replace(run, precision=precision).name}.npz"
              for precision in PRECISIONS[1:]]
     steps = 0

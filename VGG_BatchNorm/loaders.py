@@ -172,8 +172,7 @@ def main() -> None:
     from VGG_BatchNorm.ground.style import draw_samples
 
     draw_samples(*(part.numpy() for part in train), args.out)
-    print(f"{len(train.labels):,} training and {len(test.labels):,} test images, "
-          f"verified; {args.out}")
+    print(f"{len(train.labels):,} training and {len(test.labels):,} test images, verified")
 
 
 if __name__ == "__main__":

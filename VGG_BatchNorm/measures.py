@@ -30,8 +30,8 @@ def read_runs(folder: Path) -> Runs:
 
 
 def find(runs: Runs, group: str, **wanted) -> list[dict]:
-    """Return the runs of `group` whose settings are as wanted, by learning rate and seed. Raises
-    NotRun: there is none."""
+    """Return the runs of `group` whose settings are as wanted, by learning rate and seed.
+    Raises NotRun: there is none."""
     found = [r for name, r in runs.items() if name.startswith(f"{group}/")
              and all(r["run"][key] == value for key, value in wanted.items())]
     if not found:
@@ -141,7 +141,7 @@ def training_percent(run: dict, step: int | None = None) -> float:
     """Return the accuracy over the `WINDOW` batches up to `step`, in percent.
 
     Each batch counts as it was before its own update; of a diverged run, the result is chance.
-    `step`: default: the last.
+    `step`: the last, if none is given.
 
     Raises NotRun: the run is shorter."""
     if not np.isfinite(run["loss"][-1]):

@@ -336,8 +336,8 @@ def _ratio(a: float, b: float) -> float:
 def _undisturbed(model: nn.Module) -> Iterator[nn.Module]:
     """Yield what `_inside` returns, in float32 without TF32, autocast or compilation.
 
-    Gradients are on. The random state of CPU, CUDA, numpy and Python is put back at the end. Raises
-    ValueError: `model` has nothing to train."""
+    Gradients are on. The random state of CPU, CUDA, numpy and Python is put back at the end.
+    Raises ValueError: `model` has nothing to train."""
     model = _inside(model)
     devices = {p.device for p in model.parameters() if p.requires_grad}
     if not devices:

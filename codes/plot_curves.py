@@ -24,7 +24,6 @@ def main() -> None:
                                 "no run yet; `make train` makes one").parent
     path = args.out or folder / "training_curves.png"
     save_figure(draw_curves(*read_log(folder)), path)
-    print(f"picture    {path}")
 
 
 if __name__ == "__main__":

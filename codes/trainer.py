@@ -45,8 +45,8 @@ def add_l1(net: nn.Module, factor: float) -> None:
 class Trainer:
     """A network, its optimizers, its data, and where it is in the schedule.
 
-    With `keep_share` below 1 it has a `proxy`, a Trainer of a small net, in step with it. Raises
-    UserError: one of several processes, and a batch norm that would see its images alone."""
+    With `keep_share` below 1 it has a `proxy`, a Trainer of a small net, in step with it.
+    Raises UserError: one of several processes, and a batch norm that would see its images alone."""
 
     def __init__(self, settings: Settings, train: Split, device: torch.device):
         self.settings, self.device = settings, device

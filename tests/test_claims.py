@@ -119,7 +119,7 @@ def test_the_scale_on_a_pictures_face():
 def test_heads_are_drawn_and_told_as_means_over_seeds():
     runs = {}
     for norm, head, warm in HEAD_LOOKS:
-        for seed, right in enumerate((0.25, 0.5)):
+        for seed, right in enumerate((0.25, 0.5, 0.75)):
             run = run_of(norm, seed, right=right, head=head, warmup=100 * warm)
             run |= {"watch_steps": np.array([0]), "dead": np.full((1, 10), right)}
             group = "rates" if head == "plain" and not warm else "heads"
@@ -128,11 +128,11 @@ def test_heads_are_drawn_and_told_as_means_over_seeds():
                 runs[f"pair/{norm}-{seed}"] = run_of(norm, seed, 0.1)
     accuracy, loss, dead, *_ = FIGURES["11_heads"](runs).axes
     at_half = [line.get_ydata()[-1] for line in accuracy.lines if line.get_marker() != "."]
-    assert at_half == pytest.approx(len(HEAD_LOOKS) * [37.5])
-    assert all(line.get_ydata() == pytest.approx(37.5) for line in dead.lines[:2])
+    assert at_half == pytest.approx(len(HEAD_LOOKS) * [50])
+    assert all(line.get_ydata() == pytest.approx(50) for line in dead.lines[:2])
     told = report_numbers.heads(runs)
     assert len(told) == len(HEAD_LOOKS)
-    assert told["batch-batch"] == {"seeds": 2, "diverged": 0, "accuracy": "37.5",
+    assert told["batch-batch"] == {"seeds": 3, "diverged": 0, "accuracy": "50.0 ± 25.0",
                                    "thrown": "1"}
 
 

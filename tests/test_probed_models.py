@@ -148,6 +148,9 @@ def test_activations_of_other_types_and_shapes():
     model = perceptron(nn.GELU(), nn.Flatten(0), nn.Sigmoid(), nn.Unflatten(0, (8, 16)))
     found = statistics(model)
     assert len(found["dead"]) == 2 and min(found["gradient_norms"]) > 0
+    inside = model[0](BATCH[0]).detach().requires_grad_()
+    F.cross_entropy(model[1:](inside), BATCH[1]).backward()
+    assert found["gradient_norms"][0] == pytest.approx(inside.grad.norm().item(), rel=1e-4)
     assert found["quantiles"][0][2] == pytest.approx(model[0](BATCH[0]).median().item(), abs=0.1)
     batch = BATCH[0].bfloat16(), BATCH[1]
     half = activation_statistics(perceptron(nn.ReLU()).bfloat16(), F.cross_entropy, batch)

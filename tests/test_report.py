@@ -12,7 +12,7 @@ import pytest
 from codes import report
 from codes.documents import report_numbers
 from codes.documents.page import template
-from codes.documents.report_comparisons import comparisons_for_report
+from codes.documents.report_comparisons import comparisons_for_report, repeated_for_report
 from codes.results.advice import better_worse_or_unclear, says, short
 from codes.results.comparisons import by_study
 from codes.results.words import cells, listed
@@ -231,3 +231,23 @@ def test_settings_that_are_zero_or_one_are_numbers():
     assert head == ["setting", "fast", "better"]
     assert said["head lr"] == ["0.67", "1"] and said["cutout"] == ["0", "8"]
     assert said["residual"] == ["no", "yes"] and said["widths"] == ["64, 256, 256", "96, 384, 384"]
+
+
+def test_what_was_repeated_is_counted_from_both_summaries(tmp_path):
+    """Of the second run, one difference lies outside of its first interval, and one is not clear
+    again."""
+    for name in ("compare", "compare-xeon"):
+        shutil.copytree(RESULTS_DIR / name / "quick", tmp_path / name / "quick")
+    first = tmp_path / "compare-xeon" / "quick" / "summary.csv"
+    shutil.copy(first, tmp_path / "compare" / "quick")
+    before = repeated_for_report(first)
+    assert before["outside"] == 0 and before["lost"] == [] and before["clear"] > 3
+    rows = read_csv(first, {"difference": float, "uncertainty": float})
+    for row in rows:
+        if row["variant"] == "tanh":
+            row["difference"] -= 1.1 * row["uncertainty"]
+        row["clear"] = row["clear"] if row["variant"] != "none" else False
+    write_csv(tmp_path / "compare" / "quick" / "summary.csv", rows)
+    found = repeated_for_report(first)
+    assert found["differences"] == before["differences"] and found["clear"] == before["clear"]
+    assert found["outside"] == 1 and found["lost"] == ["“none”"]

@@ -67,8 +67,8 @@ def _plain(value, place: str = "checkpoint"):
 
 
 def read_file(path: Path, device: torch.device | str = "cpu"):
-    """Return what torch.save put into a file, without running any code that it may hold. Raises
-    UserError: missing, damaged, or objects other than tensors and plain types."""
+    """Return what torch.save put into a file, without running any code that it may hold.
+    Raises UserError: missing, damaged, or objects other than tensors and plain types."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on the pickle protocol of foreign files
@@ -95,8 +95,8 @@ def is_ours(content) -> bool:
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict:
-    """Return what a checkpoint of this project holds, without running any code in it. Raises
-    UserError: missing, damaged, or not a checkpoint of this project."""
+    """Return what a checkpoint of this project holds, without running any code in it.
+    Raises UserError: missing, damaged, or not a checkpoint of this project."""
     content = read_file(path, device)
     if not is_ours(content):
         raise UserError(f"{path} is a checkpoint of another format; this project's come from "

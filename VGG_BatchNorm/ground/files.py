@@ -27,8 +27,8 @@ SHIPPED_WEIGHTS = ROOT / "reports" / "models" / "cifarnet.pt"
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[io.BufferedWriter]:
-    """Open a temporary file beside `path`; rename it to `path` once it is whole and on disk. Raises
-    OSError: no space, no permission; `path` is then as it was, and the temporary file gone."""
+    """Open a temporary file beside `path`; rename it to `path` once it is whole and on disk.
+    Raises OSError: no space, no permission; `path` is then as it was, the temporary file gone."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
@@ -83,8 +83,8 @@ def read_json(path: Path, *needed: str) -> dict:
 
 
 def newest(folder: Path, pattern: str, missing: str = "") -> Path | None:
-    """Return the file in `folder` that matches and was written last; None if there is none. Raises
-    UserError: there is none, and `missing` says what to do about it."""
+    """Return the file in `folder` that matches and was written last; None if there is none.
+    Raises UserError: there is none, and `missing` says what to do about it."""
     found = max(folder.glob(pattern), key=lambda path: path.stat().st_mtime, default=None)
     if missing and not found:
         raise UserError(missing)
@@ -104,7 +104,7 @@ def shown_path(path: Path) -> str:
 
 def read_csv(path: Path, types: dict[str, type]) -> list[dict]:
     """Return the rows of a CSV file, each a dict by column; none where the file is missing.
-    `types`: of columns: int, float or bool. What is not named is text; an empty cell is None.
+    `types`: int, float or bool, by column. What is not named is text; an empty cell is None.
 
     Raises UserError: rows of differing lengths, not text, or a cell that is not of its type."""
     if not path.exists():

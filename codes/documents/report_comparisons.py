@@ -71,8 +71,8 @@ def repeated_for_report(path: Path) -> dict:
     return {"device": Comparisons(path.parent).rows[0]["device"].partition("(")[0],
             "seeds": seeds(sum(first.values(), [])), "differences": len(pairs),
             "outside": sum(outside), "clear": len(clear),
-            "lost": listed([f"“{short(row)}”" for row, new in clear
-                            if not new["clear"] or new["difference"] * row["difference"] < 0]),
+            "lost": [f"“{short(row)}”" for row, new in clear
+                     if not new["clear"] or new["difference"] * row["difference"] < 0],
             "accuracy": [with_spread(rows["activations"][0]["accuracy"],
                                      rows["activations"][0]["deviation"])
                          for rows in (first, again)],

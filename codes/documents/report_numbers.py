@@ -318,10 +318,13 @@ def noise(runs: measures.Runs) -> dict:
             for norm in ("none", "batch", "noisy_batch_channel", "noisy_batch")}
     found = {}
     for name, of_run in percents.items():
-        right = {norm: list(map(of_run, some)) for norm, some in nets.items()}
-        lost = np.subtract(right["batch"], right["noisy_batch_channel"])
-        found[name] = {"cost": with_spread(*t_interval(lost)),
-                       **{norm: claims.mean_in_three_digits(some) for norm, some in right.items()}}
+        right = {norm: {run["run"]["seed"]: of_run(run) for run in some}
+                 for norm, some in nets.items()}
+        noisy = right["noisy_batch_channel"]
+        lost = [value - noisy[seed] for seed, value in right["batch"].items() if seed in noisy]
+        found[name] = {"cost": claims.signed(*t_interval(lost)).lstrip("+"),
+                       **{norm: claims.mean_in_three_digits(list(some.values()))
+                          for norm, some in right.items()}}
     return found
 
 

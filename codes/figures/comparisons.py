@@ -27,8 +27,9 @@ OUTCOMES = {"better": ("clearly better", PALETTE[0], PALETTE[0]),  # label, line
 
 def what_was_trained(runs: Comparisons, seeds: str = "") -> str:
     """Return what the pictures are of, for their faces."""
-    seeds = seeds or advice.seeds([row for rows in runs.studies.values() if len(rows) > 1
-                                    for row in rows])
+    of_all = [row for rows in runs.studies.values() for row in rows]
+    compared = [row for row in of_all if row["study"] != "final"]
+    seeds = seeds or advice.seeds(compared or of_all)
     return f"{advice.what_was_trained(runs.base)}; {seeds}"
 
 

@@ -45,8 +45,8 @@ def read_folder(read: Callable[[Path], object], folder: Path) -> tuple:
 
 
 def read_comparisons(folder: Path, name: str) -> tuple[Comparisons]:
-    """Return the comparisons in `folder`, if they hold what the figure `name` draws. Raises
-    measures.NotRun: they do not."""
+    """Return the comparisons in `folder`, if they hold what the figure `name` draws.
+    Raises measures.NotRun: they do not."""
     found, = read_folder(Comparisons, folder)
     if not comparisons.shows(name, found):
         raise measures.NotRun

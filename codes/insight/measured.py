@@ -44,8 +44,8 @@ def net_and_data(args: argparse.Namespace) -> tuple[dict, nn.Module, Split, Spli
 
 
 def training_parts(args: argparse.Namespace) -> tuple[Split, Split, str]:
-    """Return the training and the validation images, on --device, and the data's checksum. Raises
-    UserError: the data or the device is missing."""
+    """Return the training and the validation images, on --device, and the data's checksum.
+    Raises UserError: the data or the device is missing."""
     device, (whole, _) = use_device(args.device), load_cifar10(args.data_dir)
     train, validation = (part.to(device) for part in split_validation(whole))
     return train, validation, data_checksum(args.data_dir)

@@ -73,8 +73,8 @@ def layer_outputs(net: nn.Module, x: Tensor, batch_size: int = 250) -> list[Tens
 
 
 def penultimate(net: nn.Module, x: Tensor) -> Tensor:
-    """Return (N, D): what the last linear layer of `net` is given for normalised images x. Raises
-    UserError: it has none."""
+    """Return (N, D): what the last linear layer of `net` is given for normalised images x.
+    Raises UserError: it has none."""
     seen, layers = [], [layer for layer in net.modules() if isinstance(layer, nn.Linear)]
     if not layers:
         raise UserError("this net has no linear layer, whose input would be its features")

@@ -97,6 +97,6 @@ def opened(name: str, settings: dict, train: Split) -> nn.Module:
 
 
 def read_path(ckpt: Path) -> Tensor:
-    """Return (K, P) float16: the weights kept beside a `small_net`, first to last. Raises
-    UserError: they are missing or damaged."""
+    """Return (K, P) float16: the weights kept beside a `small_net`, first to last.
+    Raises UserError: they are missing or damaged."""
     return torch.from_numpy(read_npz(ckpt.with_name("path.npz"))["weights"])

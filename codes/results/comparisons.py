@@ -109,9 +109,9 @@ def without_effect_table(studies: dict[str, list[dict]]) -> Table:
 
 
 def changes_table(compare: Path) -> Table:
-    """Return what one change does to both bases, in points; bold: clear after correction. Raises
-    KeyError: a variant, or a whole summary.csv, is not there. Raises UserError: a base.json is not.
-    """
+    """Return what one change does to both bases, in points; bold: clear after correction.
+    Raises KeyError: a variant, or a whole summary.csv, is not there. Raises UserError: a base.json
+    is not."""
     columns, heads, firsts = [], [], []
     for name in ("quick", "long"):
         studies = by_study(compare / name)
