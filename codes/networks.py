@@ -48,7 +48,7 @@ class DiracConv3x3(Conv3x3):
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation with β alone trained; its statistics span all processes."""
+    """Batch normalisation with the shift alone trained; its statistics span all processes."""
 
     def __init__(self, channels: int):
         super().__init__(channels, eps=1e-12, momentum=0.4)

@@ -5,7 +5,7 @@ import textwrap
 from pathlib import Path
 
 from codes.documents.preset_tables import front_table
-from codes.documents.report_numbers import band, noise
+from codes.documents.report_numbers import bands, noise
 from codes.results.comparisons import changes_table
 from codes.results.presets import PRESET_RUN, PUBLISHED
 from VGG_BatchNorm import claims, measures
@@ -17,30 +17,32 @@ SHOWN = ("airbench94_muon", "airbench96_faster", "ResNet-18", "adehuang41's PJ2"
 
 FOUND = """\
 - **VGG-A learns faster with batch norm,** and after the paper's 15,000 steps it seems to be a
-  little ahead on the test images (by a median thought of afterwards; at the last step it is not
-  clear). At a rate of 0.025 a part of the lead is due to the course kit's initial weights
+  little ahead (by a median of held-out readings, thought of afterwards; on the test images, at
+  the last step, it is not clear). At a rate of 0.025 a part of the lead is due to the course kit's initial weights
   (Glorot's): from He's, which are made for ReLUs, the net without batch norm does better than
   from Glorot's. From He's, at 0.1, it diverges.
 - **At a rate of 0.5 batch norm alone is not enough,** unlike in the paper's deeper net. With
   batch norm in the linear layers, too, or after a warm-up of 100 steps, the net with batch norm
   learns.
-- **Along the gradient the loss varies less with batch norm, as the paper says, but late:** half
+- **Along the gradient the loss seems to vary less with batch norm, as the paper says, but late:** half
   to four times as far as a step goes, from step 500 on, when the lead is already there. Before
   step 200 (from Glorot's weights) it varies more, and until about step 1,500 it does on the step
   itself, in which it falls further. The paper's three measures (the range of the loss, the change
-  of the gradient ‖Δg‖, and β, the largest ‖Δg‖ over the length of the way; medians from step 200
+  of the gradient ‖Δg‖, and β, the largest ratio of ‖Δg‖ to the way; medians from step 200
   to 1,500) point its way, none of them clearly after correction, β in other spans not even by its
-  own interval. In relation to its length the gradient does change less, clearly; but it is
-  longer, not shorter as in the paper.
-- **Internal covariate shift is not reduced.** By the paper's distance ‖G − G′‖, how far a layer's
-  gradient moves when the layers below it take their step, it is larger, much of it because the
-  gradient is longer; in relation to the gradient it is mostly not clear. Noise that moves every
-  channel's mean after batch norm leaves most of the gain of 300 steps (in the paper it costs
-  almost nothing), so steady means are not needed for most of it; steady spreads may be.
+  own interval. Over its length the gradient changes less from one learning rate on
+  (clearly, at the largest), and more at half and below. It is longer, as the paper's figures imply, and not
+  shorter, as it says.
+- **Internal covariate shift, by the paper's distance, is larger:** ‖G − G′‖, how far a layer's
+  gradient moves when the layers below it take their step, much of it because the gradient is
+  longer; relative to the gradient it is larger in convolution 2 and smaller from 7 on. Noise that
+  moves every channel's mean after batch norm leaves most of the gain of 300 steps (on held-out
+  images once statistics are taken anew; in the paper it costs almost nothing), so steady means are
+  not needed for most of it; steady spreads may be.
 - **The handout's picture** (Adam, four rates, {bands[batch][epochs]} epochs, one seed): the [band
   between the lowest and the highest loss](reports/figures/bn/full/02_learning_rate_envelope.png)
   is narrower with batch norm ({bands[batch][width]} against {bands[none][width]} nats), mostly
-  because the largest rate is slow without it (without each net's slowest run:
+  because the largest rate is slow without it (without that rate:
   {bands[batch][without_slowest]} against {bands[none][without_slowest]}).
 - **Open:** by what means batch norm makes training faster. [The report](reports/report.pdf) says
   what speaks for and against each explanation."""
@@ -62,7 +64,7 @@ MEASURED = (  # as README says it; the claim's quantity; what text presumes that
      "training accuracy (%) at step 300; with batch norm: noise by channel after it", "holds"))
 PRESUMED = {  # of claims that FOUND or report.typ leans on and the table leaves out
     f"{ACCURACY}, LR 0.025": "holds", "the same, a warm-up in both nets": "holds",
-    "the same, median of the tests from step 10,000 on": "holds",
+    "validation accuracy (%), median from step 10,000 on": "holds",
     "median ‖Δg‖ / ‖g‖, 1 LR on": "holds",
     "the band, ½ to 4 LR, steps 100 to 199": "the opposite",
     "the same, steps 0 to 99": "the opposite", "the same, 0 to 2 LR": "the opposite",
@@ -76,7 +78,10 @@ PRESUMED = {  # of claims that FOUND or report.typ leans on and the table leaves
     "held-out accuracy (%), there running statistics taken anew without the noise": "holds",
     **{f"distance from a plane's loss, 1 LR on, steps 100 to 499, LR {lr:g}, He's initial weights":
        "holds" for lr in (0.01, 0.025)},
-    "‖G − G′‖ / ‖G‖, convolution 2": "holds", "‖G − G′‖ / ‖G‖, linear layers": "the opposite",
+    "‖G − G′‖ / ‖G‖, convolution 2": "holds", "median ‖Δg‖, 1 LR on": "the opposite",
+    "‖G − G′‖ / ‖G‖, convolutions 3 to 6": "unclear",
+    **{f"‖G − G′‖ / ‖G‖, {layers}": "the opposite"
+       for layers in ("convolutions 7 and 8", "linear layers")},
     **{f"{ACCURACY}, LR {lr}, He's initial weights": "holds" for lr in (0.01, 0.025, 0.05, 0.1)}}
 CLEAR = {  # whether they are called clear after correction for the number of claims
     "median width of the band, ½ to 4 LR (nats)": False, "median largest ‖Δg‖, ½ to 4 LR": False,
@@ -87,11 +92,10 @@ CLEAR = {  # whether they are called clear after correction for the number of cl
 def found_text(runs: measures.Runs) -> str:
     """Return what was found of batch norm, in a few sentences. Raises NotRun: runs that it needs
     are not there."""
-    bands = {norm: band(measures.find(runs, "envelope", optimizer="adam", norm=norm))
-             for norm in ("none", "batch")}
+    adam = bands(runs, "adam")
     return "\n".join(textwrap.fill(" ".join(point.split()), 110, subsequent_indent="  ",
                                    break_long_words=False, break_on_hyphens=False)
-                     for point in re.split("\n(?=- )", FOUND.format(bands=bands)))
+                     for point in re.split("\n(?=- )", FOUND.format(bands=adam)))
 
 
 def measured_table(runs: measures.Runs) -> Table:

@@ -47,7 +47,7 @@ def runs_of_presets(path: Path) -> dict:
         found[name] = {
             "n": len(mine), "error": mean_and_deviation(one, 2),
             "error_views": mean_and_deviation(six, 2),
-            "gain": mean_and_deviation([a - b for a, b in zip(one, six, strict=True)], 2),
+            "gain": with_spread(*t_interval(np.subtract(one, six))),
             "minutes": mean_and_deviation(presets.minutes(mine), 1),
             "parameters": f"{mine[0]['parameters']:,}", "pflop": f"{mine[0]['flops'] / 1e15:.3f}",
             "epochs": settings["epochs"], "batch_size": f"{settings['batch_size']:,}",
@@ -208,15 +208,16 @@ def bench(path: Path) -> dict:
 
 def bn_bench(path: Path) -> dict:
     """bn/bench.json: what a step costs, and how much more or less with batch norm: by our loop, by
-    the course kit's, and in the runs of the pair."""
+    the course kit's, and in the runs of the pair and the longer ones."""
     found = read_json(path)
     table = bench_tables.study_bench_table(found)
     seconds = {row["norm"]: [row["ours"]["float32"]["step_seconds"], row["kit_step_seconds"]]
                for row in found["rows"]}
     runs = measures.read_runs(path.parent / "full")
     for norm, mine in seconds.items():
-        mine.append(np.median([run["seconds_per_step"]
-                               for run in measures.find(runs, "pair", norm=norm)]))
+        mine += [np.median([run["seconds_per_step"]
+                            for run in measures.find(runs, group, norm=norm)])
+                 for group in ("pair", "long")]
     return {"table": cells(table), "note": table.note, "time": [
         f"{percent(abs(normed / plain - 1), 0)} {'more' if normed > plain else 'less'}"
         for plain, normed in zip(seconds["none"], seconds["batch"], strict=True)]}
@@ -233,9 +234,7 @@ def bn(path: Path) -> dict:
             "shortest": shortest(runs), "edge": edges(runs), "heads": if_run(heads, runs),
             "noise": if_run(noise, runs), "long": if_run(long_pair, runs),
             "rescues": if_run(rescues, runs), "training": effect_on_training(runs),
-            "bands": {optimizer: {
-                norm: band(measures.find(runs, "envelope", optimizer=optimizer, norm=norm))
-                for norm in ("none", "batch")} for optimizer in ("adam", "sgd")}}
+            "bands": {optimizer: bands(runs, optimizer) for optimizer in ("adam", "sgd")}}
 
 
 def spoken(effect: claims.Effect) -> dict:
@@ -280,12 +279,18 @@ def if_run(measure: Callable[[measures.Runs], dict], runs: measures.Runs) -> dic
 
 def long_pair(runs: measures.Runs) -> dict:
     """Return, by norm, what the longer runs reach: seeds, steps, accuracy on training batches and
-    on the test images in percent, and of η·κ the median over the last two fifths of the steps, its
-    mean there weighted by ‖g‖², and the largest median over a tenth of the steps."""
+    on the test images in percent; of η·κ the median from step 200 to 500, the largest over a tenth
+    of the steps, and that over the last two fifths, with its mean there weighted by ‖g‖² and the
+    median of what is read over the whole step."""
     found = {norm: measures.find(runs, "long", norm=norm) for norm in ("none", "batch")}
     last = {norm: some[0]["run"]["steps"] for norm, some in found.items()}
     edge = {norm: np.mean([measures.edge_median(run, first=last[norm] * 3 // 5) for run in some])
             for norm, some in found.items()}
+    early = {norm: np.mean([measures.edge_median(run, measures.SHORTEST) for run in some])
+             for norm, some in found.items()}
+    whole = {norm: np.mean([np.median(
+                 run["run"]["lr"] * run["edge_curvature"][run["edge_steps"] >= last[norm] * 3 // 5, -1])
+                 for run in some]) for norm, some in found.items()}
     weighted = {norm: np.mean([edge_weighted(run, last[norm] * 3 // 5) for run in some])
                 for norm, some in found.items()}
     top = {norm: max(np.mean([measures.edge_median(run, last[norm] * (i + 1) // 10,
@@ -295,6 +300,7 @@ def long_pair(runs: measures.Runs) -> dict:
                    "training": f"{np.mean(list(map(measures.training_percent, some))):.1f}",
                    "test": mean_and_deviation([100 * run["test_accuracy"][-1] for run in some], 1),
                    "edge_from": f"{last[norm] * 3 // 5:,}",
+                   "edge_early": f"{early[norm]:.1f}", "edge_whole": f"{whole[norm]:.1f}",
                    "edge": f"{edge[norm]:.0f}", "edge_top": f"{top[norm]:.0f}",
                    "edge_weighted": f"{weighted[norm]:.0f}"}
             for norm, some in found.items()}
@@ -386,12 +392,21 @@ def reached(steps: list[int | None]) -> str:
     return mean_and_deviation(there, 0) + missing if there else "–"
 
 
-def band(runs: list[dict]) -> dict:
-    """Return, of runs that differ in rate, the median width of their band of losses; its end."""
+def bands(runs: measures.Runs, optimizer: str) -> dict:
+    """Return `band` of the handout's runs, by norm, without the rate that is slowest without it."""
+    both = {norm: measures.find(runs, "envelope", optimizer=optimizer, norm=norm)
+            for norm in ("none", "batch")}
+    slowest = max(both["none"], key=lambda run: run["loss"][-50:].mean())["run"]["lr"]
+    return {norm: band(some, slowest) for norm, some in both.items()} | {"slowest": f"{slowest:g}"}
+
+
+def band(runs: list[dict], slowest: float) -> dict:
+    """Return, of runs that differ in rate, the median width of their band of losses, also without
+    one of the rates; its end."""
     steps = min(len(run["loss"]) for run in runs)
     loss = np.stack([run["loss"][:steps] for run in runs])
     last = loss[:, -50:].mean(1)
-    others = np.delete(loss, last.argmax(), axis=0)
+    others = loss[[run["run"]["lr"] != slowest for run in runs]]
     return {"width": f"{np.median(np.ptp(loss, 0)):.2f}",
             "without_slowest": f"{np.median(np.ptp(others, 0)):.2f}",
             "low": f"{last.min():.2f}", "high": f"{last.max():.2f}",
@@ -402,8 +417,8 @@ def band(runs: list[dict]) -> dict:
 
 def horizons(short: Path, long: Path) -> dict:
     """Return what the picture of both lengths says, by which share of the first variant's errors
-    CutMix adds to them; for each length, Muon's lead over Adam, over itself without rescaling, and
-    over Adam on filters; and a phrase for each loss in the long one."""
+    CutMix adds to them; for each length, Muon's lead over Adam and over itself without rescaling,
+    and this one's over Adam on filters; and a phrase for each loss in the long one."""
     found = read_horizons(short, long)
     first, *others = found[2]["augmentation"]
     cutmix, = (pair for pair in others if pair[0]["variant"] == "with CutMix")
@@ -411,9 +426,11 @@ def horizons(short: Path, long: Path) -> dict:
               for row, base in zip(cutmix, first, strict=True)]
     by_name = {pair[0]["variant"]: pair for pair in found[2]["optimizers"]}
     lead = [with_spread(-by_name[name][i]["difference"], by_name[name][i]["uncertainty"])
-            for i in (0, 1) for name in ("Adam", "Muon, not rescaling", "Adam on filters")]
+            for i in (0, 1) for name in ("Adam", "Muon, not rescaling")]
+    unscaled = [compared.beside_adam(compared.Comparisons(folder)) for folder in (short, long)]
     losses = {row["variant"]: says(row) for _, row in found[2]["losses"][1:]}
-    return caption_words(*found) | {"cutmix": listed(shares), "lead": lead, "losses": losses}
+    return caption_words(*found) | {"cutmix": listed(shares), "lead": lead, "unscaled": unscaled,
+                                     "losses": losses}
 
 
 PARTS = {  # a file, what makes it, and what reads it

@@ -224,9 +224,8 @@ def small_multiples(figure, lines: int, columns: int, names: list[str], curves: 
 @large
 def draw_optimizers(runs: Comparisons):
     """The optimizers, each at the rate that was best for it, by their difference from the first
-    over the same seeds: the training loss over steps, mean over seeds, with the standard deviation
-    as a band (mostly narrower than the line); the others' means are grey. Beside its name: the
-    validation accuracy in the end. Dotted, where images are small at first: the change to whole
+    over the same seeds: the training loss over steps, mean over seeds; the others' are grey. Beside
+    its name: the validation accuracy in the end. Dotted, where images are small at first: the change to whole
     ones, whose steps take longer; an optimizer is judged here by how it bears that change too, so
     compare the losses before and after it. The Muons and what is "on filters" leave biases and the
     head to SGD at rates of their own; the others have one rate for everything."""
@@ -236,11 +235,8 @@ def draw_optimizers(runs: Comparisons):
     lines = max(1, -(-len(found) // columns))
     figure = plt.figure(figsize=(max(8, 3.32 * columns), 2 * lines + 0.8))
     names = [f"{row['variant']}\n{with_spread(row['accuracy'], None)} %" for row, _ in found]
-    axes = small_multiples(figure, lines, columns, names, [curve[:2] for _, curve in found], TRAIN)
-    for axis, (_, (steps, mean, spread)) in zip(axes.flat, found, strict=False):
-        axis.fill_between(steps, [m - s for m, s in zip(mean, spread, strict=True)],
-                          [m + s for m, s in zip(mean, spread, strict=True)],
-                          color=TRAIN, alpha=0.25, linewidth=0)
+    axes = small_multiples(figure, lines, columns, names, [curve for _, curve in found], TRAIN)
+    for axis, (_, (steps, _)) in zip(axes.flat, found, strict=False):
         if 0 < runs.base["small_share"] < 1:
             axis.axvline(runs.base["small_share"] * steps[-1], color="black", linestyle=":",
                          linewidth=1)
@@ -251,15 +247,13 @@ def draw_optimizers(runs: Comparisons):
     return figure
 
 
-def loss_curve(runs: Comparisons, changes: str) -> tuple[list, list, list] | None:
-    """Return steps, and the loss's mean and standard deviation over seeds; None without a run."""
+def loss_curve(runs: Comparisons, changes: str) -> tuple[list, list] | None:
+    """Return steps, and the loss's mean over seeds; None without a run."""
     by_step: dict[int, list[float]] = {}
     for point in runs.curves:
         if point["changes"] == changes and point["seed"]:
             by_step.setdefault(point["step"], []).append(point["loss"])
-    losses = by_step.values()
-    spread = [statistics.stdev(some) if len(some) > 1 else 0.0 for some in losses]
-    return (list(by_step), [statistics.mean(some) for some in losses], spread) if by_step else None
+    return (list(by_step), list(map(statistics.mean, by_step.values()))) if by_step else None
 
 
 @large
