@@ -206,7 +206,8 @@ CLAIMS = (
     _also("the same, 0 to 2 LR", _probes(
         lambda run: np.ptp(np.c_[run["probe_loss"], run["losses"][:, PAPER][:, :3]], axis=1)), -1),
     *(_also(f"the band, ½ to 4 LR, {text}", _over(name, low, high, band_width), -1,
-            _paper_band(low, min(high - 1, 1500)) if name == "probe_steps" and text != FIRST else None)
+            _paper_band(low, min(high - 1, 1500))
+            if name == "probe_steps" and text != FIRST else None)
       for text, name, low, high in (("step 0", "probe_steps", 0, 1), *SPANS, *EQUAL_LOSS)),
     Claim("", "the band, ½ to 4 LR, steps 1,500 to 4,999",  # where the paper's gap is widest
           _over("probe_steps", 1500, 5000, band_width), -1, _paper_band(1500, 4999), "long"),

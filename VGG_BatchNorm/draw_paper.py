@@ -185,7 +185,8 @@ def draw_envelope(runs: Runs):
         axis.axhline(guess, color="black", linestyle=":", linewidth=1)
         axis.set(xlabel="step", xlim=(0, 1.5 * steps[-1]),
                  title=f"{OPTIMIZER_NAMES[optimizer]}, {label}")
-        axis.xaxis.set_major_locator(plt.MaxNLocator(2))
+        axis.set_xticks([tick for tick in plt.MaxNLocator(3).tick_values(0, steps[-1])
+                         if tick <= steps[-1]])
     axes[0].text(0.97, guess, "guessing", transform=axes[0].get_yaxis_transform(), ha="right",
                  va="bottom")
     axes[0].set(ylabel="cross-entropy of the batch (nats)", ylim=(0, 3))

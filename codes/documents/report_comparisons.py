@@ -44,12 +44,11 @@ def recipe_for_report(path: Path) -> dict | None:
     if len(rows := runs.studies.get("recipe", [])) < 2:
         return None
     others = by_effect(rows[1:])
-    table = cells(study_table(rows))
     base, best = (runs.seeds(row["changes"]) for row in (rows[0], others[-1]))
     both = sorted(base.keys() & best.keys())
     alone = with_spread(judged(best[both[0]]) - judged(base[both[0]]), None, "+") \
         if len(both) > 1 else None
-    return {"table": [[*row[:4], *row[6:]] for row in table], "base": study_for_report(rows),
+    return {"n": len(others), "base": study_for_report(rows),
             "first": alone,
             "widths": ", ".join(map(str, runs.base["widths"])), "epochs": runs.base["epochs"],
             "seeds": seeds(rows), "best": short(others[-1]), "worst": short(others[0])}
@@ -58,8 +57,8 @@ def recipe_for_report(path: Path) -> dict | None:
 def repeated_for_report(path: Path) -> dict:
     """compare-xeon/quick, which was run first, on another CPU, beside compare/quick: how many
     differences both have, how many of them lie outside of their first interval, how many were
-    clear, and which of these are not so again, in the same direction; the first variant's accuracy
-    (%) both times; seconds of each optimizer's runs on that CPU, when nothing else ran."""
+    clear, and which of these are not so again, in the same
+    direction; seconds of each optimizer's runs on that CPU, when nothing else ran."""
     first, again = by_study(path.parent), by_study(path.parents[2] / "compare" / "quick")
     pairs = [(row, new) for study, rows in first.items() for row in rows[1:]
              for new in again.get(study, ())
@@ -72,9 +71,6 @@ def repeated_for_report(path: Path) -> dict:
             "outside": sum(outside), "clear": len(clear),
             "lost": [f"“{short(row)}”" for row, new in clear
                      if not new["clear"] or new["difference"] * row["difference"] < 0],
-            "accuracy": [with_spread(rows["activations"][0]["accuracy"],
-                                     rows["activations"][0]["deviation"])
-                         for rows in (first, again)],
             "seconds": {row["variant"]: f"{row['seconds']:.0f}" for row in first["optimizers"]}}
 
 

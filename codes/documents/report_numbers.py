@@ -121,12 +121,9 @@ def mistakes(path: Path) -> dict:
     frequent = found["most_frequent_mistakes"]
     pair = {frequent[0][name] for name in ("true", "said")}
     both = sum(one["images"] for one in frequent if {one["true"], one["said"]} == pair)
-    alike = sum(one["look_alikes"] for one in found["by_class"].values())
     return {"wrong": f"{wrong:,}", "images": f"{found['images']:,}",
             "share": percent(both / wrong, 0), "pair": listed(sorted(pair)), "both": both,
-            "alike": percent(alike / found["images"]),
-            "error": percent(found["error"], 2), "accuracy": percent(1 - found["error"]),
-            "head_mends": alike > wrong,
+            "accuracy": percent(1 - found["error"]),
             **{name.replace(" ", "_"): percent(error)
                for name, error in found["calibration_error"].items()}}
 
@@ -178,18 +175,14 @@ def landscape(path: Path) -> dict:
 def learning(path: Path) -> dict:
     """learning/learning.npz: a small net at a few moments of its training."""
     found = read_npz(path)
-    steps, right, loss = (found[name] for name in ("steps", "accuracy", "loss"))
-    moments = [round(i * (len(steps) - 1) / 6) for i in range(7)]
+    steps, right = found["steps"], found["accuracy"]
     below = np.flatnonzero(right < right[-1] / 2)
     half = int(steps[below[-1] + 1]) if len(below) else 0  # from here on for good
     low = int(np.argmin(np.diff(right[:len(below) + 1]))) + 1  # the largest fall before
     return {"steps": int(steps[-1]), "half": half, "final": percent(right[-1]),
             "half_share": percent(half / steps[-1], 0),
             "fall": f"from {percent(right[low - 1], 0)} at step {steps[low - 1]} to "
-                    f"{percent(right[low], 0)} at step {steps[low]}",
-            "table": [["step", *(str(steps[i]) for i in moments)],
-                      ["validation accuracy", *(percent(right[i]) for i in moments)],
-                      ["validation loss (nats)", *(f"{loss[i]:.2f}" for i in moments)]]}
+                    f"{percent(right[low], 0)} at step {steps[low]}"}
 
 
 def scratch(path: Path) -> dict:
@@ -288,9 +281,8 @@ def long_pair(runs: measures.Runs) -> dict:
             for norm, some in found.items()}
     early = {norm: np.mean([measures.edge_median(run, measures.SHORTEST) for run in some])
              for norm, some in found.items()}
-    whole = {norm: np.mean([np.median(
-                 run["run"]["lr"] * run["edge_curvature"][run["edge_steps"] >= last[norm] * 3 // 5, -1])
-                 for run in some]) for norm, some in found.items()}
+    whole = {norm: np.mean([edge_whole(run, last[norm] * 3 // 5) for run in some])
+             for norm, some in found.items()}
     weighted = {norm: np.mean([edge_weighted(run, last[norm] * 3 // 5) for run in some])
                 for norm, some in found.items()}
     top = {norm: max(np.mean([measures.edge_median(run, last[norm] * (i + 1) // 10,
@@ -304,6 +296,12 @@ def long_pair(runs: measures.Runs) -> dict:
                    "edge": f"{edge[norm]:.0f}", "edge_top": f"{top[norm]:.0f}",
                    "edge_weighted": f"{weighted[norm]:.0f}"}
             for norm, some in found.items()}
+
+
+def edge_whole(run: dict, first: int) -> float:
+    """Return the median of η·κ, read over whole steps, from step `first` on."""
+    there = run["edge_steps"] >= first
+    return float(np.median(run["run"]["lr"] * run["edge_curvature"][there, -1]))
 
 
 def edge_weighted(run: dict, first: int) -> float:

@@ -14,7 +14,7 @@ from codes.results import advice
 from codes.results.compare_results import by_effect, judged
 from codes.results.comparisons import Comparisons
 from codes.results.words import with_spread
-from VGG_BatchNorm.ground.style import PALETTE, TRAIN, VALIDATION, plt
+from VGG_BatchNorm.ground.style import INDIGO, PALETTE, TEAL, TRAIN, VALIDATION, plt
 
 DODGE = 1.07  # by which a net with residual connections stands beside the same one without
 SIZES = ("widths", "depth")  # what changes the network's cost
@@ -159,7 +159,7 @@ def draw_cost(runs: Comparisons):
     show what a net would reach if each had the epochs that suit it."""
     studies = [name for name in SIZES if name in runs.studies]
     rows = [(study, color, marker, row)
-            for study, color, marker in zip(studies, PALETTE, "osD^", strict=False)
+            for study, color, marker in zip(studies, (INDIGO, TEAL, *PALETTE[4:]), "osD^", strict=False)
             for row in runs.studies[study]
             if row["changes"] != "{}" and row["accuracy"] is not None]
     base = next(row for study in studies for row in runs.studies[study] if row["changes"] == "{}")
@@ -225,10 +225,10 @@ def small_multiples(figure, lines: int, columns: int, names: list[str], curves: 
 def draw_optimizers(runs: Comparisons):
     """The optimizers, each at the rate that was best for it, by their difference from the first
     over the same seeds: the training loss over steps, mean over seeds; the others' are grey. Beside
-    its name: the validation accuracy in the end. Dotted, where images are small at first: the change to whole
-    ones, whose steps take longer; an optimizer is judged here by how it bears that change too, so
-    compare the losses before and after it. The Muons and what is "on filters" leave biases and the
-    head to SGD at rates of their own; the others have one rate for everything."""
+    its name: the validation accuracy in the end. Dotted, where images are small at first: the
+    change to whole ones, whose steps take longer; an optimizer is judged here by how it bears that
+    change too, so compare the losses before and after it. The Muons and what is "on filters" leave
+    biases and the head to SGD at rates of their own; the others have one rate for everything."""
     found = [(row, curve) for row in reversed(by_effect(runs.studies["optimizers"]))
              if (curve := loss_curve(runs, row["changes"]))]
     columns = max(1, min(4, len(found)))

@@ -9,7 +9,7 @@ from codes.results import advice
 from codes.results.comparisons import by_study
 from codes.results.words import listed, minus
 from VGG_BatchNorm.ground.files import read_json
-from VGG_BatchNorm.ground.style import PALETTE, plt
+from VGG_BatchNorm.ground.style import INDIGO, TEAL, plt
 from VGG_BatchNorm.measures import NotRun
 
 Pairs = dict[str, list[tuple[dict, dict]]]  # {study: [(row of the short base, of the long one)]}
@@ -75,8 +75,8 @@ def caption_words(short: dict, long: dict, pairs: Pairs) -> dict:
 @large
 def draw_horizons(short: dict, long: dict, pairs: Pairs):
     """What changes with a wider net and longer training. The difference in validation accuracy from
-    the study's first variant (dashed line) at widths {short} (orange circles) and at {long} (blue
-    squares), joined by a line, with 95 % intervals over seeds (Student's t) where there are two or
+    the study's first variant (dashed line) at widths {short} (circles) and at {long} (squares),
+    joined by a line, with 95 % intervals over seeds (Student's t) where there are two or
     more; filled where Holm's rule over the study's variants calls it clear, which more seeds (in
     brackets) make easier. Rates and strengths of regularisers are each length's own. Each panel has
     its own scale; of losses with a regulariser, those of cross-entropy are drawn. {told} {one_seed}
@@ -88,7 +88,7 @@ def draw_horizons(short: dict, long: dict, pairs: Pairs):
             for study, mine in pairs.items()}
     figure, panels = effect_panels({study: [row for row, _ in mine]
                                     for study, mine in rows.items()}, pitch=0.4)
-    looks = ((PALETTE[3], "o", 0.17), (PALETTE[0], "s", -0.17))  # above and below the line of a row
+    looks = ((TEAL, "o", 0.17), (INDIGO, "s", -0.17))  # above and below the line of a row
     for study, axis in panels.items():
         for y, pair in enumerate(rows[study]):
             axis.plot([row["difference"] for row in pair], [y + up for _, _, up in looks],
