@@ -17,36 +17,32 @@ SHOWN = ("airbench94_muon", "airbench96_faster", "ResNet-18", "adehuang41's PJ2"
 
 FOUND = """\
 - **VGG-A learns faster with batch norm,** and after the paper's 15,000 steps it seems to be a
-  little ahead (by a median of held-out readings, thought of afterwards; on the test images, at
-  the last step, it is not clear). At a rate of 0.025 a part of the lead is due to the course
-  kit's initial weights (Glorot's): from He's, which are made for ReLUs, the net without batch
-  norm does better than from Glorot's. From He's, at 0.1, it diverges.
-- **At a rate of 0.5 batch norm alone is not enough,** unlike in the paper's deeper net. With
-  batch norm in the linear layers, too, or after a warm-up of 100 steps, the net with batch norm
-  learns.
+  little ahead (by held-out readings, looked at afterwards). At a rate of 0.025 a part of the
+  lead is due to the course kit's initial weights (Glorot's): from He's, which are made for
+  ReLUs, the net without batch norm does better, but diverges at 0.1.
+- **At a rate of 0.5 batch norm alone is not enough,** unlike in the paper's deeper net: it takes
+  batch norm in the linear layers, too, or a warm-up of 100 steps.
 - **Along the gradient the loss seems to vary less with batch norm, as the paper says, but
   late:** half to four times as far as a step goes, from step 500 on, when the lead is already
   there. Before step 200 (from Glorot's weights) it varies more, and until about step 1,500 it
-  does on the step itself, in which it falls further. The paper's three measures (the range of
-  the loss, the change of the gradient ‖Δg‖, and β, the largest ratio of ‖Δg‖ to the way; medians
-  from step 200 to 1,500) point its way, none of them clearly after correction, β in other spans
-  not even by its own interval. Over its length the gradient changes less from one learning rate
-  on (clearly, at the largest), and more at half and below. It is longer, as the paper's figures
-  imply, and not shorter, as it says.
+  does on the step itself, in which it falls further. The paper's three measures (range of the
+  loss, change ‖Δg‖ of the gradient, and β, its largest ratio to the way; medians from step 200
+  to 1,500) point its way, none of them clearly after correction. Over its length the gradient
+  changes less from one learning rate on (clearly, at the largest), and more at half and below.
+  It is longer: against the paper's words, as its figures imply.
 - **Internal covariate shift, by the paper's distance, is larger:** ‖G − G′‖, how far a layer's
   gradient moves when the layers below it take their step, much of it because the gradient is
   longer; relative to the gradient it is larger in convolution 2 and smaller from 7 on. Noise
   that moves every channel's mean after batch norm leaves most of the gain of 300 steps (on
-  held-out images once statistics are taken anew; in the paper it costs almost nothing), so
-  steady means are not needed for most of it; steady spreads may be.
+  held-out images once statistics are taken anew; in the paper it costs almost nothing): most of
+  it does not need steady means, but may need steady spreads.
 - **The handout's picture** (Adam, four rates, {bands[batch][epochs]} epochs, one seed): the
-  [band between the lowest and the highest
-  loss](reports/figures/bn/full/02_learning_rate_envelope.png) is narrower with batch norm
-  ({bands[batch][width]} against {bands[none][width]} nats), mostly because the largest rate is
-  slow without it (without that rate: {bands[batch][without_slowest]} against
+  [band of losses](reports/figures/bn/full/02_learning_rate_envelope.png) is narrower with batch
+  norm ({bands[batch][width]} against {bands[none][width]} nats), mostly because the largest rate
+  is slow without it (leaving that out, {bands[batch][without_slowest]} against
   {bands[none][without_slowest]}).
-- **Open:** by what means batch norm makes training faster. [The report](reports/report.pdf) says
-  what speaks for and against each explanation."""
+- **Open:** by what means batch norm makes training faster. [The report](reports/report.pdf)
+  weighs each explanation."""
 SENTENCES = "FOUND in codes/documents/front_page.py, or reports/report.typ, which holds it"
 ACCURACY = "training accuracy (%) at step 500"
 MEASURED = (  # as README says it; the claim's quantity; what text presumes that the claim says
