@@ -201,16 +201,16 @@ def bench(path: Path) -> dict:
 
 def bn_bench(path: Path) -> dict:
     """bn/bench.json: what a step costs, and how much more or less with batch norm: by our loop, by
-    the course kit's, and in the runs of the pair and the longer ones."""
+    the course kit's, in the runs of the pair, and in the longer ones, where there are any."""
     found = read_json(path)
     table = bench_tables.study_bench_table(found)
     seconds = {row["norm"]: [row["ours"]["float32"]["step_seconds"], row["kit_step_seconds"]]
                for row in found["rows"]}
     runs = measures.read_runs(path.parent / "full")
     for norm, mine in seconds.items():
-        mine += [np.median([run["seconds_per_step"]
-                            for run in measures.find(runs, group, norm=norm)])
-                 for group in ("pair", "long")]
+        for group in ("pair", "long"):
+            if some := if_run(partial(measures.find, group=group, norm=norm), runs):
+                mine.append(np.median([run["seconds_per_step"] for run in some]))
     return {"table": cells(table), "note": table.note, "time": [
         f"{percent(abs(normed / plain - 1), 0)} {'more' if normed > plain else 'less'}"
         for plain, normed in zip(seconds["none"], seconds["batch"], strict=True)]}
@@ -264,7 +264,7 @@ def edges(runs: measures.Runs) -> dict:
     return found
 
 
-def if_run(measure: Callable[[measures.Runs], dict], runs: measures.Runs) -> dict | None:
+def if_run(measure: Callable, runs: measures.Runs) -> dict | list | None:
     """Return what `measure` says of the runs; None where those that it needs are missing."""
     with contextlib.suppress(measures.NotRun):
         return measure(runs)
