@@ -159,7 +159,7 @@ def draw_cost(runs: Comparisons):
     show what a net would reach if each had the epochs that suit it."""
     studies = [name for name in SIZES if name in runs.studies]
     rows = [(study, color, marker, row)
-            for study, color, marker in zip(studies, (INDIGO, TEAL, *PALETTE[4:]), "osD^", strict=False)
+            for study, color, marker in zip(studies, (INDIGO, TEAL), "os", strict=False)
             for row in runs.studies[study]
             if row["changes"] != "{}" and row["accuracy"] is not None]
     base = next(row for study in studies for row in runs.studies[study] if row["changes"] == "{}")

@@ -16,7 +16,8 @@ ORDER = ("optimizers", "damped_muon", "whole_images", "activations", "components
          "final")  # of studies on a page; others follow
 ASIDE = ("damped_muon", "recipe", "losses_muon")  # these are run and reported where asked for
 CHANGES = {  # in words, with both accuracies before: study and variant
-    "Adam, one rate for all weights, no decay, in place of Muon with rescaling": ("optimizers", "Adam"),
+    "Adam, one rate for all weights, no decay, in place of Muon with rescaling":
+        ("optimizers", "Adam"),
     "batch norm taken away (under AdamW, from {0:.1f} and {1:.1f} %)": ("components", "none"),
     "CutMix": ("augmentation", "with CutMix"), "twice the filters": ("widths", "× 2")}
 
