@@ -233,7 +233,8 @@ CLAIMS = (
     *(_also(f"median ‖g‖, {text}", _over(name, low, high, lambda run: run["gradient_norm"]), -1,
             None, group)
       for (text, name, low, high), group in (
-          (EQUAL_LOSS[1], "pair"), (("steps 1,500 to 4,999", "probe_steps", 1500, 5000), "long"))),
+          (EQUAL_LOSS[1], "pair"), (("steps 1,500 to 2,999", "probe_steps", 1500, 3000), "long"),
+          (("steps 3,000 to 4,999", "probe_steps", 3000, 5000), "long"))),
     Claim("The gradient is more predictive", "median largest ‖Δg‖, ½ to 4 LR",
           _probes(_largest("distances")), -1, _paper(4, "max_or_value", panel="fig4b")),
     Claim("", "the same, over ‖g‖",

@@ -297,8 +297,8 @@ def draw_theorem(runs: Runs):
     With m it is an equality, which is the line. Crosses at the left edge: below zero, or off the
     scale.
 
-    With √m the right side comes out a little too small for most channels, and below zero for a few:
-    no bound."""
+    With √m the right side comes out too small for every channel, and below zero for a few: no
+    bound."""
     found = [run for name, run in runs.items() if not name.startswith("long/")
              and "theorem_measured" in run and not measures.failed([run])]
     if not found:

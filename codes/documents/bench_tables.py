@@ -76,8 +76,8 @@ def peer_text(peer: dict, direct: list[dict]) -> str:
     share = best["strong_seconds"] / best["recipe_seconds"]
     mine = minutes([row for row in direct if row["preset"] == "strong"])
     with_torch = "" if not mine else (
-        " (with torch's in both, strong takes "
-        f"{60 * statistics.mean(mine) / best['recipe_seconds']:.2f} times as long, by whole runs)")
+        " (with torch's in both "
+        f"{60 * statistics.mean(mine) / best['recipe_seconds']:.2f} times, by strong's whole runs)")
     return (f"By turns on one machine, {peer['name']}'s own recipe ({peer['steps']} "
             f"steps of {peer['batch_size']:,} images; 94.01 % with six views by its author, "
             f"n = 200): {lines}. So strong takes {share:.2f} times as long, each in its faster "
