@@ -361,7 +361,8 @@ def claims_table(runs: Runs, brief: bool = False) -> Table:
     for effect in shown:
         if brief and (not effect.claim.text or effect.claim.text.startswith("(")):
             continue
-        paper = " / ".join(f"{effect.claim.paper(net):.3g}" for net in ("std", "bn")) \
+        least = "≥ " * (effect.claim.paper is _paper_length)
+        paper = " / ".join(f"{least}{effect.claim.paper(net):.3g}" for net in ("std", "bn")) \
             if effect.claim.paper else ""
         quantity = effect.claim.quantity + " †" * effect.claim.afterwards
         lines.append((effect.claim.text, quantity, str(len(effect.plain)),

@@ -143,6 +143,25 @@ def test_bands_over_unlike_rates_are_not_drawn():
         draw_paper.same_rates([[run, run], [run]])
 
 
+def test_bands_leave_out_the_rate_that_is_slowest_without_norm():
+    ends = {"none": {0.1: 2.0, 0.2: 1.0, 0.3: 0.5}, "batch": {0.1: 1.0, 0.2: 0.9, 0.3: 3.0}}
+    runs = {f"envelope/{norm}-{lr}": {
+        "run": {"norm": norm, "lr": lr, "optimizer": "sgd", "precision": "float32", "seed": 0},
+        "loss": np.full(60, loss), "test_accuracy": [0.5], "validation_steps": [60]}
+        for norm, rates in ends.items() for lr, loss in rates.items()}
+    found = report_numbers.bands(runs, "sgd")
+    assert [(found[norm]["width"], found[norm]["without_slowest"]) for norm in ends] == [
+        ("1.50", "0.50"), ("2.10", "2.10")]
+
+
+def test_curvature_late_in_training_by_hand():
+    run = {"run": {"lr": 0.1}, "edge_steps": np.array([0, 10, 20]),
+           "edge_gradient_norm": np.array([9.0, 2.0, 1.0]),
+           "edge_curvature": np.array([[99.0, 0, 99.0], [10.0, 0, 3.0], [40.0, 0, 5.0]])}
+    assert report_numbers.edge_weighted(run, 10) == pytest.approx(0.1 * (4 * 10 + 40) / 5)
+    assert report_numbers.edge_whole(run, 10) == pytest.approx(0.4)
+
+
 def test_nothing_to_draw_is_one_line(call, tmp_path):
     code, _, err = call(plot_study, tmp_path, "--out", tmp_path)
     assert code == 2 and len(err.splitlines()) == len(FIGURES) + 1  # each, and the line

@@ -50,6 +50,11 @@ def test_the_advice_follows_the_rows(rows, said):
     assert all(part in text for part in said), text
 
 
+def test_the_advice_names_the_optimizer_of_a_study_that_has_its_own():
+    first = FIRST | {"changes": '{"optimizer": "adamw"}'}
+    assert "Keep `first` (under adamw): nothing" in paragraph([first, row("a", -2.0)], BASE)
+
+
 def test_where_the_first_failed_nothing_is_compared():
     rows = [FIRST | {"accuracy": None}, row("a", None, None, False, accuracy=80.0)]
     assert "`first` failed" in paragraph(rows, BASE)
@@ -72,8 +77,8 @@ def test_two_horizons_match_variants_by_name(tmp_path):
     text = caption(horizons.draw_horizons, horizons.caption_words(*found))
     for part in ("at widths 8, 8; 4 epochs", "at 8, 8; 16 epochs",
                  "Clear in the same direction at both: 1 of 3. Clear in opposite directions: 1 of "
-                 "3. Clear after the short training alone: 1 of 3. The sign turns round, clear or "
-                 "not: 1 of 3.", "that of “turns” (depth), from −2.00 to +5.00 points",
+                 "3. Their intervals do not meet: 1 of 3. The sign turns round, clear or not: 1 "
+                 "of 3.", "that of “turns” (depth), from −2.00 to +5.00 points",
                  "One seed has no interval", "differ in lr too"):
         assert part in text, text
     figure = horizons.draw_horizons(*found)

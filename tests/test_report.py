@@ -1,6 +1,7 @@
 """The report, from altered results: its numbers are theirs, and what is amiss is one line."""
 
 import io
+import math
 import re
 import shutil
 from functools import reduce
@@ -15,7 +16,7 @@ from codes.documents.page import template
 from codes.documents.report_comparisons import comparisons_for_report, repeated_for_report
 from codes.results.advice import better_worse_or_unclear, says, short
 from codes.results.comparisons import by_study
-from codes.results.words import cells, listed
+from codes.results.words import cells, listed, with_spread
 from codes.studies import BASES, STUDIES, variants
 from VGG_BatchNorm.ground import files
 from VGG_BatchNorm.ground.files import RESULTS_DIR, read_csv, read_json, write_csv, write_json
@@ -25,7 +26,7 @@ PICTURES = re.findall(r'#picture\("([^"]+)"', report.SOURCE.read_text())
 ALTERED = {  # by file: places in it, each with a number or a name that stands nowhere else
     "evaluation.json": [("accuracy_by_class_six_views", "ship", 0.987)],
     "mistakes.json": [
-        ("calibration_error", "six views", 0.136), ("by_class", "ship", "look_alikes", 777),
+        ("calibration_error", "six views", 0.136),
         ("most_frequent_mistakes", [{"true": "cat", "said": "dog <&>", "images": 23},
                                     {"true": "dog <&>", "said": "cat", "images": 20}])],
     "robustness.json": [("corruptions", "fog", [0.8, 0.7, 0.5, 0.3, 0.057]),
@@ -205,6 +206,8 @@ def test_words_follow_the_numbers():
     assert says(open_ | {"uncertainty": None}) == "differs by −1.00 points in one run"
     assert says(row | {"accuracy": None}) == "fails with every seed"
     assert better_worse_or_unclear(row | {"accuracy": None}) == "worse"
+    assert with_spread(1.0, math.nan, "+") == with_spread(1.0, None, "+") == "+1.00"
+    assert with_spread(-1.0, 0.5) == "−1.00 ± 0.50" and with_spread(None, None) == "–"
     assert listed(["a", "b", "c"]) == "a, b and c" and listed(["a"]) == "a"
     assert listed(["SGD, plain", "b", "c"]) == "SGD, plain; b and c"
     assert cells(Table("x", ("a", ""), [("`b`", "-1")])) == [["a", ""], ["b", "−1"]]

@@ -34,9 +34,9 @@ FOUND = """\
 - **Internal covariate shift, by the paper's distance, is larger:** ‖G − G′‖, how far a layer's
   gradient moves when the layers below it take their step, much of it because the gradient is
   longer; relative to the gradient it is larger in convolution 2, smaller in linear layer 1, else
-  not clearly. Noise that moves every channel's mean after batch norm leaves most of the gain of
-  300 steps (on held-out images once statistics are taken anew; in the paper it costs almost
-  nothing): most of it does not need steady means, but may need steady spreads.
+  not clearly after correction. Noise that moves every channel's mean after batch norm leaves
+  most of the gain of 300 steps (on held-out images once statistics are taken anew; in the paper
+  it costs almost nothing): most of it does not need steady means, but may need steady spreads.
 - **The handout's picture** (Adam, four rates, {bands[batch][epochs]} epochs, one seed): the
   [band of losses](reports/figures/bn/full/02_learning_rate_envelope.png) is narrower with batch
   norm ({bands[batch][width]} against {bands[none][width]} nats), mostly because the largest rate
@@ -77,6 +77,7 @@ PRESUMED = {  # of claims that FOUND or report.typ leans on and the table leaves
     **{f"distance from a plane's loss, 1 LR on, steps 100 to 499, LR {lr:g}, He's initial weights":
        "holds" for lr in (0.01, 0.025)},
     "‖G − G′‖ / ‖G‖, convolution 2": "holds", "median ‖Δg‖, 1 LR on": "the opposite",
+    "median ‖Δg‖ / ‖g‖, ½ LR on": "the opposite", "the band, ½ to 4 LR, step 0": "the opposite",
     "‖G − G′‖ / ‖G‖, convolutions 3 to 6": "unclear",
     **{f"‖G − G′‖ / ‖G‖, {layers}": "the opposite"
        for layers in ("convolutions 7 and 8", "linear layers")},

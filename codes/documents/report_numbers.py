@@ -207,10 +207,10 @@ def bn_bench(path: Path) -> dict:
     seconds = {row["norm"]: [row["ours"]["float32"]["step_seconds"], row["kit_step_seconds"]]
                for row in found["rows"]}
     runs = measures.read_runs(path.parent / "full")
-    for norm, mine in seconds.items():
-        for group in ("pair", "long"):
-            if some := if_run(partial(measures.find, group=group, norm=norm), runs):
-                mine.append(np.median([run["seconds_per_step"] for run in some]))
+    for group in ("pair", "long"):
+        with contextlib.suppress(measures.NotRun):
+            for norm, some in [(norm, measures.find(runs, group, norm=norm)) for norm in seconds]:
+                seconds[norm].append(np.median([run["seconds_per_step"] for run in some]))
     return {"table": cells(table), "note": table.note, "time": [
         f"{percent(abs(normed / plain - 1), 0)} {'more' if normed > plain else 'less'}"
         for plain, normed in zip(seconds["none"], seconds["batch"], strict=True)]}
@@ -264,7 +264,7 @@ def edges(runs: measures.Runs) -> dict:
     return found
 
 
-def if_run(measure: Callable, runs: measures.Runs) -> dict | list | None:
+def if_run(measure: Callable[[measures.Runs], dict], runs: measures.Runs) -> dict | None:
     """Return what `measure` says of the runs; None where those that it needs are missing."""
     with contextlib.suppress(measures.NotRun):
         return measure(runs)
@@ -395,7 +395,7 @@ def bands(runs: measures.Runs, optimizer: str) -> dict:
     both = {norm: measures.find(runs, "envelope", optimizer=optimizer, norm=norm)
             for norm in ("none", "batch")}
     slowest = max(both["none"], key=lambda run: run["loss"][-50:].mean())["run"]["lr"]
-    return {norm: band(some, slowest) for norm, some in both.items()} | {"slowest": f"{slowest:g}"}
+    return {norm: band(some, slowest) for norm, some in both.items()}
 
 
 def band(runs: list[dict], slowest: float) -> dict:

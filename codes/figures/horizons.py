@@ -1,13 +1,11 @@
 """What a wider net and longer training change: `draw_horizons(*read_horizons(short, long))`."""
 
-import json
 import re
 from pathlib import Path
 
 from codes.figures.comparisons import UNCLEAR, effect_panels
 from codes.figures.readable import large
 from codes.results import advice
-from codes.results.compare_results import Results, summary_rows
 from codes.results.comparisons import by_study
 from codes.results.words import listed, minus
 from VGG_BatchNorm.ground.files import read_json
@@ -21,16 +19,12 @@ def read_horizons(short: Path, long: Path) -> tuple[dict, dict, Pairs]:
     """Return the settings of two bases, and the rows of each variant that both compare.
 
     A study's first variant must be the same at both; its rows stand first. Variants are matched by
-    their short names. Left out is what failed, and the study `final`, which is of the test set.
-    "matched" in a row of the short base: the same by as many seeds as the long one has."""
+    their short names. Left out is what failed, and the study `final`, which is of the test set."""
     rows, others = by_study(short), by_study(long)
-    matched = at_seeds(short, max((row["n"] for mine in others.values() for row in mine),
-                                  default=0))
     pairs = {}
     for study in (name for name in rows if name in others and name != "final"):
-        mine, later = ([row | {"variant": advice.short(row),
-                               "matched": matched.get((study, row["variant"]), row)}
-                        for row in one[study]] for one in (rows, others))
+        mine, later = ([row | {"variant": advice.short(row)} for row in one[study]]
+                       for one in (rows, others))
         if mine[0]["variant"] == later[0]["variant"]:
             named = {row["variant"]: row for row in later}
             found = [(row, named[row["variant"]]) for row in mine if row["variant"] in named]
@@ -38,15 +32,6 @@ def read_horizons(short: Path, long: Path) -> tuple[dict, dict, Pairs]:
                 row["difference"] is not None for row in pair))]
     return (read_json(short / "base.json", "epochs"), read_json(long / "base.json", "epochs"),
             {study: mine for study, mine in pairs.items() if len(mine) > 1})
-
-
-def at_seeds(folder: Path, last: int) -> dict[tuple[str, str], dict]:
-    """Return the rows of a base, by study and variant, as judged by seeds 1 to `last` alone."""
-    results = Results(folder)
-    results.rows = [row for row in results.rows if row["seed"] <= last]
-    return {(study, row["variant"]): row for study, rows in by_study(folder).items()
-            for row in summary_rows(
-                study, {one["variant"]: json.loads(one["changes"]) for one in rows}, {}, results)}
 
 
 def widths_and_epochs(base: dict) -> str:
@@ -57,17 +42,14 @@ def widths_and_epochs(base: dict) -> str:
 def caption_words(short: dict, long: dict, pairs: Pairs) -> dict:
     """Return what the caption says of them."""
     both = [pair for mine in pairs.values() for pair in mine[1:]]
-    told = [" ".join(map(advice.better_worse_or_unclear, (a["matched"], b))) for a, b in both]
+    told = [" ".join(map(advice.better_worse_or_unclear, pair)) for pair in both]
     counts = {"Clear in the same direction at both":
               told.count("better better") + told.count("worse worse"),
               "Clear in opposite directions":
               told.count("better worse") + told.count("worse better"),
-              "Clear after the short training alone":
-              told.count("better unclear") + told.count("worse unclear"),
-              "Clear after the long one alone":
-              told.count("unclear better") + told.count("unclear worse"),
+              "Their intervals do not meet": sum(map(apart, both)),
               "The sign turns round, clear or not":
-              sum(a["matched"]["difference"] * b["difference"] < 0 for a, b in both)}
+              sum(a["difference"] * b["difference"] < 0 for a, b in both)}
     other = [name for name in short
              if name not in ("epochs", "widths") and short[name] != long.get(name)]
     moved = max(both, key=lambda pair: abs(pair[1]["difference"] - pair[0]["difference"]),
@@ -76,17 +58,20 @@ def caption_words(short: dict, long: dict, pairs: Pairs) -> dict:
         f"The largest change is that of “{moved[0]['variant']}” ({moved[0]['study']}), from "
         f"{moved[0]['difference']:+.2f} to {moved[1]['difference']:+.2f} points.")
     alone = sum(row["uncertainty"] is None for _, row in both)
-    open_ones = sum(row["uncertainty"] is None and a["matched"]["clear"] for a, row in both)
-    said = " ".join(f"{said}: {number} of {len(both)}." for said, number in counts.items()
-                    if number)
-    seeds = max((row["n"] for _, row in both), default=0)
     return {"short": widths_and_epochs(short), "long": widths_and_epochs(long),
-            "told": said and f"{said} (All by seeds 1 to {seeds} of both.)",
-            "one_seed": "Of those clear after the short training alone, "
-            f"{open_ones} have one seed in the long one, which cannot tell." if open_ones else "",
+            "told": " ".join(f"{said}: {number} of {len(both)}." for said, number in counts.items()
+                             if number),
             "largest": largest,
             "alone": "One seed has no interval: its mark stays open." if alone else "",
             "other": f"The two differ in {listed(other)} too." if other else ""}
+
+
+def apart(pair: tuple[dict, dict]) -> bool:
+    """Return whether the 95 % intervals of two differences have no value in common."""
+    if any(row["uncertainty"] is None for row in pair):
+        return False
+    a, b = pair
+    return abs(a["difference"] - b["difference"]) > a["uncertainty"] + b["uncertainty"]
 
 
 @large
@@ -96,7 +81,7 @@ def draw_horizons(short: dict, long: dict, pairs: Pairs):
     joined by a line, with 95 % intervals over seeds (Student's t) where there are two or
     more; filled where Holm's rule over the study's variants calls it clear, which more seeds (in
     brackets) make easier. Rates and strengths of regularisers are each length's own. Each panel has
-    its own scale; of losses with a regulariser, those of cross-entropy are drawn. {told} {one_seed}
+    its own scale; of losses with a regulariser, those of cross-entropy are drawn. {told}
     {largest} {alone} {other}"""
     if not pairs:
         raise NotRun

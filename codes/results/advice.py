@@ -72,7 +72,7 @@ def _priced(row: dict, first: dict) -> str:
 def _do(first: dict, better: list[dict], worse: list[dict], unclear: list[dict]) -> list[str]:
     name = _name(first)
     if optimizer := json.loads(first["changes"]).get("optimizer"):
-        name += f", under {optimizer},"
+        name += f" (under {optimizer})"
     if better:
         more = "".join(f"; {_name(row)} {_priced(row, first)}" for row in better[1:])
         text = [f"Take {_name(better[0])} in place of {name}: "

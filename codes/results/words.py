@@ -1,5 +1,6 @@
 """Numbers, lists and tables as the pages and the report write them."""
 
+import math
 import re
 import statistics
 from html import escape
@@ -18,7 +19,8 @@ def with_spread(value: float | None, spread: float | None, sign: str = "") -> st
     """Return "−1.20 ± 0.30", or what there is of it."""
     if value is None:
         return "–"
-    return minus(f"{value:{sign}.2f}") + ("" if spread is None else f" ± {spread:.2f}")
+    digits = minus(f"{value:{sign}.2f}")
+    return digits if spread is None or math.isnan(spread) else f"{digits} ± {spread:.2f}"
 
 
 def percent(fraction: float, digits: int = 1) -> str:
