@@ -35,8 +35,8 @@ FOUND = """\
   gradient moves when the layers below it take their step, much of it because the gradient is
   longer; relative to the gradient it is larger in convolution 2, smaller in linear layer 1, else
   not clearly after correction. Noise that moves every channel's mean after batch norm leaves
-  most of the gain of 300 steps (on held-out images once statistics are taken anew; in the paper
-  it costs almost nothing): most of it does not need steady means, but may need steady spreads.
+  most of the gain of 300 steps (on held-out images once statistics are taken anew): most of it
+  does not need steady means, but may need steady spreads.
 - **The handout's picture** (Adam, four rates, {bands[batch][epochs]} epochs, one seed): the
   [band of losses](reports/figures/bn/full/02_learning_rate_envelope.png) is narrower with batch
   norm ({bands[batch][width]} against {bands[none][width]} nats), mostly because the largest rate
