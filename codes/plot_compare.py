@@ -25,13 +25,13 @@ from VGG_BatchNorm.ground.tables import markdown
 READING = """\
 ± after an accuracy is the standard deviation over seeds; after a difference it is half of its 95 %
 interval (Student's t, from the variant's own pairs). A difference is clear by Holm's rule over the
-study's variants: at a level of 5 % none of a study is called so by luck, though seeds 4 and 5,
-where there are any, were added when three had been seen. "Uncorrected": zero lies outside of its
-own interval, but Holm's rule does not exclude luck. All differences of a study share the first
-variant's runs, and err together where these were lucky. Rates were tuned on a seed of their own,
-but on the held-out images that judge the other seeds too. `tries` counts the grid that is used now;
-picture 05 shows rates of earlier grids, too. What a study advises holds for the net and the length
-of training named with it.
+study's variants: where nothing differs, a study calls any difference clear with a probability of at
+most 5 % (a bit more where seeds 4 and 5 were added when three had been seen). "Uncorrected": zero
+lies outside of its own interval, but Holm's rule does not call it clear. All differences of a study
+share the first variant's runs, and err together where these were lucky. Rates were tuned on a seed
+of their own, but on the held-out images that judge the other seeds too. `tries` counts the grid
+that is used now; picture 05 shows rates of earlier grids, too. What a study advises holds for the
+net and the length of training named with it.
 """
 HORIZONS = ("quick", "long")  # the bases that horizons.png sets side by side
 INTRODUCED = {

@@ -53,7 +53,8 @@ def p_value(differences: Sequence[float]) -> float | None:
 
 
 def holm(p_values: Sequence[float | None]) -> list[bool]:
-    """Return which of several differences are clear: with 95 % probability none of these is luck.
+    """Return which of several differences are clear. Of those that are zero in truth any is called
+    so with a probability of LEVEL at most.
 
     From the smallest p up, each is compared with LEVEL over how many are left (Holm 1979)."""
     known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)

@@ -29,14 +29,14 @@ FOUND = """\
   loss, change ‖Δg‖ of the gradient, and β, its largest ratio to the distance; medians from step
   200 to 1,500) point its way, none of them clearly after correction. Per unit of length the
   gradient changes less from one learning rate on (clearly, at the largest), and more at half and
-  below. Until about step 1,500 it is longer, as the paper's figures suggest, against its words,
-  and later seems to be shorter.
+  below. Until about step 1,500 it is longer, against the paper's words, and later seems to be
+  shorter.
 - **Internal covariate shift, by the paper's distance, is larger:** ‖G − G′‖, how far a layer's
   gradient moves when the layers below it take their step, much of it because the gradient is
   longer; relative to the gradient it is larger in convolution 2, smaller in linear layer 1, else
-  not clearly after correction. Noise that moves every channel's mean after batch norm leaves
-  most of the gain of 300 steps (on held-out images once statistics are taken anew): most of it
-  does not need steady means, but may need steady spreads.
+  not clearly (corrected over layers, looked at afterwards). Noise that moves every channel's
+  mean after batch norm leaves most of the gain of 300 steps (on held-out images once statistics
+  are taken anew): most of it does not need steady means, but may need steady spreads.
 - **The handout's picture** (Adam, four rates, {bands[batch][epochs]} epochs, one seed): the
   [band of losses](reports/figures/bn/full/02_learning_rate_envelope.png) is narrower with batch
   norm ({bands[batch][width]} against {bands[none][width]} nats), mostly because the largest rate
