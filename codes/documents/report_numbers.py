@@ -36,7 +36,8 @@ from VGG_BatchNorm.VGG import get_number_of_parameters
 def runs_of_presets(path: Path) -> dict:
     """runs.csv: test error and cost of each preset, and the settings behind them."""
     rows = read_csv(path, presets.PRESET_RUN)
-    found = {"table": cells(preset_tables.accuracy_table(rows)), "threads": rows[0]["threads"],
+    found = {"table": cells(preset_tables.accuracy_table(rows)),
+             "threads": max(row["threads"] for row in rows),
              "device": rows[0]["device"].partition(",")[0], "torch": rows[0]["torch"]}
     found["settings"] = differing_settings([name for name in PRESETS if any(
         row["preset"] == name for row in rows)])
@@ -45,7 +46,7 @@ def runs_of_presets(path: Path) -> dict:
         settings = DEFAULTS | PRESETS[name]
         smoothing = settings["label_smoothing"]
         found[name] = {
-            "n": len(mine), "error": mean_and_deviation(one, 2),
+            "n": len(mine), "threads": mine[0]["threads"], "error": mean_and_deviation(one, 2),
             "error_views": mean_and_deviation(six, 2),
             "gain": with_spread(*t_interval(np.subtract(one, six))),
             "minutes": mean_and_deviation(presets.minutes(mine), 1),
@@ -56,6 +57,13 @@ def runs_of_presets(path: Path) -> dict:
             "translate": settings["translate"],
             "target": percent(1 - smoothing * (1 - 1 / len(CLASSES)), 0)}
     return found
+
+
+def shorter(path: Path) -> dict:
+    """runs_best_40_epochs.csv: runs of `best` when it was shorter."""
+    one, six = presets.errors_in_percent(read_csv(path, presets.PRESET_RUN))
+    return {"n": len(one), "error": mean_and_deviation(one, 2),
+            "error_views": mean_and_deviation(six, 2)}
 
 
 def differing_settings(names: list[str]) -> list[list[str]]:
@@ -433,6 +441,8 @@ def horizons(short: Path, long: Path) -> dict:
 
 PARTS = {  # a file, what makes it, and what reads it
     "presets": ("runs.csv", "codes/summarise.py RUN", runs_of_presets),
+    "shorter": ("runs_best_40_epochs.csv",
+                "git checkout reports/results/runs_best_40_epochs.csv", shorter),
     "data": ("evaluation.json", 'make evaluate ARGS="--ckpt reports/models/cifarnet.pt"', data),
     "front": ("published.csv", "git checkout reports/results/published.csv", front),
     "compare": ("compare/quick/summary.csv", "make compare", compared.comparisons_for_report),
