@@ -91,10 +91,9 @@ CLEAR = {  # whether they are called clear after correction for the number of cl
 def found_text(runs: measures.Runs) -> str:
     """Return what was found of batch norm, in a few sentences. Raises NotRun: runs that it needs
     are not there."""
-    adam = bands(runs, "adam")
     return "\n".join(textwrap.fill(" ".join(point.split()), 110, subsequent_indent="  ",
                                    break_long_words=False, break_on_hyphens=False)
-                     for point in re.split("\n(?=- )", FOUND.format(bands=adam)))
+                     for point in re.split("\n(?=- )", FOUND.format(bands=bands(runs, "adam"))))
 
 
 def measured_table(runs: measures.Runs) -> Table:

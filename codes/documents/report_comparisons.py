@@ -32,7 +32,6 @@ def comparisons_for_report(path: Path) -> dict:
                        "most": max(sensitivity, key=lambda row: row[1])[0][0]},
             "directions": paired(runs, ("optimizers", "Muon, not rescaling"),
                                  ("optimizers", "SGD, Nesterov, on filters")),
-            "beside_adam": beside_adam(runs),
             "adam_with_l1": paired(runs, ("losses", "label smoothing + L1"),
                                    ("optimizers", "Muon")),
             "edge": [row["variant"] for row in runs.studies["optimizers"] if row["edge"]]}
@@ -57,8 +56,8 @@ def recipe_for_report(path: Path) -> dict | None:
 def repeated_for_report(path: Path) -> dict:
     """compare-xeon/quick, which was run first, on another CPU, beside compare/quick: how many
     differences both have, how many of them lie outside of their first interval, how many were
-    clear, and which of these are not so again, in the same
-    direction; seconds of each optimizer's runs on that CPU, when nothing else ran."""
+    clear, and which of these are not so again, in the same direction; seconds of each optimizer's
+    runs on that CPU, when nothing else ran."""
     first, again = by_study(path.parent), by_study(path.parents[2] / "compare" / "quick")
     pairs = [(row, new) for study, rows in first.items() for row in rows[1:]
              for new in again.get(study, ())

@@ -42,13 +42,10 @@ def runs_of_presets(path: Path) -> dict:
     found["settings"] = differing_settings([name for name in PRESETS if any(
         row["preset"] == name for row in rows)])
     for name, mine in presets.by_preset(rows).items():
-        one, six = presets.errors_in_percent(mine)
         settings = DEFAULTS | PRESETS[name]
         smoothing = settings["label_smoothing"]
-        found[name] = {
-            "n": len(mine), "threads": mine[0]["threads"], "error": mean_and_deviation(one, 2),
-            "error_views": mean_and_deviation(six, 2),
-            "gain": with_spread(*t_interval(np.subtract(one, six))),
+        found[name] = errors(mine) | {
+            "threads": mine[0]["threads"],
             "minutes": mean_and_deviation(presets.minutes(mine), 1),
             "parameters": f"{mine[0]['parameters']:,}", "pflop": f"{mine[0]['flops'] / 1e15:.3f}",
             "epochs": settings["epochs"], "batch_size": f"{settings['batch_size']:,}",
@@ -59,11 +56,12 @@ def runs_of_presets(path: Path) -> dict:
     return found
 
 
-def shorter(path: Path) -> dict:
-    """runs_best_40_epochs.csv: runs of `best` when it was shorter."""
-    one, six = presets.errors_in_percent(read_csv(path, presets.PRESET_RUN))
-    return {"n": len(one), "error": mean_and_deviation(one, 2),
-            "error_views": mean_and_deviation(six, 2)}
+def errors(rows: list[dict]) -> dict:
+    """Return how many runs there are, their error with one view and six, and what the six gain."""
+    one, six = presets.errors_in_percent(rows)
+    return {"n": len(rows), "error": mean_and_deviation(one, 2),
+            "error_views": mean_and_deviation(six, 2),
+            "gain": with_spread(*t_interval(np.subtract(one, six)))}
 
 
 def differing_settings(names: list[str]) -> list[list[str]]:
@@ -283,27 +281,25 @@ def long_pair(runs: measures.Runs) -> dict:
     on the test images in percent; of η·κ the median from step 200 to 500, the largest over a tenth
     of the steps, and that over the last two fifths, with its mean there weighted by ‖g‖² and the
     median of what is read over the whole step."""
-    found = {norm: measures.find(runs, "long", norm=norm) for norm in ("none", "batch")}
-    last = {norm: some[0]["run"]["steps"] for norm, some in found.items()}
-    edge = {norm: np.mean([measures.edge_median(run, first=last[norm] * 3 // 5) for run in some])
-            for norm, some in found.items()}
-    early = {norm: np.mean([measures.edge_median(run, measures.SHORTEST) for run in some])
-             for norm, some in found.items()}
-    whole = {norm: np.mean([edge_whole(run, last[norm] * 3 // 5) for run in some])
-             for norm, some in found.items()}
-    weighted = {norm: np.mean([edge_weighted(run, last[norm] * 3 // 5) for run in some])
-                for norm, some in found.items()}
-    top = {norm: max(np.mean([measures.edge_median(run, last[norm] * (i + 1) // 10,
-                                                   first=last[norm] * i // 10) for run in some])
-                     for i in range(10)) for norm, some in found.items()}
-    return {norm: {"seeds": len(some), "steps": f"{last[norm]:,}",
-                   "training": f"{np.mean(list(map(measures.training_percent, some))):.1f}",
-                   "test": mean_and_deviation([100 * run["test_accuracy"][-1] for run in some], 1),
-                   "edge_from": f"{last[norm] * 3 // 5:,}",
-                   "edge_early": f"{early[norm]:.1f}", "edge_whole": f"{whole[norm]:.1f}",
-                   "edge": f"{edge[norm]:.0f}", "edge_top": f"{top[norm]:.0f}",
-                   "edge_weighted": f"{weighted[norm]:.0f}"}
-            for norm, some in found.items()}
+    def numbers(some: list[dict]) -> dict:
+        steps = some[0]["run"]["steps"]
+        late = steps * 3 // 5
+
+        def mean(measure: Callable[..., float], *args, **more) -> float:
+            return np.mean([measure(run, *args, **more) for run in some])
+
+        tenths = [mean(measures.edge_median, steps * (i + 1) // 10, first=steps * i // 10)
+                  for i in range(10)]
+        return {"seeds": len(some), "steps": f"{steps:,}",
+                "training": f"{mean(measures.training_percent):.1f}",
+                "test": mean_and_deviation([100 * run["test_accuracy"][-1] for run in some], 1),
+                "edge_early": f"{mean(measures.edge_median, measures.SHORTEST):.1f}",
+                "edge_top": f"{max(tenths):.0f}", "edge_from": f"{late:,}",
+                "edge": f"{mean(measures.edge_median, first=late):.0f}",
+                "edge_weighted": f"{mean(edge_weighted, late):.0f}",
+                "edge_whole": f"{mean(edge_whole, late):.1f}"}
+
+    return {norm: numbers(measures.find(runs, "long", norm=norm)) for norm in ("none", "batch")}
 
 
 def edge_whole(run: dict, first: int) -> float:
@@ -442,7 +438,8 @@ def horizons(short: Path, long: Path) -> dict:
 PARTS = {  # a file, what makes it, and what reads it
     "presets": ("runs.csv", "codes/summarise.py RUN", runs_of_presets),
     "shorter": ("runs_best_40_epochs.csv",
-                "git checkout reports/results/runs_best_40_epochs.csv", shorter),
+                "git checkout reports/results/runs_best_40_epochs.csv",
+                lambda path: errors(read_csv(path, presets.PRESET_RUN))),
     "data": ("evaluation.json", 'make evaluate ARGS="--ckpt reports/models/cifarnet.pt"', data),
     "front": ("published.csv", "git checkout reports/results/published.csv", front),
     "compare": ("compare/quick/summary.csv", "make compare", compared.comparisons_for_report),

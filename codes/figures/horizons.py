@@ -47,7 +47,7 @@ def caption_words(short: dict, long: dict, pairs: Pairs) -> dict:
               told.count("better better") + told.count("worse worse"),
               "Clear in opposite directions":
               told.count("better worse") + told.count("worse better"),
-              "Their intervals do not meet": sum(map(apart, both)),
+              "Their intervals do not meet": sum(map(intervals_apart, both)),
               "The sign turns round, clear or not":
               sum(a["difference"] * b["difference"] < 0 for a, b in both)}
     other = [name for name in short
@@ -66,7 +66,7 @@ def caption_words(short: dict, long: dict, pairs: Pairs) -> dict:
             "other": f"The two differ in {listed(other)} too." if other else ""}
 
 
-def apart(pair: tuple[dict, dict]) -> bool:
+def intervals_apart(pair: tuple[dict, dict]) -> bool:
     """Return whether the 95 % intervals of two differences have no value in common."""
     if any(row["uncertainty"] is None for row in pair):
         return False
